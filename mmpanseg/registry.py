@@ -1,0 +1,21 @@
+"""Registries of this library: scope ``mmpanseg``, children of mmengine's roots.
+
+A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+"""
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope='mmpanseg', locations=list(locations))
+
+
+MODELS = _child('model', root.MODELS, 'mmpanseg.models')
+TASK_UTILS = _child('task util', root.TASK_UTILS, 'mmpanseg.models')
+DATASETS = _child('dataset', root.DATASETS, 'mmpanseg.datasets')
+TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmpanseg.datasets')
+METRICS = _child('metric', root.METRICS, 'mmpanseg.evaluation')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'mmpanseg.visualization')
+HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')

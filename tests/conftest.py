@@ -1,0 +1,22 @@
+"""Fixtures shared by all tests."""
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """Folder with golden fixtures and sample data; tests skip where it is absent."""
+    path = Path(os.environ.get('MMPANSEG_SHARED', ROOT / '../shared')).resolve()
+    if not path.is_dir():
+        pytest.skip(f'no shared test data at {path} (set MMPANSEG_SHARED)')
+    return path
+
+
+@pytest.fixture(scope='session')
+def golden(shared: Path) -> Path:
+    """Folder with the published implementations' inputs, weights and outputs."""
+    return shared / 'golden'
