@@ -1,0 +1,216 @@
+"""Ground truth of an image: one label per segment, one segment index per pixel.
+
+Shapes: H, W image size; N segments of one image; P points; M (image, segment) pairs.
+Points are (x, y) in [0, 1] over the padded input (the batch's common size), pixel centres at
+(i + 0.5) / size, as in PointRend and Mask2Former.
+"""
+from typing import Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+VOID = -1
+
+
+class SegmentMap:
+    """Segments of one image, as an index map or, where they overlap, as dense masks.
+
+    Exactly one of ``map`` and ``masks`` is given.
+
+    Args:
+        labels: int64 [N], contiguous class labels.
+        map: integer [H, W], pixel -> index into ``labels``, -1 = void. A panoptic annotation has
+            at most one segment per pixel, so this says everything.
+        masks: bool [N, H, W], for segments that overlap (instance annotations).
+
+    Raises:
+        ValueError: when both or none of map and masks are given, or their sizes do not fit.
+    """
+
+    def __init__(self, labels: Tensor, map: Optional[Tensor] = None,
+                 masks: Optional[Tensor] = None) -> None:
+        if (map is None) == (masks is None):
+            raise ValueError('SegmentMap takes either map or masks, exactly one of them')
+        if map is not None and map.ndim != 2:
+            raise ValueError(f'SegmentMap.map must be [H, W], got {tuple(map.shape)}')
+        if masks is not None and (masks.ndim != 3 or len(masks) != len(labels)):
+            raise ValueError(f'SegmentMap.masks must be [N, H, W] with N = {len(labels)} labels, '
+                             f'got {tuple(masks.shape)}')
+        self.labels = labels
+        self.map = map
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        kind = 'map' if self.masks is None else 'masks'
+        return f'SegmentMap({len(self)} segments, {kind} {self.shape[0]}x{self.shape[1]})'
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the map."""
+        return tuple((self.map if self.masks is None else self.masks).shape[-2:])
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def to(self, *args, **kwargs) -> 'SegmentMap':
+        """Copy on another device (dtype arguments are not meaningful here)."""
+        return SegmentMap(
+            self.labels.to(*args, **kwargs),
+            None if self.map is None else self.map.to(*args, **kwargs),
+            None if self.masks is None else self.masks.to(*args, **kwargs))
+
+    def cpu(self) -> 'SegmentMap':
+        return self.to('cpu')
+
+    def cuda(self) -> 'SegmentMap':
+        return self.to('cuda')
+
+    def dense(self) -> Tensor:
+        """Masks as bool [N, H, W]."""
+        if self.masks is not None:
+            return self.masks
+        index = torch.arange(len(self), dtype=self.map.dtype, device=self.map.device)
+        return self.map[None] == index[:, None, None]
+
+    def areas(self) -> Tensor:
+        """Pixels of each segment, int64 [N]."""
+        if self.masks is not None:
+            return self.masks.flatten(1).sum(1)
+        return torch.bincount(self.map.flatten().long() + 1, minlength=len(self) + 1)[1:]
+
+    def drop_empty(self) -> 'SegmentMap':
+        """The same without the segments that have no pixel (cropped away, say)."""
+        keep = self.areas() > 0
+        if self.masks is not None:
+            return SegmentMap(self.labels[keep], masks=self.masks[keep])
+        new_index = torch.cat([keep.cumsum(0) - 1, keep.new_full((1, ), VOID, dtype=torch.int64)])
+        new_index[:-1][~keep] = VOID
+        # index -1 (void) reads the last entry, which is void again
+        return SegmentMap(self.labels[keep], map=new_index[self.map.long()].to(self.map.dtype))
+
+
+class SegmentBatch:
+    """Segments of all images of a batch, readable at points without making a mask.
+
+    Point values equal bilinear sampling (zeros outside, ``align_corners=False``) of the dense
+    masks padded with zeros to ``size``: outside an image nothing belongs to any segment, so the
+    maps need no padding themselves.
+
+    Args:
+        segments: one :class:`SegmentMap` per image.
+        size: (H, W) of the padded input that point coordinates refer to.
+    """
+
+    def __init__(self, segments: Sequence[SegmentMap], size: tuple[int, int]) -> None:
+        self.counts = [len(s) for s in segments]
+        self.labels = [s.labels for s in segments]
+        self.size = tuple(size)
+        for number, s in enumerate(segments):
+            if s.shape[0] > size[0] or s.shape[1] > size[1]:
+                raise ValueError(f'image {number} of the batch has a ground truth of {s.shape}, '
+                                 f'larger than the padded input {self.size}')
+        self.dense = any(s.masks is not None for s in segments)
+        self._planes = self._stack_masks(segments) if self.dense else self._stack_maps(segments)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def max_count(self) -> int:
+        """Largest number of segments in an image."""
+        return max(self.counts, default=0)
+
+    def _stack_maps(self, segments: Sequence[SegmentMap]) -> Tensor:
+        """int [B, H, W], padded with void."""
+        height, width = self.size
+        return torch.stack([
+            F.pad(s.map, (0, width - s.shape[1], 0, height - s.shape[0]), value=VOID)
+            for s in segments])
+
+    def _stack_masks(self, segments: Sequence[SegmentMap]) -> Tensor:
+        """bool [sum N, H, W] of all images, padded with False."""
+        height, width = self.size
+        return torch.cat([
+            F.pad(s.dense(), (0, width - s.shape[1], 0, height - s.shape[0]))
+            for s in segments])
+
+    def sample_all(self, points: Tensor) -> Tensor:
+        """Every segment of every image at its image's points.
+
+        Args:
+            points: [B, P, 2].
+
+        Returns:
+            [B, P, Nmax] in 0..1, columns beyond an image's count are zero. Bilinear blends are
+            written as four scattered weights a point: the cost does not grow with the image.
+        """
+        index, weight = bilinear_corners(points, self.size)
+        batch, num_points = points.shape[:2]
+        out = points.new_zeros(batch, num_points, self.max_count + 1)
+        if not self.dense:
+            corner = torch.gather(self._planes.flatten(1), 1, index.flatten(1)).view(index.shape)
+            # void goes to one extra column, cut off below
+            corner = corner.long().masked_fill_(corner < 0, self.max_count)
+            out.scatter_add_(2, corner, weight)
+        else:
+            start = 0
+            for b, count in enumerate(self.counts):
+                corner = self._planes[start:start + count].flatten(1)[:, index[b].flatten()]
+                corner = corner.view(count, num_points, 4).to(weight.dtype)
+                out[b, :, :count] = torch.einsum('npc,pc->pn', corner, weight[b])
+                start += count
+        return out[..., :self.max_count]
+
+    def sample_pairs(self, points: Tensor, image: Tensor, segment: Tensor) -> Tensor:
+        """One segment at a set of points of its own, for each of M pairs.
+
+        Args:
+            points: [M, P, 2].
+            image: int64 [M], index of the image in the batch.
+            segment: int64 [M], index of the segment within its image.
+
+        Returns:
+            [M, P] in 0..1.
+        """
+        index, weight = bilinear_corners(points, self.size)
+        planes = self._planes.flatten(1)
+        if self.dense:
+            starts = torch.tensor([0] + self.counts[:-1], device=image.device).cumsum(0)
+            row = starts[image] + segment
+        else:
+            row = image
+        corner = planes.flatten()[index + (row * planes.shape[1])[:, None, None]]
+        inside = corner if self.dense else corner == segment[:, None, None]
+        return (inside * weight).sum(-1)
+
+
+def bilinear_corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Flat indices and weights of the four pixels around each point.
+
+    Args:
+        points: [..., 2], (x, y) in [0, 1].
+        size: (H, W).
+
+    Returns:
+        int64 [..., 4] indices into a flattened [H, W] plane, clamped into it, and [..., 4] weights,
+        zero for corners outside.
+    """
+    height, width = size
+    x = points[..., 0] * width - 0.5
+    y = points[..., 1] * height - 0.5
+    x0, y0 = x.floor(), y.floor()
+    right, lower = x - x0, y - y0
+    xs = torch.stack([x0, x0 + 1], -1)
+    ys = torch.stack([y0, y0 + 1], -1)
+    wx = torch.stack([1 - right, right], -1) * ((xs >= 0) & (xs < width))
+    wy = torch.stack([1 - lower, lower], -1) * ((ys >= 0) & (ys < height))
+    xi = xs.clamp(0, width - 1).long()
+    yi = ys.clamp(0, height - 1).long()
+    index = (yi * width)[..., :, None] + xi[..., None, :]
+    weight = wy[..., :, None] * wx[..., None, :]
+    return index.flatten(-2), weight.flatten(-2)
