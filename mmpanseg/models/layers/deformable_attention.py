@@ -1,0 +1,93 @@
+"""Multi-scale deformable attention: mmcv's parameters, this library's sampling."""
+from functools import lru_cache
+from typing import Optional, Sequence
+
+import mmcv
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+from torch import Tensor
+
+from mmpanseg.models.layers.deformable_sampling import Shapes, sample_at_pixels
+from mmpanseg.registry import MODELS
+
+
+@MODELS.register_module()
+class MSDeformAttention(MultiScaleDeformableAttention):
+    """mmcv's MultiScaleDeformableAttention (arXiv 2010.04159, Sec. 4.1), fast without its operator.
+
+    Arguments, parameters, their names and their initialisation are mmcv's, and so is the CUDA
+    operator where mmcv has it compiled. Inputs are always batch first, and the identity is not
+    added: residual connections are the caller's.
+    """
+
+    def forward(self,
+                query: Tensor,
+                query_pos: Optional[Tensor],
+                value: Tensor,
+                reference_points: Tensor,
+                spatial_shapes: Sequence[tuple[int, int]],
+                key_padding_mask: Optional[Tensor] = None) -> Tensor:
+        """Attend from each query to `num_points` sampled positions per head and level.
+
+        Args:
+            query: [B, Q, C].
+            query_pos: positional encoding that is added to the query, [B, Q, C] or None.
+            value: features of all levels, flattened and concatenated, [B, S, C].
+            reference_points: points (x, y) [B, Q, L, 2] or boxes (cx, cy, w, h) [B, Q, L, 4] in
+                [0, 1]; B may be 1 for points that all images share.
+            spatial_shapes: (h, w) of each level as Python integers.
+            key_padding_mask: bool [B, S], True where value is to count as zero.
+
+        Returns:
+            Tensor [B, Q, C], after output projection and dropout, without the identity.
+        """
+        shapes = tuple((int(h), int(w)) for h, w in spatial_shapes)
+        if query_pos is not None:
+            query = query + query_pos
+        value = self.value_proj(value)
+        if key_padding_mask is not None:
+            value = value.masked_fill(key_padding_mask[..., None], 0.0)
+        value = value.unflatten(-1, (self.num_heads, -1))
+        grid = (self.num_heads, self.num_levels, self.num_points)
+        offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
+        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
+        weights = weights.softmax(-1).unflatten(-1, grid[1:])
+        locations = self._locations(offsets, reference_points, shapes)
+        if value.is_cuda and value.dtype != torch.bfloat16 and ops_compiled():
+            sampled = MultiScaleDeformableAttnFunction.apply(
+                value.contiguous(), *_level_tensors(shapes, value.device), locations.contiguous(),
+                weights.contiguous(), self.im2col_step)
+        else:
+            size = _sizes(shapes, locations.device)
+            x, y = (locations * size - 0.5).unbind(-1)
+            sampled = sample_at_pixels(value, shapes, x, y, weights)
+        return self.dropout(self.output_proj(sampled))
+
+    def _locations(self, offsets: Tensor, reference_points: Tensor, shapes: Shapes) -> Tensor:
+        reference = reference_points[:, :, None, :, None]
+        if reference.shape[-1] == 2:
+            return reference + offsets / _sizes(shapes, offsets.device)
+        if reference.shape[-1] == 4:
+            return reference[..., :2] + offsets * (reference[..., 2:] * (0.5 / self.num_points))
+        raise ValueError('reference_points must have 2 (point) or 4 (box) numbers each, got '
+                         f'{reference.shape[-1]}')
+
+
+def ops_compiled() -> bool:
+    """Whether mmcv has its compiled operators (a stand-in module has no file)."""
+    return getattr(mmcv._ext, '__file__', None) is not None
+
+
+@lru_cache(maxsize=64)
+def _sizes(shapes: Shapes, device: torch.device) -> Tensor:
+    """(w, h) per level, float [L, 1, 2]."""
+    return torch.tensor([[[w, h]] for h, w in shapes], dtype=torch.float32).to(device)
+
+
+@lru_cache(maxsize=64)
+def _level_tensors(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(h, w) per level and first token of each level: what mmcv's operator takes."""
+    sizes = torch.tensor(shapes, dtype=torch.long)
+    tokens = sizes.prod(1)
+    return sizes.to(device), (tokens.cumsum(0) - tokens).to(device)
