@@ -1,0 +1,4 @@
+from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq
+from .pq_compute import pq_compute
+
+__all__ = ['PQStat', 'PanopticDataError', 'Segments', 'image_pq', 'pq_compute']

@@ -1,0 +1,232 @@
+"""Panoptic quality (Kirillov et al., "Panoptic Segmentation", CVPR 2019, section 4).
+
+Shapes: H, W image size; C classes; G ground-truth segments and P predicted segments of one image.
+"""
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+
+class PanopticDataError(ValueError, KeyError):
+    """Annotations, predictions and maps that contradict each other.
+
+    A ValueError by nature; a KeyError too, because the official evaluation raises that one and
+    existing scripts may catch it.
+    """
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of the message.
+        return str(self.args[0])
+
+
+@dataclass
+class Segments:
+    """Segments of one image: either its ground truth or its prediction.
+
+    Attributes:
+        map: integer [H, W], pixel -> segment id or ``void``.
+        ids: integer [N], the ids in ``map`` that are segments, each once.
+        labels: integer [N], class of each segment, 0 .. C - 1.
+        crowd: bool [N], segments that count neither for nor against; none by default.
+        void: value of pixels without a label.
+        name: what error messages call it, e.g. ``'prediction 0001.png'``.
+    """
+    map: np.ndarray
+    ids: np.ndarray
+    labels: np.ndarray
+    crowd: Optional[np.ndarray] = None
+    void: int = 0
+    name: str = 'segmentation'
+
+    def __post_init__(self) -> None:
+        self.ids = np.asarray(self.ids, np.int64)
+        self.labels = np.asarray(self.labels, np.int64)
+        self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
+            else np.asarray(self.crowd, bool)
+        known, times = np.unique(self.ids, return_counts=True)
+        if len(known) != len(self.ids):
+            raise PanopticDataError(f'{self.name}: segment {known[times > 1][0]} is listed more '
+                                    'than once in segments_info; ids must differ in an image')
+        if self.void in self.ids:
+            raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
+                                    'means void; give that segment another id')
+
+
+class PQStat:
+    """Sums over images from which the panoptic quality of each class follows.
+
+    Statistics of disjoint sets of images add up: ``total += part``.
+
+    Args:
+        num_classes: C.
+        sums: float64 [C, 4] with columns iou, tp, fp, fn; zeros by default.
+    """
+
+    def __init__(self, num_classes: int, sums: Optional[np.ndarray] = None) -> None:
+        self.sums = np.zeros((num_classes, 4)) if sums is None else sums
+
+    @property
+    def iou(self) -> np.ndarray:
+        """float64 [C], sum of the IoU of matched pairs."""
+        return self.sums[:, 0]
+
+    @property
+    def tp(self) -> np.ndarray:
+        """int64 [C], matched pairs."""
+        return self.sums[:, 1].astype(np.int64)
+
+    @property
+    def fp(self) -> np.ndarray:
+        """int64 [C], predicted segments without a match."""
+        return self.sums[:, 2].astype(np.int64)
+
+    @property
+    def fn(self) -> np.ndarray:
+        """int64 [C], ground-truth segments without a match."""
+        return self.sums[:, 3].astype(np.int64)
+
+    def __iadd__(self, other: 'PQStat') -> 'PQStat':
+        self.sums += other.sums
+        return self
+
+    def per_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """PQ, SQ, RQ of each class (equation 1 and 2), float64 [C] in 0 .. 1, and where defined.
+
+        Returns:
+            pq, sq, rq, and bool [C]: classes that occur in ground truth or prediction. The others
+            have 0 everywhere and do not count in averages.
+        """
+        iou, tp, fp, fn = self.sums.T
+        size = tp + 0.5 * fp + 0.5 * fn
+        zero = np.zeros(len(size))
+        pq = np.divide(iou, size, out=zero.copy(), where=size > 0)
+        sq = np.divide(iou, tp, out=zero.copy(), where=tp > 0)
+        rq = np.divide(tp, size, out=zero.copy(), where=size > 0)
+        return pq, sq, rq, size > 0
+
+    def average(self, classes: Optional[np.ndarray] = None) -> dict:
+        """Mean quality over the classes that occur.
+
+        Args:
+            classes: bool [C], restrict the mean to these (e.g. things only).
+
+        Returns:
+            dict with pq, sq, rq in 0 .. 1 and n, the number of classes in the mean; zeros when no
+            class occurs.
+        """
+        pq, sq, rq, counted = self.per_class()
+        if classes is not None:
+            counted = counted & classes
+        n = int(counted.sum())
+        return dict(pq=float(pq[counted].sum() / max(n, 1)),
+                    sq=float(sq[counted].sum() / max(n, 1)),
+                    rq=float(rq[counted].sum() / max(n, 1)), n=n)
+
+
+def map_ids(segment_map: np.ndarray) -> np.ndarray:
+    """Sorted distinct values of an integer map [H, W]; faster than np.unique on real maps."""
+    flat = segment_map.ravel()
+    starts = _run_starts(flat[1:] != flat[:-1], flat.size)
+    return np.unique(flat[starts])
+
+
+def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image') -> PQStat:
+    """Match the segments of one image and count, things and stuff alike.
+
+    A pair of one class matches when its IoU exceeds 0.5, where pixels that are void in the ground
+    truth do not count as predicted. Crowd segments never match and are never missed; an unmatched
+    prediction is forgiven when more than half of it lies on void and on the crowd of its class.
+
+    Args:
+        gt: ground truth.
+        pred: prediction; its ``crowd`` is not used.
+        num_classes: C.
+        image: what error messages call the image, e.g. ``'image 139'``.
+
+    Raises:
+        PanopticDataError: when the maps differ in size, a segment is listed but not in its map,
+            or in the map but not listed.
+    """
+    overlap = _overlaps(gt, pred, image)
+    gt_area, pred_area = overlap[1:].sum(1), overlap[:, 1:].sum(0)
+    for side, area in ((gt, gt_area), (pred, pred_area)):
+        if not area.all():
+            raise PanopticDataError(
+                f'{image}: segment(s) {side.ids[area == 0].tolist()} of {side.name} are listed in '
+                'segments_info but have no pixel in the map; remove them from the list or write '
+                'the map that belongs to it')
+    on_void, inter = overlap[0, 1:], overlap[1:, 1:]
+    union = gt_area[:, None] + (pred_area - on_void) - inter
+    candidates = (gt.labels[:, None] == pred.labels) & ~gt.crowd[:, None]
+    # IoU > 0.5 holds for at most one partner on either side, so no assignment is needed.
+    gt_match, pred_match = np.nonzero(candidates & (2 * inter > union))
+
+    missed = ~gt.crowd
+    missed[gt_match] = False
+    # The official evaluation looks at one crowd segment of a class, the one listed last, and
+    # published numbers follow it.
+    crowd_of_class = np.full(num_classes, -1)
+    crowd_of_class[gt.labels[gt.crowd]] = np.nonzero(gt.crowd)[0]
+    crowd_row = crowd_of_class[pred.labels] + 1  # row 0 is void: counted once, then no crowd
+    on_crowd = overlap[crowd_row, np.arange(1, len(pred.ids) + 1)]
+    wrong = 2 * (on_void + np.where(crowd_row > 0, on_crowd, 0)) <= pred_area
+    wrong[pred_match] = False
+
+    sums = np.empty((num_classes, 4))
+    matched_labels = gt.labels[gt_match]
+    sums[:, 0] = np.bincount(matched_labels, (inter / union)[gt_match, pred_match], num_classes)
+    sums[:, 1] = np.bincount(matched_labels, minlength=num_classes)
+    sums[:, 2] = np.bincount(pred.labels[wrong], minlength=num_classes)
+    sums[:, 3] = np.bincount(gt.labels[missed], minlength=num_classes)
+    return PQStat(num_classes, sums)
+
+
+def _overlaps(gt: Segments, pred: Segments, image: str) -> np.ndarray:
+    """Pixels that each pair of segments shares, int64 [G + 1, P + 1]; row and column 0 are void.
+
+    Neighbouring pixels mostly agree in both maps, so ids are looked up once per run of equal
+    pairs in reading order, not once per pixel.
+    """
+    if gt.map.shape != pred.map.shape:
+        raise PanopticDataError(
+            f'{image}: {pred.name} has {_size(pred.map)} pixels, but {gt.name} has '
+            f'{_size(gt.map)} (width x height); predict at the size of the original image')
+    gt_flat, pred_flat = gt.map.ravel(), pred.map.ravel()
+    change = gt_flat[1:] != gt_flat[:-1]
+    change |= pred_flat[1:] != pred_flat[:-1]
+    starts = _run_starts(change, gt_flat.size)
+    lengths = np.diff(starts, append=gt_flat.size)
+    rows = _positions(gt_flat[starts], gt, image)
+    columns = _positions(pred_flat[starts], pred, image)
+    shape = (len(gt.ids) + 1, len(pred.ids) + 1)
+    counts = np.bincount(rows * shape[1] + columns, lengths, shape[0] * shape[1])
+    return counts.astype(np.int64).reshape(shape)
+
+
+def _run_starts(change: np.ndarray, size: int) -> np.ndarray:
+    """First index of each run, given where an element differs from the one before it."""
+    starts = np.flatnonzero(change)
+    starts += 1
+    return np.concatenate(([0], starts)) if size else starts
+
+
+def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray:
+    """0 for void, 1 + index into ``segments.ids`` for a segment; other values are an error."""
+    known = np.concatenate(([segments.void], segments.ids))
+    order = np.argsort(known)
+    known = known[order]
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    unlisted = known[at] != values
+    if unlisted.any():
+        ids = np.unique(values[unlisted])
+        shown = ids[:10].tolist()
+        raise PanopticDataError(
+            f'{image}: segment(s) {shown}{" ..." if len(ids) > 10 else ""} are in the map of '
+            f'{segments.name} but not in its segments_info; list them there, or paint them '
+            f'{segments.void} (void)')
+    return order[at]
+
+
+def _size(segment_map: np.ndarray) -> str:
+    return 'x'.join(str(side) for side in segment_map.shape[::-1])

@@ -1,0 +1,150 @@
+"""Panoptic quality of result files in COCO panoptic format."""
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+import cv2
+import numpy as np
+
+from ..structures.panoptic_png import read_panoptic_png
+from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq
+
+# Below this many images a further process costs more than it saves.
+IMAGES_PER_PROCESS = 128
+
+PathLike = Union[str, Path]
+
+
+def pq_compute(gt_json_file: PathLike,
+               pred_json_file: PathLike,
+               gt_folder: Optional[PathLike] = None,
+               pred_folder: Optional[PathLike] = None,
+               *,
+               num_processes: Optional[int] = None) -> dict:
+    """Panoptic quality of predictions on disk, with the numbers of the official COCO evaluation.
+
+    Segment areas are counted in the PNGs; ``area`` in the JSON is not used.
+
+    Args:
+        gt_json_file: COCO panoptic annotations, with ``categories`` and ``annotations``.
+        pred_json_file: COCO panoptic results, with ``annotations``.
+        gt_folder: folder of the annotation PNGs; by default the JSON's path without ``.json``.
+        pred_folder: the same for predictions.
+        num_processes: at most this many processes; by default one per usable CPU core. Few images
+            are scored in this process.
+
+    Returns:
+        dict with ``All``, ``Things``, ``Stuff``: each a dict of pq, sq, rq in 0 .. 1 and n, the
+        number of classes that occur; and ``per_class``: category id -> dict of pq, sq, rq.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: when a JSON, PNG or folder is missing.
+        PanopticDataError: when an image has no prediction, a category is unknown, a segment is
+            listed but not drawn or drawn but not listed, or the maps of an image differ in size.
+        ValueError: when a file cannot be decoded.
+    """
+    gt_json = _load_json(gt_json_file, ('categories', 'annotations'))
+    pred_json = _load_json(pred_json_file, ('annotations',))
+    folders = [_png_folder(gt_folder, gt_json_file, 'ground truth', 'gt_folder'),
+               _png_folder(pred_folder, pred_json_file, 'predictions', 'pred_folder')]
+    categories = {category['id']: category for category in gt_json['categories']}
+    pairs = _pair_annotations(gt_json, pred_json, pred_json_file)
+
+    labels = {category: label for label, category in enumerate(categories)}
+    score = partial(_score_pairs, folders=folders, labels=labels)
+    total = PQStat(len(labels))
+    for part in _map_chunks(score, pairs, num_processes):
+        total += part
+
+    is_thing = np.array([category['isthing'] == 1 for category in categories.values()], bool)
+    pq, sq, rq, _ = (values.tolist() for values in total.per_class())
+    return {
+        'All': total.average(),
+        'per_class': {category: dict(pq=pq[label], sq=sq[label], rq=rq[label])
+                      for category, label in labels.items()},
+        'Things': total.average(is_thing),
+        'Stuff': total.average(~is_thing),
+    }
+
+
+def _load_json(path: PathLike, keys: Sequence[str]) -> dict:
+    with open(path, encoding='utf-8') as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f'{path} is not valid JSON ({error}); write it again') from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise PanopticDataError(
+            f'{path} has no {" and no ".join(repr(key) for key in missing)} at its top level; it '
+            'must be a dict in COCO panoptic format')
+    return content
+
+
+def _png_folder(folder: Optional[PathLike], json_file: PathLike, what: str, option: str) -> Path:
+    folder = Path(json_file).with_suffix('') if folder is None else Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f'the folder with the PNGs of the {what}, {folder}, does not '
+                                 f'exist; name it with {option}')
+    return folder
+
+
+def _pair_annotations(gt_json: dict, pred_json: dict, pred_json_file: PathLike) -> list[tuple]:
+    """(ground truth, prediction) of each annotated image, both as in the JSON."""
+    predictions = {pred['image_id']: pred for pred in pred_json['annotations']}
+    pairs = []
+    for gt in gt_json['annotations']:
+        if gt['image_id'] not in predictions:
+            raise PanopticDataError(
+                f'no prediction for the image with id {gt["image_id"]} ({gt["file_name"]}) in '
+                f'{pred_json_file}; every annotated image needs one, with an empty '
+                'segments_info if nothing was found')
+        pairs.append((gt, predictions[gt['image_id']]))
+    return pairs
+
+
+def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
+    """PQStat of each chunk of the pairs, in several processes if that is worth it."""
+    if num_processes is None:
+        num_processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') \
+            else os.cpu_count()
+    num_processes = min(num_processes, len(pairs) // IMAGES_PER_PROCESS)
+    if num_processes <= 1:
+        return [score(pairs)]
+    # A few chunks per process level out images of different size.
+    size = -(-len(pairs) // (4 * num_processes))
+    chunks = [pairs[start:start + size] for start in range(0, len(pairs), size)]
+    # OpenCV's own threads do not survive a fork, and the cores are taken anyway.
+    with ProcessPoolExecutor(num_processes, multiprocessing.get_context(),
+                             initializer=cv2.setNumThreads, initargs=(0,)) as executor:
+        return list(executor.map(score, chunks))
+
+
+def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: dict) -> PQStat:
+    total = PQStat(len(labels))
+    for gt_annotation, pred_annotation in pairs:
+        image = f'image {gt_annotation["image_id"]}'
+        gt = _read_segments(gt_annotation, folders[0], labels, image, 'ground truth')
+        pred = _read_segments(pred_annotation, folders[1], labels, image, 'prediction')
+        total += image_pq(gt, pred, len(labels), image)
+    return total
+
+
+def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
+                   side: str) -> Segments:
+    """Segments of one annotation of the JSON, with the labels of its categories."""
+    name = f'{side} {annotation["file_name"]}'
+    infos = annotation['segments_info']
+    for info in infos:
+        if info['category_id'] not in labels:
+            raise PanopticDataError(
+                f'{image}: segment {info["id"]} of {name} has unknown category_id '
+                f'{info["category_id"]}; use an id from "categories" of the ground truth JSON')
+    return Segments(read_panoptic_png(folder / annotation['file_name']),
+                    [info['id'] for info in infos],
+                    [labels[info['category_id']] for info in infos],
+                    [info.get('iscrowd', 0) == 1 for info in infos], name=name)
