@@ -1,0 +1,152 @@
+"""What the installed mmengine, mmcv and mmdet lack, put right before anything else is imported.
+
+Applied once by ``import mmpanseg``. Where mmcv's operators are compiled and panopticapi is
+installed, it only checks versions.
+"""
+import importlib
+import importlib.util
+import sys
+import warnings
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Callable
+
+MINIMUM_VERSIONS = {'mmengine': '0.10.3', 'mmcv': '2.1.0', 'mmdet': '3.3.0'}
+
+# These need no compiled operator: they have a pure PyTorch form in mmcv.ops.
+_PURE_PYTORCH = ('MultiScaleDeformableAttention', 'point_sample', 'rel_roi_point_to_rel_img_point')
+
+# mmcv's environment report asks the extension these two questions; they are no operators.
+_BUILD_QUESTIONS = ('get_compiler_version', 'get_compiling_cuda_version')
+
+
+class MissingOperatorError(RuntimeError):
+    """An operator of mmcv was called that is not compiled on this machine."""
+
+
+class OperatorPlaceholder(ModuleType):
+    """Stands in for ``mmcv._ext``: has every operator, and each raises when it is called.
+
+    Args:
+        reason: why the real extension cannot be imported, as one phrase.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__('mmcv._ext', 'Placeholder for operators that are not compiled.')
+        # find_spec raises for a module in sys.modules without a spec; no loader means not there
+        self.__spec__ = ModuleSpec('mmcv._ext', loader=None)
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith('__'):  # import machinery and inspection ask for many of these
+            raise AttributeError(name)
+        if name in _BUILD_QUESTIONS:
+            return lambda: 'not compiled'
+
+        def operator(*args: Any, **kwargs: Any) -> None:
+            raise MissingOperatorError(
+                f'mmcv\'s operator `{name}` is not compiled ({self._reason}): '
+                'run `tools/install.sh --with-ops` to get it')
+
+        operator.__name__ = operator.__qualname__ = name
+        return operator
+
+
+def operators_compiled(device_type: str = 'cpu') -> bool:
+    """Whether mmcv's compiled operators can run on a kind of device.
+
+    Args:
+        device_type: ``'cpu'`` or ``'cuda'``, as in ``torch.device.type``.
+    """
+    extension = importlib.import_module('mmcv._ext')
+    if isinstance(extension, OperatorPlaceholder):
+        return False
+    return device_type == 'cpu' or 'not available' not in extension.get_compiling_cuda_version()
+
+
+def apply() -> None:
+    """Check the packages and install what they lack; calling it again changes nothing.
+
+    Raises:
+        ImportError: mmengine, mmcv or mmdet is missing, broken or too old.
+    """
+    for name, minimum in MINIMUM_VERSIONS.items():
+        _require(name, minimum)
+    _fill_missing_operators()
+    _fill_missing_panopticapi()
+    # mmdet speaks of an optional package whenever its metrics are imported
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+
+
+def _require(name: str, minimum: str) -> None:
+    fix = ('install it with `pip install "mmpanseg[onedl]"` '
+           '(or `"mmpanseg[openmmlab]"` for the official packages)')
+    try:
+        module = importlib.import_module(name)
+        found = module.__version__
+    # mmdet refuses an mmcv that it does not know with an AssertionError
+    except (ImportError, AssertionError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            raise ImportError(f'mmpanseg needs {name} >= {minimum}: {fix}') from None
+        raise ImportError(f'mmpanseg needs {name} >= {minimum}, and importing it fails with '
+                          f'"{error}": {fix}') from error
+    from mmengine.utils import digit_version
+    if digit_version(found) < digit_version(minimum):
+        raise ImportError(f'mmpanseg needs {name} >= {minimum}, but {found} is installed: {fix}')
+
+
+def _fill_missing_operators() -> None:
+    import torch  # noqa: F401  the extension links against libraries that torch loads
+
+    try:
+        importlib.import_module('mmcv._ext')
+        return
+    except ModuleNotFoundError:
+        reason = 'this mmcv was installed without them'
+    except ImportError as error:  # compiled against another torch, for instance
+        reason = f'importing mmcv._ext fails with "{error}"'
+    sys.modules['mmcv._ext'] = OperatorPlaceholder(reason)
+    _replace_dummies()
+
+
+def _replace_dummies() -> None:
+    """Undo what mmcv and mmdet noted down while the operators could not be imported.
+
+    Modules of theirs that were imported earlier hold dummies, also for what needs no operator.
+    """
+    ops = importlib.import_module('mmcv.ops')
+    for module_name, module in list(sys.modules.items()):
+        if module_name == 'mmcv.cnn.bricks.transformer':
+            module.MultiScaleDeformableAttention = ops.MultiScaleDeformableAttention
+        elif module_name.startswith('mmdet.'):
+            for name in _PURE_PYTORCH:
+                value = vars(module).get(name)
+                if getattr(value, '__module__', '').startswith('mmdet.'):
+                    setattr(module, name, getattr(ops, name))
+
+
+def _fill_missing_panopticapi() -> None:
+    """Register the colour coding under panopticapi's name, which mmdet's inferencer asks for.
+
+    There is no ``PQStat``: mmdet's CocoPanopticMetric, which scores with it, goes on saying that
+    panopticapi is not installed.
+    """
+    if 'panopticapi' in sys.modules or importlib.util.find_spec('panopticapi') is not None:
+        return
+    from mmpanseg.structures.panoptic_coding import id2rgb, rgb2id
+
+    package = _new_module('panopticapi', is_package=True)
+    package.utils = _new_module('panopticapi.utils', rgb2id=rgb2id, id2rgb=id2rgb)
+    package.evaluation = _new_module('panopticapi.evaluation', VOID=0)
+    inferencer = sys.modules.get('mmdet.apis.det_inferencer')
+    if inferencer is not None and inferencer.VOID is None:
+        inferencer.VOID = package.evaluation.VOID
+        inferencer.id2rgb = id2rgb
+
+
+def _new_module(name: str, is_package: bool = False, **content: Any) -> ModuleType:
+    module = importlib.util.module_from_spec(ModuleSpec(name, loader=None, is_package=is_package))
+    module.__doc__ = 'Stand-in of mmpanseg: panopticapi is not installed.'
+    vars(module).update(content)
+    sys.modules[name] = module
+    return module
