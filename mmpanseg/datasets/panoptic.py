@@ -1,0 +1,174 @@
+"""Datasets in COCO panoptic format: a JSON file, and one id-coded PNG per image."""
+import os.path as osp
+from collections import Counter
+from typing import Optional
+
+import mmengine.fileio as fileio
+from mmdet.datasets import BaseDetDataset
+
+from mmpanseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class PanopticDataset(BaseDetDataset):
+    """Any dataset in COCO panoptic format.
+
+    ``ann_file`` is the JSON, ``data_prefix=dict(img=..., seg=...)`` the folders of images and PNGs.
+    Labels are contiguous, things first. Classes come from ``metainfo`` (``thing_classes`` and
+    ``stuff_classes``, optionally ``palette``), which selects and orders the JSON's categories by
+    name; without it from the JSON itself, in its order (then known only after ``full_init``).
+
+    ``filter_cfg`` applies to training: ``filter_empty_gt`` drops images without any segment that
+    counts (thing or stuff, not crowd), ``min_size`` drops images with a shorter side. ``test_mode``
+    keeps everything. An image without annotation has no ground truth: void everywhere.
+
+    Each sample has img_path, img_id, height, width, seg_map_path and segments_info, a list of
+    dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label.
+
+    Raises:
+        ValueError: naming file and place, when the JSON is broken or incomplete, names an unknown
+            image or category, or does not have a class of ``metainfo``; when nothing is left to
+            train on.
+    """
+
+    METAINFO: dict = {}
+
+    def load_data_list(self) -> list[dict]:
+        content = self._read_annotation_file()
+        self._set_classes(content['categories'])
+        labels = self._labels_of_categories(content['categories'])
+        num_things = len(self._metainfo['thing_classes'])
+
+        annotations = {}
+        image_ids = {image['id'] for image in content['images']}
+        for annotation in content.get('annotations', []):
+            image_id = annotation['image_id']
+            if image_id not in image_ids:
+                raise ValueError(f'{self.ann_file}: annotation {annotation.get("file_name")!r} is '
+                                 f'for image {image_id}, which "images" does not list')
+            if image_id in annotations:
+                raise ValueError(f'{self.ann_file}: image {image_id} has two annotations')
+            annotations[image_id] = annotation
+
+        data_list = []
+        for image in content['images']:
+            annotation = annotations.get(image['id'])
+            info = dict(
+                img_path=osp.join(self.data_prefix.get('img', ''), image['file_name']),
+                img_id=image['id'],
+                height=image['height'],
+                width=image['width'],
+                seg_map_path=None,
+                segments_info=[])
+            if annotation is not None:
+                info['seg_map_path'] = osp.join(
+                    self.data_prefix.get('seg', ''), annotation['file_name'])
+                info['segments_info'] = [
+                    self._parse_segment(segment, labels, num_things, annotation['file_name'])
+                    for segment in annotation['segments_info']]
+            data_list.append(info)
+        return data_list
+
+    def filter_data(self) -> list[dict]:
+        if self.test_mode:
+            return self.data_list
+        config = self.filter_cfg or {}
+        min_size = config.get('min_size', 0)
+        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size]
+        if config.get('filter_empty_gt', False):
+            kept = [info for info in kept
+                    if any(not segment['iscrowd'] for segment in info['segments_info'])]
+        if not kept:
+            raise ValueError(
+                f'{self.ann_file}: no image to train on, {len(self.data_list)} images listed and '
+                f'none left with filter_cfg={self.filter_cfg}')
+        return kept
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            # image readers do not say which file they failed on
+            info = self.get_data_info(idx)
+            if info['img_path'] in str(error) or str(info['seg_map_path']) in str(error):
+                raise
+            raise RuntimeError(
+                f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
+                f'image: {error}') from error
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of all segments of a sample."""
+        return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
+
+    def _read_annotation_file(self) -> dict:
+        try:
+            content = fileio.load(self.ann_file, file_format='json',
+                                  backend_args=self.backend_args)
+        except ValueError as error:
+            raise ValueError(f'{self.ann_file} is not valid JSON: {error}') from error
+        # the image lists of COCO's test sets have no annotations
+        needed = ['images', 'categories'] + ([] if self.test_mode else ['annotations'])
+        for key in needed:
+            if not isinstance(content, dict) or key not in content:
+                raise ValueError(f'{self.ann_file} has no "{key}": not a COCO panoptic JSON')
+        return content
+
+    def _set_classes(self, categories: list[dict]) -> None:
+        """Fill what the metainfo lacks: classes, thing_classes, stuff_classes, palette."""
+        meta = self._metainfo
+        if ('thing_classes' in meta) != ('stuff_classes' in meta):
+            raise ValueError('metainfo needs both thing_classes and stuff_classes (one may be '
+                             f'empty), got {sorted(meta)}')
+        if 'thing_classes' not in meta:
+            for key, isthing in (('thing_classes', True), ('stuff_classes', False)):
+                meta[key] = tuple(c['name'] for c in categories if bool(c['isthing']) is isthing)
+        names = (*meta['thing_classes'], *meta['stuff_classes'])
+        if tuple(meta.get('classes', names)) != names:
+            raise ValueError('metainfo.classes must be thing_classes followed by stuff_classes, '
+                             f'got {meta["classes"]}')
+        meta['classes'] = names
+        colors = {c['name']: tuple(c['color']) for c in categories if 'color' in c}
+        if 'palette' not in meta and all(name in colors for name in names):
+            meta['palette'] = [colors[name] for name in names]
+        if 'palette' in meta and len(meta['palette']) != len(names):
+            raise ValueError(f'metainfo.palette has {len(meta["palette"])} colours for '
+                             f'{len(names)} classes')
+
+    def _labels_of_categories(self, categories: list[dict]) -> dict[int, Optional[int]]:
+        """Category id -> label, None where the metainfo does not select the category."""
+        names = self._metainfo['classes']
+        for kind, counts in (('class of metainfo', Counter(names)),
+                             ('category', Counter(c['name'] for c in categories))):
+            twice = [name for name, count in counts.items() if count > 1]
+            if twice:
+                raise ValueError(f'{self.ann_file}: {kind} {twice[0]!r} appears twice')
+        by_name = {c['name']: c for c in categories}
+        for label, name in enumerate(names):
+            if name not in by_name:
+                raise ValueError(f'{self.ann_file} has no category {name!r}, which metainfo names; '
+                                 f'it has {sorted(by_name)}')
+            is_thing = label < len(self._metainfo['thing_classes'])
+            if bool(by_name[name]['isthing']) != is_thing:
+                raise ValueError(
+                    f'{self.ann_file}: category {name!r} has isthing={by_name[name]["isthing"]}, '
+                    f'metainfo has it among the {"thing" if is_thing else "stuff"}_classes')
+        label_of = {name: label for label, name in enumerate(names)}
+        self._category_names = {c['id']: c['name'] for c in categories}
+        return {c['id']: label_of.get(c['name']) for c in categories}
+
+    def _parse_segment(self, segment: dict, labels: dict, num_things: int,
+                       file_name: str) -> dict:
+        category = segment['category_id']
+        label = labels.get(category)
+        if label is None:
+            name = self._category_names.get(category)
+            why = (f'category {category} ({name!r}), which metainfo does not select' if name
+                   else f'category id {category}, which "categories" does not list')
+            raise ValueError(
+                f'{self.ann_file}: segment {segment["id"]} of {file_name} has {why}')
+        return dict(
+            id=segment['id'],
+            category=label,
+            is_thing=label < num_things,
+            iscrowd=int(segment.get('iscrowd', 0)),
+            area=segment.get('area'))
