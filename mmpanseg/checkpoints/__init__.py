@@ -1,0 +1,3 @@
+from .mask2former import convert_mask2former
+
+__all__ = ['convert_mask2former']

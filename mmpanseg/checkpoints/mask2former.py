@@ -1,0 +1,106 @@
+"""Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
+import torch
+from torch import Tensor
+
+from mmpanseg.checkpoints.key_map import Rule, rename
+
+_PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
+_WEIGHT = r'\.(weight|bias)'
+
+
+def _unfold_order(x: Tensor) -> Tensor:
+    """Patch merging's last dimension from four [2 x 2] groups to unfold's interleaved order."""
+    groups = x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return groups.transpose(-1, -2).flatten(-2)
+
+
+def _rules(head: str) -> list[Rule]:
+    pixel, query = f'{head}pixel_decoder\\.', f'{head}predictor\\.'
+    encoder, ours = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)', f'{_PIXEL}encoder.layers.\\1.'
+    layer = f'{query}transformer_{{}}_layers\\.(\\d+)\\.'
+    mask_index = {'0': '0', '1': '2', '2': '4'}
+    rules: list[Rule] = [
+        (rf'{pixel}input_proj\.(\d+)\.0{_WEIGHT}', rf'{_PIXEL}input_convs.\1.conv.\2', None),
+        (rf'{pixel}input_proj\.(\d+)\.1{_WEIGHT}', rf'{_PIXEL}input_convs.\1.gn.\2', None),
+        (rf'{pixel}transformer\.level_embed', f'{_PIXEL}level_encoding.weight', None),
+        (rf'{encoder}\.self_attn\.(.+)', rf'{ours}self_attn.\2', None),
+        (rf'{encoder}\.norm1{_WEIGHT}', rf'{ours}norms.0.\2', None),
+        (rf'{encoder}\.norm2{_WEIGHT}', rf'{ours}norms.1.\2', None),
+        (rf'{encoder}\.linear1{_WEIGHT}', rf'{ours}ffn.layers.0.0.\2', None),
+        (rf'{encoder}\.linear2{_WEIGHT}', rf'{ours}ffn.layers.1.\2', None),
+        (rf'{pixel}adapter_1\.weight', f'{_PIXEL}lateral_convs.0.conv.weight', None),
+        (rf'{pixel}adapter_1\.norm{_WEIGHT}', rf'{_PIXEL}lateral_convs.0.gn.\1', None),
+        (rf'{pixel}layer_1\.weight', f'{_PIXEL}output_convs.0.conv.weight', None),
+        (rf'{pixel}layer_1\.norm{_WEIGHT}', rf'{_PIXEL}output_convs.0.gn.\1', None),
+        (rf'{pixel}mask_features{_WEIGHT}', rf'{_PIXEL}mask_feature.\1', None),
+        (rf'{query}decoder_norm{_WEIGHT}',
+         r'panoptic_head.transformer_decoder.post_norm.\1', None),
+        (rf'{query}class_embed{_WEIGHT}', r'panoptic_head.cls_embed.\1', None),
+        (rf'{query}input_proj\.(\d+){_WEIGHT}', r'panoptic_head.decoder_input_projs.\1.\2', None),
+        (rf'{query}static_query\.weight', 'panoptic_head.query_feat.weight', None),
+        (rf'{query}(query_feat|query_embed|level_embed)\.weight', r'panoptic_head.\1.weight', None),
+    ]
+    rules += [(rf'{query}mask_embed\.layers\.{theirs}{_WEIGHT}',
+               rf'panoptic_head.mask_embed.{index}.\1', None)
+              for theirs, index in mask_index.items()]
+    for number, (kind, theirs, name) in enumerate((
+            ('cross_attention', r'multihead_attn\.', 'cross_attn.attn.'),
+            ('self_attention', r'self_attn\.', 'self_attn.attn.'))):
+        rules += [
+            (layer.format(kind) + theirs + '(.+)', rf'{_DECODER}\1.{name}\2', None),
+            (layer.format(kind) + f'norm{_WEIGHT}', rf'{_DECODER}\1.norms.{number}.\2', None)]
+    rules += [
+        (layer.format('ffn') + f'linear1{_WEIGHT}', rf'{_DECODER}\1.ffn.layers.0.0.\2', None),
+        (layer.format('ffn') + f'linear2{_WEIGHT}', rf'{_DECODER}\1.ffn.layers.1.\2', None),
+        (layer.format('ffn') + f'norm{_WEIGHT}', rf'{_DECODER}\1.norms.2.\2', None)]
+    return rules
+
+
+def _resnet_rules() -> list[Rule]:
+    # detectron2 counts stages from res2, ours from layer1
+    rules: list[Rule] = [
+        (r'backbone\.stem\.conv1\.weight', 'backbone.conv1.weight', None),
+        (r'backbone\.stem\.conv1\.norm\.(.+)', r'backbone.bn1.\1', None)]
+    for stage in range(2, 6):
+        theirs, ours = rf'backbone\.res{stage}\.(\d+)\.', rf'backbone.layer{stage - 1}.\1.'
+        rules += [
+            (theirs + r'conv(\d)\.weight', ours + r'conv\2.weight', None),
+            (theirs + r'conv(\d)\.norm\.(.+)', ours + r'bn\2.\3', None),
+            (theirs + r'shortcut\.weight', ours + 'downsample.0.weight', None),
+            (theirs + r'shortcut\.norm\.(.+)', ours + r'downsample.1.\2', None)]
+    return rules
+
+
+def _swin_rules() -> list[Rule]:
+    stage, ours = r'backbone\.layers\.(\d+)\.', r'backbone.stages.\1.'
+    block, our_block = stage + r'blocks\.(\d+)\.', ours + r'blocks.\2.'
+    return [
+        (r'backbone\.patch_embed\.proj\.(.+)', r'backbone.patch_embed.projection.\1', None),
+        (r'backbone\.patch_embed\.norm\.(.+)', r'backbone.patch_embed.norm.\1', None),
+        (r'backbone\.norm(\d)\.(.+)', r'backbone.norm\1.\2', None),
+        (block + r'norm(\d)\.(.+)', our_block + r'norm\3.\4', None),
+        # both compute the index table from the window size, in orders that agree
+        (block + r'attn\.relative_position_index', None, None),
+        (block + r'attn\.(.+)', our_block + r'attn.w_msa.\3', None),
+        (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
+        (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),
+        (stage + r'downsample\.(norm\..+|reduction\.weight)', ours + r'downsample.\2',
+         _unfold_order)]
+
+
+def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
+
+    Args:
+        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
+            that prefix works too.
+
+    Raises:
+        KeyError: for a parameter that does not belong to the model.
+    """
+    with torch.no_grad():
+        return rename(state_dict, [
+            *_rules(r'(?:sem_seg_head\.)?'), *_resnet_rules(), *_swin_rules(),
+            # class weights of the loss: set by the config
+            (r'criterion\.empty_weight', None, None),
+            (r'backbone\..+\.num_batches_tracked', None, None)])

@@ -1,0 +1,3 @@
+from .pixelwise import PixelwiseFusionHead
+
+__all__ = ['PixelwiseFusionHead']

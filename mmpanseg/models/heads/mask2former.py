@@ -1,0 +1,124 @@
+"""Mask2Former's head: pixel decoder, masked-attention decoder, shared prediction layers.
+
+Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layers + 1).
+"""
+from typing import Optional, Sequence
+
+import torch
+from mmdet.structures import SampleList
+from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.positional_encoding import sine_encoding
+from mmpanseg.models.transformer_decoders.masked_attention import Memory
+from mmpanseg.registry import MODELS
+from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
+from mmpanseg.structures.segment_map import SegmentBatch
+
+
+@MODELS.register_module()
+class Mask2FormerHead(BaseModule):
+    """Mask classification with learnable, supervised queries (Mask2Former section 3.2).
+
+    Parameter names are mmdet's, so that its released checkpoints load with ``strict=True``.
+
+    Args:
+        in_channels: channels of the backbone's maps, high resolution first.
+        num_things_classes, num_stuff_classes: set once, at the segmentor.
+        num_queries: Q.
+        channels: C of pixel and transformer decoder.
+        out_channels: channels of mask features and mask embeddings.
+        num_levels: maps that the transformer decoder reads in turn, coarsest first.
+        project_inputs: put a 1x1 convolution between the decoders although the widths agree.
+        pixel_decoder, transformer_decoder, criterion: configs; widths are filled in from here.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_things_classes: int,
+                 num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
+                 out_channels: int = 256, num_levels: int = 3, project_inputs: bool = False,
+                 pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
+                 transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
+                 criterion: dict = dict(type='mmpanseg.MaskCriterion'),
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_classes = num_things_classes + num_stuff_classes
+        self.num_levels = num_levels
+        self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
+            in_channels=in_channels, channels=channels, out_channels=out_channels,
+            num_outs=num_levels))
+        self.transformer_decoder = MODELS.build(
+            transformer_decoder, default_args=dict(channels=channels))
+        decoder_width = self.pixel_decoder.channels
+        project = project_inputs or decoder_width != channels
+        self.decoder_input_projs = ModuleList(
+            nn.Conv2d(decoder_width, channels, 1) if project else nn.Identity()
+            for _ in range(num_levels))
+        self.query_embed = nn.Embedding(num_queries, channels)
+        self.query_feat = nn.Embedding(num_queries, channels)
+        self.level_embed = nn.Embedding(num_levels, channels)
+        self.cls_embed = nn.Linear(channels, self.num_classes + 1)
+        self.mask_embed = nn.Sequential(
+            nn.Linear(channels, channels), nn.ReLU(inplace=True),
+            nn.Linear(channels, channels), nn.ReLU(inplace=True),
+            nn.Linear(channels, out_channels))
+        self.criterion = MODELS.build(criterion, default_args=dict(num_classes=self.num_classes))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for projection in self.decoder_input_projs:
+            if isinstance(projection, nn.Conv2d):
+                caffe2_xavier_init(projection)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
+        """All predictions.
+
+        Args:
+            features: backbone maps, high resolution first.
+
+        Returns:
+            class logits [L, B, Q, K + 1] and L mask logits; the last is the result.
+        """
+        mask_features, maps = self.decode_pixels(features)
+        return self.classify(self.decode_queries(mask_features, maps), mask_features)
+
+    def loss(self, features: Sequence[Tensor],
+             batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses by name against the samples' ``gt_segments``."""
+        cls_logits, mask_logits = self(features)
+        segments = SegmentBatch(
+            [sample.gt_segments for sample in batch_data_samples],
+            batch_data_samples[0].batch_input_shape)
+        return self.criterion(cls_logits, mask_logits, segments)
+
+    def predict(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
+        """Class logits [B, Q, K + 1] and mask logits of the last prediction only."""
+        mask_features, maps = self.decode_pixels(features)
+        queries = self.decode_queries(mask_features, maps)[-1:]
+        cls_logits, mask_logits = self.classify(queries, mask_features)
+        return at_least_float(cls_logits[0]), mask_logits.float()
+
+    def decode_pixels(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Mask features and multi-scale maps, in single precision as published."""
+        with torch.autocast(features[0].device.type, enabled=False):
+            return self.pixel_decoder([at_least_float(x) for x in features])
+
+    def decode_queries(self, mask_features: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Normalised queries of all predictions [L, B, Q, C]."""
+        memories = [self._memory(level, x) for level, x in enumerate(maps)]
+        batch = len(mask_features)
+        return self.transformer_decoder(
+            self.query_feat.weight.expand(batch, -1, -1),
+            self.query_embed.weight.expand(batch, -1, -1),
+            memories, mask_features, self.mask_embed)
+
+    def classify(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, MaskLogits]:
+        """Class logits [L, B, Q, K + 1] and mask logits of queries [L, B, Q, C]."""
+        return (self.cls_embed(queries),
+                ProductMaskLogits(self.mask_embed(queries), mask_features))
+
+    def _memory(self, level: int, x: Tensor) -> Memory:
+        size = tuple(x.shape[-2:])
+        value = self.decoder_input_projs[level](x).flatten(2).transpose(1, 2)
+        value = value + self.level_embed.weight[level]
+        position = sine_encoding(size, value.shape[-1], value.device, value.dtype)
+        return Memory(value + position, value, size)

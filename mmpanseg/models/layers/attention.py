@@ -1,0 +1,73 @@
+"""Attention and feed-forward blocks with mmdet's parameter names.
+
+Shapes: B images, Q queries, K keys, C channels.
+"""
+from typing import Optional
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class Attention(BaseModule):
+    """Multi-head attention whose mask is shared by the heads and never copied for them.
+
+    The parameters are those of ``nn.MultiheadAttention``, held under ``attn``.
+
+    Args:
+        channels: C.
+        num_heads: heads, a divisor of C.
+        dropout: of the attention weights and of the output.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(channels, num_heads, dropout, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor,
+                allowed: Optional[Tensor] = None) -> Tensor:
+        """Attend.
+
+        Args:
+            query: [B, Q, C], with its position code already added.
+            key: [B, K, C], likewise.
+            value: [B, K, C].
+            allowed: bool [B, Q, K] or [Q, K], True where a query may look; every row needs one.
+
+        Returns:
+            [B, Q, C], without the residual.
+        """
+        attn = self.attn
+        weights = attn.in_proj_weight.chunk(3)
+        biases = attn.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), weights, biases))
+        if allowed is not None and allowed.ndim == 3:
+            allowed = allowed[:, None]
+        out = F.scaled_dot_product_attention(
+            q, k, v, allowed, dropout_p=attn.dropout if self.training else 0.0)
+        return self.dropout(attn.out_proj(out.transpose(1, 2).flatten(2)))
+
+
+class FeedForward(BaseModule):
+    """Linear, ReLU, Linear: [..., C] -> [..., C], without the residual.
+
+    Args:
+        channels: C.
+        hidden_channels: width between the two.
+        dropout: after each of them.
+    """
+
+    def __init__(self, channels: int, hidden_channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        # nested as in mmcv's FFN, whose checkpoints load here
+        self.layers = nn.Sequential(
+            nn.Sequential(nn.Linear(channels, hidden_channels), nn.ReLU(inplace=True),
+                          nn.Dropout(dropout)),
+            nn.Linear(hidden_channels, channels),
+            nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,3 @@
+from .mask_criterion import MaskCriterion
+
+__all__ = ['MaskCriterion']

@@ -1,0 +1,141 @@
+"""Set prediction criterion of mask classification: match, sample points, add up losses."""
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.utils import reduce_mean
+from torch import Tensor, nn
+
+from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.structures.mask_logits import MaskLogits, at_least_float
+from mmpanseg.structures.segment_map import SegmentBatch
+from mmpanseg.models.task_modules.assigners import Matches
+from mmpanseg.models.task_modules.match_costs import MatchInputs
+from mmpanseg.models.task_modules.point_sampling import PointSampler
+from mmpanseg.models.losses.point_losses import dice_loss, mask_cross_entropy
+
+
+@MODELS.register_module()
+class MaskCriterion(nn.Module):
+    """Losses of Mask2Former (sections 3.2 and 3.3): class, mask and dice at every prediction.
+
+    All predictions (the learnable queries' and each decoder layer's) are matched on their own, in
+    one batch, with one copy to the host.
+
+    Args:
+        num_classes: K; index K is "no object".
+        assigner: config of the assigner.
+        match_costs: configs of the match costs.
+        cls_weight, mask_weight, dice_weight: factors of the three losses.
+        no_object_weight: class weight of "no object" in the class loss.
+        num_points, oversample_ratio, importance_ratio: see :class:`PointSampler`.
+    """
+
+    def __init__(self, num_classes: int,
+                 assigner: dict = dict(type='mmpanseg.OneToOneAssigner'),
+                 match_costs: Sequence[dict] = (
+                     dict(type='mmpanseg.ClassificationCost', weight=2.0),
+                     dict(type='mmpanseg.MaskCrossEntropyCost', weight=5.0),
+                     dict(type='mmpanseg.MaskDiceCost', weight=5.0)),
+                 cls_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0,
+                 no_object_weight: float = 0.1, num_points: int = 12544,
+                 oversample_ratio: float = 3.0, importance_ratio: float = 0.75) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.assigner = TASK_UTILS.build(assigner)
+        self.match_costs = [TASK_UTILS.build(cost) for cost in match_costs]
+        self.cls_weight = cls_weight
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+        self.sampler = PointSampler(num_points, oversample_ratio, importance_ratio)
+        class_weight = torch.ones(num_classes + 1)
+        class_weight[-1] = no_object_weight
+        # derived from the config, so it is no part of a checkpoint
+        self.register_buffer('class_weight', class_weight, persistent=False)
+
+    def forward(self, cls_logits: Tensor, mask_logits: MaskLogits,
+                segments: SegmentBatch) -> dict[str, Tensor]:
+        """Losses by name, ``loss_*`` for the last prediction and ``d{i}.loss_*`` for the others.
+
+        Args:
+            cls_logits: [L, B, Q, K + 1].
+            mask_logits: L predictions of the same queries.
+            segments: ground truth of the B images; images without any are fine.
+        """
+        with torch.autocast(cls_logits.device.type, enabled=False):
+            cls_logits = at_least_float(cls_logits)
+            mask_logits = mask_logits.float()
+            matches = self.match(cls_logits, mask_logits, segments)
+            losses = {
+                'loss_cls': self.loss_cls(cls_logits, matches, segments),
+                **self.loss_masks(mask_logits, matches, segments)}
+        return name_by_layer(losses)
+
+    @torch.no_grad()
+    def match(self, cls_logits: Tensor, mask_logits: MaskLogits,
+              segments: SegmentBatch) -> Matches:
+        """Assign every prediction of every image at fresh uniform points."""
+        if segments.max_count == 0:
+            costs = cls_logits.new_zeros(*cls_logits.shape[:3], 0)
+            return self.assigner(costs, segments.counts)
+        costs = []
+        labels = pad_labels(segments.labels)
+        for layer in range(len(mask_logits)):
+            points = self.sampler.uniform(len(segments), cls_logits.device, cls_logits.dtype)
+            costs.append(self.costs(
+                cls_logits[layer], labels, mask_logits.sample(layer, points),
+                segments.sample_all(points)))
+        return self.assigner(torch.stack(costs), segments.counts)
+
+    def costs(self, cls_logits: Tensor, labels: Tensor, mask_logits: Tensor,
+              targets: Tensor) -> Tensor:
+        """Sum of the weighted match costs [B, Q, N]; shapes as in :class:`MatchInputs`."""
+        inputs = MatchInputs(cls_logits, labels, mask_logits, targets)
+        return sum(cost(inputs) for cost in self.match_costs)
+
+    def loss_cls(self, cls_logits: Tensor, matches: Matches, segments: SegmentBatch) -> Tensor:
+        """Cross-entropy, weighted mean over all queries of the batch, [L]."""
+        target = cls_logits.new_full(cls_logits.shape[:3], self.num_classes, dtype=torch.long)
+        rows = matches.rows
+        labels = pad_labels(segments.labels)
+        if labels.shape[1]:
+            target[rows.layer, rows.image, rows.query] = labels[rows.image, matches.segment]
+        weight = self.class_weight.to(cls_logits.dtype)
+        loss = F.cross_entropy(
+            cls_logits.flatten(0, 2), target.flatten(), weight, reduction='none')
+        total = loss.view(len(cls_logits), -1).sum(1)
+        return self.cls_weight * total / weight[target].flatten(1).sum(1)
+
+    def loss_masks(self, mask_logits: MaskLogits, matches: Matches,
+                   segments: SegmentBatch) -> dict[str, Tensor]:
+        """Mask and dice losses at importance-sampled points, each [L].
+
+        Both are divided by the number of segments in the batch (the mean over the processes, at
+        least one), also of segments that found no prediction.
+        """
+        rows = matches.rows
+        logits, points = mask_logits.sample_rows(rows, self.sampler.uncertain)
+        with torch.no_grad():
+            targets = segments.sample_pairs(points, rows.image, matches.segment)
+        num_masks = reduce_mean(logits.new_tensor(float(sum(segments.counts)))).clamp(min=1)
+        zeros = logits.new_zeros(len(mask_logits))
+        by_layer = {
+            'loss_mask': self.mask_weight * mask_cross_entropy(logits, targets),
+            'loss_dice': self.dice_weight * dice_loss(logits, targets)}
+        return {name: zeros.index_add(0, rows.layer, loss) / num_masks
+                for name, loss in by_layer.items()}
+
+
+def pad_labels(labels: Sequence[Tensor]) -> Tensor:
+    """Labels of all images as one int64 [B, N], zero where an image has fewer."""
+    return nn.utils.rnn.pad_sequence(list(labels), batch_first=True)
+
+
+def name_by_layer(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Per-layer losses [L] to scalars by name: the last plain, the others with ``d{i}.``."""
+    named = {}
+    for name, values in losses.items():
+        *auxiliary, last = values.unbind()
+        named[name] = last
+        named.update({f'd{i}.{name}': value for i, value in enumerate(auxiliary)})
+    return named

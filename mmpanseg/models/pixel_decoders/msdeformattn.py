@@ -1,0 +1,149 @@
+"""Pixel decoder with multi-scale deformable attention (Mask2Former section 3.2.1, appendix).
+
+Shapes: B images, C channels, h_l x w_l map of level l, S = sum of h_l * w_l.
+"""
+from typing import Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_init
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.attention import FeedForward
+from mmpanseg.models.layers.deformable_attention import MSDeformAttention
+from mmpanseg.models.layers.positional_encoding import pixel_centres, sine_encoding
+from mmpanseg.registry import MODELS
+
+
+class DeformableEncoderLayer(BaseModule):
+    """Multi-scale deformable self-attention and feed-forward, post-norm.
+
+    Args:
+        channels: C.
+        num_heads, num_levels, num_points: of the attention.
+        feedforward_channels: hidden width.
+        dropout: of both parts.
+    """
+
+    def __init__(self, channels: int, num_heads: int, num_levels: int, num_points: int,
+                 feedforward_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = MSDeformAttention(
+            channels, num_heads, num_levels, num_points, dropout=dropout, batch_first=True)
+        self.ffn = FeedForward(channels, feedforward_channels, dropout)
+        self.norms = ModuleList(nn.LayerNorm(channels) for _ in range(2))
+
+    def forward(self, x: Tensor, position: Tensor, reference_points: Tensor,
+                sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """[B, S, C] -> [B, S, C]."""
+        x = self.norms[0](x + self.self_attn(
+            x, query_pos=position, value=x, reference_points=reference_points,
+            spatial_shapes=sizes))
+        return self.norms[1](x + self.ffn(x))
+
+
+class DeformableEncoder(BaseModule):
+    """A stack of :class:`DeformableEncoderLayer`."""
+
+    def __init__(self, num_layers: int, **layer) -> None:
+        super().__init__()
+        self.layers = ModuleList(DeformableEncoderLayer(**layer) for _ in range(num_layers))
+
+    def forward(self, x: Tensor, *args) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, *args)
+        return x
+
+
+@MODELS.register_module()
+class MSDeformAttnPixelDecoder(BaseModule):
+    """Deformable encoder over the coarse maps, one FPN step for each finer one.
+
+    Padded pixels count as real ones, as in the published code.
+
+    Args:
+        in_channels: channels of the backbone's maps, high resolution first.
+        channels: C.
+        out_channels: channels of the mask features.
+        num_encoder_levels: how many maps, counted from the coarsest, enter the encoder.
+        num_outs: maps handed to the transformer decoder, coarsest first.
+        num_layers, num_heads, num_points, feedforward_channels, dropout: of the encoder.
+        norm_cfg: norm of the convolutions.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
+                 num_encoder_levels: int = 3, num_outs: int = 3, num_layers: int = 6,
+                 num_heads: int = 8, num_points: int = 4, feedforward_channels: int = 1024,
+                 dropout: float = 0.0, norm_cfg: dict = dict(type='GN', num_groups=32),
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if not 1 <= num_encoder_levels <= len(in_channels):
+            raise ValueError(f'num_encoder_levels must lie in 1..{len(in_channels)}, the number '
+                             f'of in_channels, got {num_encoder_levels}')
+        self.channels = channels
+        self.num_encoder_levels = num_encoder_levels
+        self.num_outs = num_outs
+        coarse_first = list(in_channels)[::-1]
+        self.input_convs = ModuleList(
+            ConvModule(width, channels, 1, bias=True, norm_cfg=norm_cfg, act_cfg=None)
+            for width in coarse_first[:num_encoder_levels])
+        self.encoder = DeformableEncoder(
+            num_layers, channels=channels, num_heads=num_heads, num_levels=num_encoder_levels,
+            num_points=num_points, feedforward_channels=feedforward_channels, dropout=dropout)
+        self.level_encoding = nn.Embedding(num_encoder_levels, channels)
+        fine = coarse_first[num_encoder_levels:]
+        self.lateral_convs = ModuleList(
+            ConvModule(width, channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=None)
+            for width in fine)
+        self.output_convs = ModuleList(
+            ConvModule(channels, channels, 3, padding=1, bias=False, norm_cfg=norm_cfg)
+            for _ in fine)
+        self.mask_feature = nn.Conv2d(channels, out_channels, 1)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for conv in self.input_convs:
+            xavier_init(conv.conv, distribution='uniform')
+        for conv in [*self.lateral_convs, *self.output_convs]:
+            caffe2_xavier_init(conv.conv)
+        caffe2_xavier_init(self.mask_feature)
+        nn.init.normal_(self.level_encoding.weight)
+        for layer in self.encoder.layers:
+            for linear in (layer.ffn.layers[0][0], layer.ffn.layers[1]):
+                nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Decode.
+
+        Args:
+            features: backbone maps [B, C_i, h_i, w_i], high resolution first.
+
+        Returns:
+            mask features [B, C_out, h, w] at the finest map's size, and ``num_outs`` maps
+            [B, C, h_l, w_l], coarsest first.
+        """
+        coarse_first = list(features)[::-1]
+        maps = self.encode(coarse_first[:self.num_encoder_levels])
+        fine = coarse_first[self.num_encoder_levels:]
+        for feature, lateral, output in zip(fine, self.lateral_convs, self.output_convs):
+            upsampled = F.interpolate(
+                maps[-1], feature.shape[-2:], mode='bilinear', align_corners=False)
+            maps.append(output(lateral(feature) + upsampled))
+        return self.mask_feature(maps[-1]), maps[:self.num_outs]
+
+    def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Run the deformable encoder over maps [B, C_l, h_l, w_l], coarsest first."""
+        sizes = tuple(tuple(feature.shape[-2:]) for feature in features)
+        maps = [conv(feature) for conv, feature in zip(self.input_convs, features)]
+        x = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        position = torch.cat([
+            sine_encoding(size, self.channels, x.device, x.dtype) + level
+            for size, level in zip(sizes, self.level_encoding.weight)])
+        # pixel centres are the same on every level: sampling starts at the query's own place
+        centres = pixel_centres(sizes, x.device, torch.promote_types(x.dtype, torch.float32))
+        reference = centres[None, :, None].expand(len(x), -1, len(sizes), -1)
+        x = self.encoder(x, position, reference, sizes)
+        areas = [height * width for height, width in sizes]
+        return [part.transpose(1, 2).unflatten(2, size)
+                for part, size in zip(x.split(areas, dim=1), sizes)]

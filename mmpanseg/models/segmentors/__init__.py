@@ -1,0 +1,3 @@
+from .mask_transformer import MaskTransformer
+
+__all__ = ['MaskTransformer']

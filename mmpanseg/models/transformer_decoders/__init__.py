@@ -1,0 +1,3 @@
+from .masked_attention import MaskedAttentionDecoder
+
+__all__ = ['MaskedAttentionDecoder']

@@ -1,0 +1,222 @@
+"""Predicted masks, kept as a product until somebody needs pixels.
+
+Shapes: L predictions (decoder layers) of B images with Q queries each, C channels, h, w mask size;
+P points; M (layer, image, query) rows. Points are (x, y) in [0, 1], see ``segment_map``.
+"""
+from typing import Callable, NamedTuple, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Elements of a transient dense plane stack: small enough for a CPU's outer cache, large enough to
+# keep a GPU busy.
+_CHUNK_ELEMENTS = {'cpu': 1 << 22, 'default': 1 << 26}
+
+
+class MaskRows(NamedTuple):
+    """Addresses of M masks, ordered by image so that each image's rows are contiguous.
+
+    ``layer``, ``image`` and ``query`` are int64 [M]; ``splits`` holds the number of rows of every
+    image as Python integers, known without asking the device.
+    """
+    layer: Tensor
+    image: Tensor
+    query: Tensor
+    splits: Sequence[int]
+
+
+class MaskLogits:
+    """Mask logits of L predictions over one batch; see the two forms below."""
+
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        """Number of predictions L."""
+        raise NotImplementedError
+
+    def sample(self, layer: int, points: Tensor) -> Tensor:
+        """Logits of all queries of one prediction at their image's points.
+
+        Args:
+            layer: index of the prediction.
+            points: [B, P, 2].
+
+        Returns:
+            [B, Q, P], equal to bilinear sampling of the dense logits.
+        """
+        raise NotImplementedError
+
+    def sample_rows(self, rows: MaskRows,
+                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of single masks, each at points of its own, with gradient.
+
+        Args:
+            rows: which M masks.
+            choose: gets dense logits [m, h, w] of some rows, gives their points [m, P, 2].
+
+        Returns:
+            logits [M, P] and points [M, P, 2].
+        """
+        raise NotImplementedError
+
+    def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
+        """Dense logits [len(query), h, w] of some queries of one image."""
+        raise NotImplementedError
+
+
+class ProductMaskLogits(MaskLogits):
+    """Mask logits as ``embed . features``.
+
+    Bilinear resizing and sampling are linear, so they commute with the product; nothing of size
+    Q x h x w is kept for the backward pass.
+
+    Args:
+        embeds: [L, B, Q, C].
+        features: [B, C, h, w], shared by all predictions.
+    """
+
+    def __init__(self, embeds: Tensor, features: Tensor) -> None:
+        self.embeds = embeds
+        self.features = features
+        self.size = tuple(features.shape[-2:])
+
+    def __len__(self) -> int:
+        return len(self.embeds)
+
+    def float(self) -> 'ProductMaskLogits':
+        """In single precision at least."""
+        return ProductMaskLogits(at_least_float(self.embeds), at_least_float(self.features))
+
+    def sample(self, layer: int, points: Tensor) -> Tensor:
+        return self.embeds[layer] @ sample_features(self.features, points)
+
+    def sample_rows(self, rows: MaskRows,
+                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        embeds = self.embeds[rows.layer, rows.image, rows.query]
+        return _SampleProduct.apply(embeds, self.features, rows.splits, choose)
+
+    def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
+        product = self.embeds[layer, image, query] @ self.features[image].flatten(1)
+        return product.view(-1, *self.size)
+
+
+class DenseMaskLogits(MaskLogits):
+    """Mask logits that exist as pixels, one [B, Q, h, w] tensor per prediction."""
+
+    def __init__(self, logits: Sequence[Tensor]) -> None:
+        self.logits = logits
+        self.size = tuple(logits[0].shape[-2:])
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def float(self) -> 'DenseMaskLogits':
+        """In single precision at least."""
+        return DenseMaskLogits([at_least_float(x) for x in self.logits])
+
+    def sample(self, layer: int, points: Tensor) -> Tensor:
+        return _grid_sample(self.logits[layer], points)
+
+    def sample_rows(self, rows: MaskRows,
+                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        if len(self) == 1:
+            picked = self.logits[0][rows.image, rows.query]
+        else:
+            picked = torch.stack(list(self.logits))[rows.layer, rows.image, rows.query]
+        with torch.no_grad():
+            points = choose(picked)
+        return sample_own_points(picked, points), points
+
+    def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
+        return self.logits[layer][image, query]
+
+
+def at_least_float(x: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 stay."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:
+    """[B, C, h, w] at [B, P, 2] -> [B, C, P]."""
+    return F.grid_sample(planes, (2 * points - 1)[:, :, None], align_corners=False)[..., 0]
+
+
+def sample_own_points(planes: Tensor, points: Tensor) -> Tensor:
+    """Planes [M, h, w], each at points [M, P, 2] of its own -> [M, P]."""
+    if not len(planes):  # grid_sample refuses an empty batch on some devices
+        return planes.flatten(1)[:, :0].new_zeros(0, points.shape[1]) + planes.sum()
+    return _grid_sample(planes[:, None], points)[:, 0]
+
+
+def sample_features(features: Tensor, points: Tensor) -> Tensor:
+    """Features [B, C, h, w] at [B, P, 2] -> [B, C, P], the same points for all channels."""
+    return _grid_sample(features, points)
+
+
+def chunk_rows(device: torch.device, plane_elements: int) -> int:
+    """Rows of ``plane_elements`` each that a transient stack should hold on a device."""
+    budget = _CHUNK_ELEMENTS.get(device.type, _CHUNK_ELEMENTS['default'])
+    return max(1, budget // plane_elements)
+
+
+class _SampleProduct(torch.autograd.Function):
+    """Bilinear samples of ``embeds . features`` whose dense form lives for a chunk of rows only.
+
+    The backward pass needs no dense logits either: sampling is linear, so the points scatter the
+    incoming gradient into a dense plane, and two products carry it to embeddings and features.
+    """
+
+    @staticmethod
+    def forward(ctx, embeds: Tensor, features: Tensor, splits: Sequence[int],
+                choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        height, width = features.shape[-2:]
+        step = chunk_rows(features.device, height * width)
+        values, points = [], []
+        row = 0
+        for image, count in enumerate(splits):
+            plane = features[image].flatten(1)
+            for start in range(row, row + count, step):
+                chunk = embeds[start:min(start + step, row + count)]
+                logits = (chunk @ plane).view(-1, height, width)
+                points.append(choose(logits))
+                values.append(sample_own_points(logits, points[-1]))
+            row += count
+        if not values:
+            points.append(choose(embeds.new_zeros(0, height, width)))
+            values.append(points[-1][..., 0])
+        points = torch.cat(points)
+        ctx.save_for_backward(embeds, features, points)
+        ctx.splits = splits
+        ctx.mark_non_differentiable(points)
+        return torch.cat(values), points
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor, _: Tensor) -> tuple:
+        embeds, features, points = ctx.saved_tensors
+        height, width = features.shape[-2:]
+        step = chunk_rows(features.device, height * width)
+        grad_embeds = torch.zeros_like(embeds)
+        grad_features = torch.zeros_like(features, memory_format=torch.contiguous_format)
+        row = 0
+        for image, count in enumerate(ctx.splits):
+            plane = features[image].flatten(1)
+            grad_plane = grad_features[image].view(len(plane), -1)
+            for start in range(row, row + count, step):
+                part = slice(start, min(start + step, row + count))
+                dense = _scatter_points(grad[part], points[part], height, width)
+                grad_embeds[part] = dense @ plane.T
+                grad_plane.addmm_(embeds[part].T, dense)
+            row += count
+        return grad_embeds, grad_features, None, None
+
+
+def _scatter_points(grad: Tensor, points: Tensor, height: int, width: int) -> Tensor:
+    """Adjoint of :func:`sample_own_points`: [m, P] at [m, P, 2] -> [m, h * w]."""
+    # only the shape of the input plays a role for its own gradient
+    shape = grad.new_zeros(()).expand(len(grad), 1, height, width)
+    dense, _ = torch.ops.aten.grid_sampler_2d_backward(
+        grad[:, None, :, None].contiguous(), shape, (2 * points - 1)[:, :, None], 0, 0, False,
+        [True, False])
+    return dense.flatten(1)
