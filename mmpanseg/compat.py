@@ -3,8 +3,10 @@
 Applied once by ``import mmpanseg``. Where mmcv's operators are compiled and panopticapi is
 installed, it only checks versions.
 """
+import contextlib
 import importlib
 import importlib.util
+import io
 import sys
 import warnings
 from importlib.machinery import ModuleSpec
@@ -74,8 +76,7 @@ def apply() -> None:
         _require(name, minimum)
     _fill_missing_operators()
     _fill_missing_panopticapi()
-    # mmdet speaks of an optional package whenever its metrics are imported
-    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    _import_noisy_parts()
 
 
 def _require(name: str, minimum: str) -> None:
@@ -142,6 +143,13 @@ def _fill_missing_panopticapi() -> None:
     if inferencer is not None and inferencer.VOID is None:
         inferencer.VOID = package.evaluation.VOID
         inferencer.id2rgb = id2rgb
+
+
+def _import_noisy_parts() -> None:
+    """Import the parts of mmdet that announce which optional packages they did without."""
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    with contextlib.redirect_stdout(io.StringIO()):
+        importlib.import_module('mmdet.datasets')
 
 
 def _new_module(name: str, is_package: bool = False, **content: Any) -> ModuleType:

@@ -70,7 +70,8 @@ trap stop_heartbeat EXIT
 # Run quietly, with a line every 30 seconds; output goes to the log and, of this command alone, to LAST.
 logged() {
   local status=0
-  (while sleep 30; do say '  ... still at it'; done) &
+  # a sleep that outlives its loop must not hold on to a pipe that we write to
+  (while sleep 30 <&- >/dev/null 2>&1; do say '  ... still at it'; done) &
   HEARTBEAT=$!
   "$@" >"$LAST" 2>&1 </dev/null || status=$?
   stop_heartbeat
@@ -80,9 +81,11 @@ logged() {
 
 pip() { logged in_venv -m pip --disable-pip-version-check install "$@"; }
 
+network_failed() { grep -qE 'connection broken by|Max retries exceeded|NewConnectionError|ProxyError|Read timed out' "$LAST"; }
+
 # One line on why the last pip failed, then exit.
 die_of_pip() {  # what
-  if grep -qE 'Max retries exceeded|NewConnectionError|Failed to establish|name resolution|Network is unreachable|Read timed out|ConnectTimeout' "$LAST"; then
+  if network_failed; then
     die "no network: pip cannot reach its package index to install $1 (log: $LOG)"
   elif grep -q 'No space left on device' "$LAST"; then
     die "disk full while installing $1 (log: $LOG)"
@@ -155,8 +158,9 @@ install_torch() {
   pip 'pip>=22' || die_of_pip pip
   if [[ $(uname -s) == Linux ]]; then
     pip "torch==$TORCH+cpu" && return
-    grep -q 'No matching distribution found for torch' "$LAST" || die_of_pip torch
-    grep -qE 'Max retries exceeded|NewConnectionError' "$LAST" && die_of_pip torch
+    if network_failed || ! grep -q 'No matching distribution found for torch' "$LAST"; then
+      die_of_pip torch
+    fi
     say "  no CPU-only torch in pip's sources; taking the standard one, which brings CUDA (see docs/install.md)"
     need_disk "$STANDARD_TORCH_GB"
   fi

@@ -1,0 +1,29 @@
+# Every target does its own set-up. Another environment: make test VENV=/path/to/venv
+VENV ?= .venv
+PYTHON_IN_VENV := $(VENV)/bin/python
+STAMP := $(VENV)/.mmpanseg-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(STAMP)  ## train, score and draw a panoptic model on synthetic scenes
+	$(PYTHON_IN_VENV) tools/demo.py $(ARGS)
+
+test: $(STAMP)  ## run the tests; ARGS are given to pytest
+	$(PYTHON_IN_VENV) -m pytest -q $(ARGS)
+
+lint: $(STAMP)  ## check the style with ruff
+	@$(PYTHON_IN_VENV) -m ruff --version >/dev/null 2>&1 || $(PYTHON_IN_VENV) -m pip install -q ruff
+	$(PYTHON_IN_VENV) -m ruff check .
+
+clean:  ## remove caches and build outputs; environments and work_dirs stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find mmpanseg projects tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -f $(STAMP)
+
+$(STAMP): pyproject.toml tools/install.sh
+	tools/install.sh $(VENV)
+	@touch $@

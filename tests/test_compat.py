@@ -1,0 +1,175 @@
+"""Both states of mmcv's operators, and what mmdet makes of the stand-ins."""
+import importlib
+import subprocess
+import sys
+import textwrap
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmcv.utils import ext_loader
+
+from mmpanseg import compat
+
+pytestmark = pytest.mark.ops
+
+
+def run_python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)],
+                          capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def placeholder(monkeypatch) -> compat.OperatorPlaceholder:
+    module = compat.OperatorPlaceholder('a reason')
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', module)
+    return module
+
+
+def test_placeholder_satisfies_mmcv_and_raises_when_called(placeholder):
+    extension = ext_loader.load_ext('_ext', ['nms', 'roi_align_forward'])
+    with pytest.raises(compat.MissingOperatorError) as error:
+        extension.roi_align_forward(torch.zeros(1), aligned_height=1)
+    for part in ('`roi_align_forward` is not compiled', 'a reason', 'tools/install.sh --with-ops'):
+        assert part in str(error.value)
+    assert not hasattr(extension, '__file__')
+
+
+def test_placeholder_counts_as_not_installed(placeholder):
+    assert importlib.util.find_spec('mmcv._ext').loader is None
+    assert not compat.operators_compiled()
+    assert not compat.operators_compiled('cuda')
+    assert mmcv.ops.info.ext_loader.load_ext(
+        '_ext', ['get_compiler_version']).get_compiler_version() == 'not compiled'
+
+
+def test_operator_runs_or_says_how_to_get_it():
+    boxes = torch.tensor([[0., 0., 10., 10.], [0., 0., 10., 9.], [20., 20., 30., 30.]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    if compat.operators_compiled():
+        _, kept = mmcv.ops.nms(boxes, scores, iou_threshold=0.5)
+        assert kept.tolist() == [0, 2]
+        assert sys.modules['mmcv._ext'].__file__
+    else:
+        with pytest.raises(compat.MissingOperatorError, match='`nms` is not compiled'):
+            mmcv.ops.nms(boxes, scores, iou_threshold=0.5)
+
+
+def test_pure_pytorch_forms_run():
+    plane = torch.tensor([[[[0., 1.], [2., 3.]]]])
+    assert mmcv.ops.point_sample(plane, torch.tensor([[[0.5, 0.5]]])).item() == 1.5
+    attention = mmcv.ops.MultiScaleDeformableAttention(
+        8, num_heads=2, num_levels=1, num_points=2, batch_first=True)
+    attention.init_weights()
+    query = torch.rand(1, 3, 8)
+    out = attention(
+        query, value=torch.rand(1, 4, 8), reference_points=torch.rand(1, 3, 1, 2),
+        spatial_shapes=torch.tensor([[2, 2]]), level_start_index=torch.tensor([0]))
+    assert out.shape == query.shape
+    assert out.isfinite().all()
+
+
+def test_extension_that_fails_to_load_is_named(monkeypatch, tmp_path):
+    (tmp_path / '_ext.py').write_text('raise ImportError("undefined symbol: _ZN2at")')
+    monkeypatch.delitem(sys.modules, 'mmcv._ext')
+    monkeypatch.setattr(mmcv, '__path__', [str(tmp_path), *mmcv.__path__])
+    # leaves the entry as it was before the test
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', None)
+    del sys.modules['mmcv._ext']
+    compat.apply()
+    with pytest.raises(compat.MissingOperatorError, match='undefined symbol: _ZN2at'):
+        sys.modules['mmcv._ext'].nms()
+
+
+def test_apply_again_changes_nothing():
+    before = {name: sys.modules[name] for name in ('mmcv._ext', 'panopticapi', 'mmcv.ops')}
+    compat.apply()
+    assert all(sys.modules[name] is module for name, module in before.items())
+
+
+def test_missing_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    with pytest.raises(ImportError) as error:
+        compat.apply()
+    assert str(error.value) == (
+        'mmpanseg needs mmdet >= 3.3.0: install it with `pip install "mmpanseg[onedl]"` '
+        '(or `"mmpanseg[openmmlab]"` for the official packages)')
+
+
+def test_old_package_says_both_versions(monkeypatch):
+    monkeypatch.setattr(mmcv, '__version__', '1.7.2')
+    with pytest.raises(ImportError, match=r'needs mmcv >= 2\.1\.0, but 1\.7\.2 is installed: '):
+        compat.apply()
+
+
+def test_package_that_refuses_another_one_is_quoted(monkeypatch, tmp_path):
+    (tmp_path / 'mmdet.py').write_text('assert False, "MMCV==2.2.0 is incompatible"')
+    monkeypatch.delitem(sys.modules, 'mmdet')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=r'"MMCV==2\.2\.0 is incompatible": install it with'):
+        compat.apply()
+
+
+def test_everything_imported_before_mmpanseg():
+    """mmdet, imported earlier and without operators, works as if mmpanseg had come first."""
+    done = run_python('''
+        import sys
+        sys.modules['mmcv._ext'] = sys.modules['panopticapi'] = None  # as if not installed
+        import mmdet.apis
+        from mmdet.apis import det_inferencer
+        try:
+            import mmdet.models
+        except ImportError:
+            pass  # onedl's puts dummies in place of some operators and then gives up, too
+        assert det_inferencer.VOID is None
+        del sys.modules['panopticapi']
+        import mmpanseg
+
+        import mmdet.models
+        from mmcv.ops import MultiScaleDeformableAttention, point_sample
+        from mmdet.models.layers import msdeformattn_pixel_decoder as decoder
+        from mmdet.models.layers.transformer import deformable_detr_layers as layers
+        from mmdet.models.utils import point_sample as sampling
+        assert decoder.MultiScaleDeformableAttention is MultiScaleDeformableAttention
+        assert layers.MultiScaleDeformableAttention is MultiScaleDeformableAttention
+        assert sampling.point_sample is point_sample
+        assert det_inferencer.VOID == 0
+        assert det_inferencer.id2rgb(70000).tolist() == [112, 17, 1]
+    ''')
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_is_silent():
+    done = run_python('import mmpanseg')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+@pytest.fixture
+def stand_in():
+    import panopticapi
+    if 'mmpanseg' not in (panopticapi.__doc__ or ''):
+        pytest.skip('panopticapi is installed')
+
+
+def test_mmdet_loads_panoptic_data_with_the_stand_in(stand_in, tmp_path):
+    from mmdet.datasets.transforms import LoadPanopticAnnotations
+    segments = np.array([[7, 300], [70000, 7]])
+    rgb = np.stack([segments % 256, segments // 256 % 256, segments // 65536], -1)
+    mmcv.imwrite(rgb[..., ::-1].astype(np.uint8), str(tmp_path / 'a.png'))
+    results = LoadPanopticAnnotations(with_bbox=False, with_label=False)(dict(
+        ori_shape=(2, 2), img_shape=(2, 2), seg_map_path=str(tmp_path / 'a.png'),
+        segments_info=[dict(id=7, category=3, is_thing=True),
+                       dict(id=300, category=4, is_thing=True),
+                       dict(id=70000, category=5, is_thing=False)]))
+    assert results['gt_seg_map'].tolist() == [[3, 4], [5, 3]]
+    assert results['gt_masks'].masks.tolist() == [[[1, 0], [0, 1]], [[0, 1], [0, 0]]]
+
+
+def test_mmdet_does_not_score_with_the_stand_in(stand_in):
+    from mmdet.evaluation import CocoPanopticMetric
+    from mmdet.evaluation.functional import pq_compute_single_core
+    with pytest.raises(RuntimeError, match='panopticapi is not installed'):
+        CocoPanopticMetric()
+    with pytest.raises(RuntimeError, match='panopticapi is not installed'):
+        pq_compute_single_core(0, [], '', '', {})

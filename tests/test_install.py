@@ -1,0 +1,97 @@
+"""tools/install.sh: what goes wrong is said in one line, before anything is downloaded."""
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from venv import EnvBuilder
+
+import pip
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / 'tools/install.sh'
+
+
+def install(*arguments: str, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ['bash', str(SCRIPT), *arguments], env={**os.environ, 'PYTHON': sys.executable, **env},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+
+def make_program(folder: Path, name: str, text: str) -> Path:
+    program = folder / name
+    program.write_text(f'#!/bin/sh\n{text}\n')
+    program.chmod(0o755)
+    return program
+
+
+def assert_one_clear_line(done: subprocess.CompletedProcess, *parts: str) -> None:
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith('error: '), done.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture
+def old_python(tmp_path) -> Path:
+    return make_program(tmp_path, 'python3.8',
+                        'case "$*" in --version) echo Python 3.8.20;; *) exit 1;; esac')
+
+
+@pytest.mark.parametrize('script', ['tools/install.sh', '.ci/run'])
+def test_scripts_parse_and_are_executable(script):
+    subprocess.run(['bash', '-n', str(ROOT / script)], check=True)
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_help_and_unknown_option(tmp_path):
+    assert '--with-ops' in install('--help').stdout
+    assert_one_clear_line(install('--ops'), 'unknown option --ops')
+
+
+def test_wrong_python(tmp_path, old_python):
+    done = install(str(tmp_path / 'venv'), PYTHON=str(old_python))
+    assert_one_clear_line(done, str(old_python), 'Python 3.8.20', '3.10 to 3.13')
+    assert not (tmp_path / 'venv').exists()
+
+
+def test_python_that_is_not_there(tmp_path):
+    done = install(str(tmp_path / 'venv'), PYTHON=str(tmp_path / 'no-python'))
+    assert_one_clear_line(done, 'no-python', 'is not a program')
+
+
+def test_environment_of_the_wrong_python(tmp_path, old_python):
+    (tmp_path / 'venv/bin').mkdir(parents=True)
+    (tmp_path / 'venv/bin/python').symlink_to(old_python)
+    assert_one_clear_line(install(str(tmp_path / 'venv')), 'venv', 'Python 3.8.20')
+
+
+def test_folder_that_is_no_environment(tmp_path):
+    (tmp_path / 'notes.txt').write_text('keep me')
+    assert_one_clear_line(install(str(tmp_path)), 'is not a virtual environment')
+    assert (tmp_path / 'notes.txt').read_text() == 'keep me'
+
+
+def test_no_disk(tmp_path):
+    make_program(tmp_path, 'df', 'echo header; echo dev 9999999 8951423 1048576 90% /')
+    done = install(str(tmp_path / 'venv'), PATH=f'{tmp_path}:{os.environ["PATH"]}')
+    assert_one_clear_line(done, 'not enough disk space', '3 GB needed', '1 GB free')
+    assert not (tmp_path / 'venv').exists()
+
+
+def test_no_network(tmp_path):
+    venv = tmp_path / 'venv'
+    builder = EnvBuilder(symlinks=True)
+    builder.create(venv)
+    # this environment's pip at hand: installing one takes longer than the test
+    site = venv.glob('lib/python*/site-packages')
+    origin = Path(pip.__file__).parents[1]
+    for folder, part in product(site, [origin / 'pip', *origin.glob('pip-*.dist-info')]):
+        (folder / part.name).symlink_to(part)
+    done = install(
+        str(venv), PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_EXTRA_INDEX_URL='',
+        PIP_FIND_LINKS='', PIP_RETRIES='1', PIP_CONFIG_FILE=os.devnull)
+    assert_one_clear_line(done, 'no network', 'install torch', str(venv / 'install.log'))
+    assert 'Connection refused' in (venv / 'install.log').read_text()
