@@ -1,0 +1,6 @@
+from .color import generate_palette, instance_shade
+from .panoptic import Segment, draw_panoptic, segment_colors, side_by_side
+from .panoptic_visualizer import PanopticVisualizer
+
+__all__ = ['PanopticVisualizer', 'Segment', 'draw_panoptic', 'generate_palette', 'instance_shade',
+           'segment_colors', 'side_by_side']

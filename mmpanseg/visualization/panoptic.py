@@ -1,0 +1,206 @@
+"""Drawing of panoptic maps, as pure functions on arrays."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .color import Color, generate_palette, instance_shade
+from .labels import LabelPlacer, draw_labels, text_ink
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a map: its value there, class label, kind and (predictions) score 0..1."""
+    id: int
+    label: int
+    is_thing: bool
+    score: float | None = None
+
+
+def segment_colors(pan_map: np.ndarray, segments: Sequence[Segment],
+                   palette: Sequence[Color]) -> dict[int, Color]:
+    """Colour of each segment id: the class colour, shaded by instance for things.
+
+    Instances of a class take their shades from left to right, so that a prediction and a ground
+    truth with the same objects look alike.
+    """
+    colors = {}
+    by_class: dict[int, list[tuple[float, int]]] = {}
+    for segment in segments:
+        if segment.is_thing:
+            columns = np.flatnonzero((pan_map == segment.id).any(axis=0))
+            center = float(columns.mean()) if len(columns) else 0.0
+            by_class.setdefault(segment.label, []).append((center, segment.id))
+        else:
+            colors[segment.id] = tuple(int(c) for c in palette[segment.label])
+    for label, instances in by_class.items():
+        for index, (_, segment_id) in enumerate(sorted(instances)):
+            colors[segment_id] = instance_shade(palette[label], index)
+    return colors
+
+
+def draw_panoptic(image: np.ndarray,
+                  pan_map: np.ndarray,
+                  segments: Sequence[Segment],
+                  classes: Sequence[str] | None = None,
+                  palette: Sequence[Color] | None = None,
+                  alpha: float = 0.55,
+                  min_side: int = 800,
+                  with_labels: bool = True,
+                  with_scores: bool = True) -> np.ndarray:
+    """A panoptic overlay: tint per segment, outlines between segments, names on them.
+
+    Args:
+        image: uint8 RGB [H,W,3].
+        pan_map: integers [H,W]; values that no segment names are void and stay as they are.
+        segments: what is drawn.
+        classes: name of each label; without them nothing is written.
+        palette: RGB colour of each label; generated when absent.
+        alpha: opacity of the tint, 0..1.
+        min_side: images whose longer side is shorter than this many pixels are enlarged to it,
+            since text and lines need room.
+        with_labels: write the classes' names.
+        with_scores: write scores (percent) behind the names of things that have one.
+
+    Returns:
+        uint8 RGB [H',W',3]; H' = H and W' = W unless enlarged.
+
+    Raises:
+        ValueError: sizes of image and map differ, or a label has no class name or colour.
+    """
+    if image.shape[:2] != pan_map.shape:
+        raise ValueError(f'the image has {image.shape[:2]} pixels (height, width), '
+                         f'the panoptic map {pan_map.shape}: resize one of them')
+    num_labels = max((segment.label for segment in segments), default=-1) + 1
+    if palette is None:
+        palette = generate_palette(max(num_labels, len(classes or ())))
+    for what, values in (('classes', classes), ('palette', palette)):
+        if values is not None and len(values) < num_labels:
+            raise ValueError(f'label {num_labels - 1} is to be drawn, but {what} has only '
+                             f'{len(values)} entries')
+
+    ids, index = np.unique(pan_map, return_inverse=True)
+    index = index.reshape(pan_map.shape).astype(np.int32)
+    by_id = {segment.id: segment for segment in segments}
+    void = np.array([int(i) not in by_id for i in ids])
+    is_thing = np.array([int(i) in by_id and by_id[int(i)].is_thing for i in ids])
+    colors = segment_colors(pan_map, segments, palette)
+
+    factor = max(1.0, min_side / max(image.shape[:2]))
+    if factor > 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        index = _enlarge_index(index, len(ids), size)
+
+    table = np.array([colors.get(int(i), (0, 0, 0)) for i in ids], dtype=np.float32)
+    visible = ~void[index]
+    canvas = _tint(image, table[index], visible, alpha)
+    canvas = _outline(canvas, index, visible, is_thing)
+    if not with_labels or classes is None:
+        return canvas
+
+    placer = LabelPlacer(index, font_size_for(canvas.shape[:2]))
+    rank = {int(i): k for k, i in enumerate(ids)}
+    areas = np.bincount(index.ravel(), minlength=len(ids))
+    drawn = [segment for segment in segments if segment.id in rank]
+    # Large segments first; a thing counts for more than stuff of its size.
+    drawn.sort(key=lambda s: -areas[rank[s.id]] * (4 if s.is_thing else 1))
+    labels = [placer.place(rank[s.id], _caption(s, classes, with_scores), colors[s.id],
+                           min_coverage=0.28 if s.is_thing else 0.6)
+              for s in drawn]
+    return draw_labels(canvas, [label for label in labels if label is not None])
+
+
+def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Pictures in a row on white, a caption under each, a thin gutter between them.
+
+    Args:
+        panels: pairs of caption and uint8 RGB picture; all are brought to the largest height.
+
+    Returns:
+        uint8 RGB [H',W',3].
+    """
+    height = max(picture.shape[0] for _, picture in panels)
+    size = font_size_for(max((p.shape[:2] for _, p in panels), key=lambda s: s[0] * s[1]))
+    gutter, strip = max(4, size // 2), round(2.2 * size)
+    columns = []
+    for caption, picture in panels:
+        if picture.shape[0] != height:
+            width = round(picture.shape[1] * height / picture.shape[0])
+            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+        ink = text_ink(caption, size, picture.shape[1], strip)
+        foot = np.repeat((255 - 205 * ink[..., None]).astype(np.uint8), 3, axis=2)
+        columns += [np.vstack([picture, foot]),
+                    np.full((height + strip, gutter, 3), 255, dtype=np.uint8)]
+    return np.hstack(columns[:-1])
+
+
+def font_size_for(shape: tuple[int, int]) -> int:
+    """Font size in pixels that reads well on a picture of (height, width)."""
+    return max(11, round(0.023 * (shape[0] * shape[1]) ** 0.5))
+
+
+def _caption(segment: Segment, classes: Sequence[str], with_scores: bool) -> str:
+    """The class name without COCO's bookkeeping suffixes, and the score in percent."""
+    name = str(classes[segment.label])
+    for suffix in ('-merged', '-other', '-stuff'):
+        name = name.removesuffix(suffix)
+    if with_scores and segment.is_thing and segment.score is not None:
+        return f'{name} {100 * segment.score:.0f}%'
+    return name
+
+
+def _enlarge_index(index: np.ndarray, num_ids: int, size: tuple[int, int]) -> np.ndarray:
+    """`index` at (width, height) with smooth borders: each pixel goes to the strongest segment."""
+    best = np.full(size[::-1], -1, dtype=np.float32)
+    enlarged = np.zeros(size[::-1], dtype=np.int32)
+    for k in range(num_ids):
+        strength = cv2.resize((index == k).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        wins = strength > best
+        best[wins], enlarged[wins] = strength[wins], k
+    return enlarged
+
+
+def _tint(image: np.ndarray, colors: np.ndarray, visible: np.ndarray, alpha: float) -> np.ndarray:
+    """Blend the colours over a picture whose own colours are muted, so that hues read as classes."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    muted = 0.35 * image + 0.65 * grey.astype(np.float32)
+    blended = (1 - alpha) * muted + alpha * colors
+    return np.where(visible[..., None], blended.round().clip(0, 255).astype(np.uint8), image)
+
+
+def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
+             is_thing: np.ndarray) -> np.ndarray:
+    """A thin light line with a dark seam on segment borders: it stands out on any background.
+
+    Borders between stuff are fainter: they are long and rough, and would outshout the things.
+    """
+    width = max(1.0, 0.0019 * (index.shape[0] * index.shape[1]) ** 0.5)
+    thing = is_thing[index]
+    thing_edge = _edges(np.where(thing, index, -1))
+    any_edge = _edges(index)
+    result = canvas.astype(np.float32)
+    for edge, share, dark, light in ((any_edge & ~thing_edge, 0.75, 0.35, 0.5),
+                                     (thing_edge, 1.0, 0.6, 0.95)):
+        if not edge.any():
+            continue
+        reach = share * width
+        # Distance to the border between the pixels, smoothed: this anti-aliases the steps.
+        distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) + 0.5
+        distance = cv2.GaussianBlur(np.minimum(distance, 2 * reach + 3), (0, 0), 0.7)
+        for half, tone, strength in ((1.4 * reach, 10.0, dark), (0.5 * reach, 255.0, light)):
+            cover = strength * np.clip(half + 1 - distance, 0, 1) * visible
+            result += cover[..., None] * (tone - result)
+    return result.round().astype(np.uint8)
+
+
+def _edges(index: np.ndarray) -> np.ndarray:
+    """Pixels on either side of a border between two values, bool [H,W]."""
+    edge = np.zeros(index.shape, dtype=bool)
+    across, down = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return edge

@@ -1,0 +1,155 @@
+"""The visualizer that runner hooks and inferencers call."""
+import mmcv
+import numpy as np
+import torch
+from mmdet.evaluation import INSTANCE_OFFSET
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+from mmdet.visualization.palette import get_palette
+from mmengine.dist import master_only
+from mmengine.structures import PixelData
+
+from mmpanseg.registry import VISUALIZERS
+from mmpanseg.structures import SegmentMap
+
+from .color import Color
+from .labels import resize_map
+from .panoptic import Segment, draw_panoptic, side_by_side
+
+# Value of void in the maps drawn here: no segment has it.
+_VOID = -1
+
+
+@VISUALIZERS.register_module()
+class PanopticVisualizer(DetLocalVisualizer):
+    """Draws image, prediction and ground truth side by side as panoptic overlays.
+
+    Samples without panoptic data are drawn by mmdet's visualizer.
+
+    Args:
+        alpha: opacity of the tint, 0..1.
+        min_side: pictures whose longer side is shorter are enlarged to this many pixels.
+        with_labels: write class names on the segments.
+        with_scores: write scores, in percent, behind the names of predicted things.
+        **kwargs: of mmdet's DetLocalVisualizer (name, vis_backends, save_dir, ...).
+    """
+
+    def __init__(self, name: str = 'visualizer', *args, alpha: float = 0.55, min_side: int = 800,
+                 with_labels: bool = True, with_scores: bool = True, **kwargs) -> None:
+        super().__init__(name, *args, alpha=alpha, **kwargs)
+        self.draw_options = dict(alpha=alpha, min_side=min_side, with_labels=with_labels,
+                                 with_scores=with_scores)
+
+    @master_only
+    def add_datasample(self,
+                       name: str,
+                       image: np.ndarray,
+                       data_sample: DetDataSample | None = None,
+                       draw_gt: bool = True,
+                       draw_pred: bool = True,
+                       show: bool = False,
+                       wait_time: float = 0,
+                       out_file: str | None = None,
+                       pred_score_thr: float = 0.3,
+                       step: int = 0) -> None:
+        """Draw a sample, then show it, write it to `out_file` or give it to the backends.
+
+        Args:
+            name: identifier of the picture; the window's title.
+            image: RGB [H,W,3], 0..255.
+            data_sample: `pred_panoptic_seg` and `gt_segments` are drawn where present. Maps of
+                another size than the image are resized to it.
+            draw_gt: draw the ground truth.
+            draw_pred: draw the prediction.
+            show: open a window (nothing goes to the backends then).
+            wait_time: seconds that the window stays; 0 means until a key is pressed.
+            out_file: path of the picture; its suffix sets the format.
+            pred_score_thr: predicted things with a lower score are left out.
+            step: step under which backends store the picture.
+        """
+        has_pred = draw_pred and data_sample is not None and 'pred_panoptic_seg' in data_sample
+        has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
+        if not has_pred and not has_gt:
+            super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time,
+                                   out_file, pred_score_thr, step)
+            return
+
+        image = image.clip(0, 255).astype(np.uint8)
+        panels = []
+        if has_pred:
+            pan_map, segments = self._prediction(data_sample.pred_panoptic_seg, pred_score_thr)
+            panels.append(('prediction', self._draw(image, pan_map, segments)))
+        if has_gt:
+            pan_map, segments = self._ground_truth(data_sample.gt_segments)
+            panels.append(('ground truth', self._draw(image, pan_map, segments)))
+        if has_gt:
+            panels.insert(0, ('image', self._draw(image, np.full(image.shape[:2], _VOID), [])))
+            picture = side_by_side(panels)
+        else:
+            picture = panels[0][1]
+
+        self.set_image(picture)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            mmcv.imwrite(picture[..., ::-1], out_file)
+        elif not show:
+            self.add_image(name, picture, step)
+
+    def _draw(self, image: np.ndarray, pan_map: np.ndarray, segments: list[Segment]) -> np.ndarray:
+        num_labels = max((segment.label for segment in segments), default=-1) + 1
+        return draw_panoptic(image, resize_map(pan_map, image.shape[:2]), segments,
+                             self._classes(num_labels), self._palette(num_labels),
+                             **self.draw_options)
+
+    def _classes(self, num_labels: int) -> list[str]:
+        """Names of the labels; the number stands in for a missing one."""
+        classes = list((self.dataset_meta or {}).get('classes') or [])
+        return classes + [f'class {label}' for label in range(len(classes), num_labels)]
+
+    def _palette(self, num_labels: int) -> list[Color] | None:
+        """The dataset's colours, or None where it has none (or too few)."""
+        palette = (self.dataset_meta or {}).get('palette')
+        if isinstance(palette, str) and palette != 'random':
+            palette = get_palette(palette, num_labels)
+        if palette is None or isinstance(palette, str) or len(palette) < num_labels:
+            return None
+        return palette
+
+    def _prediction(self, pred: PixelData, score_thr: float) -> tuple[np.ndarray, list[Segment]]:
+        """Map and segments of a prediction in mmdet's coding."""
+        pan_map = _to_numpy(pred.sem_seg).squeeze(0)
+        infos = pred.metainfo.get('segments_info')
+        if infos is not None:
+            segments = [Segment(int(info['id']), int(info['label']), bool(info['isthing']),
+                                info.get('score')) for info in infos]
+        else:
+            num_classes = len((self.dataset_meta or {}).get('classes') or ()) or INSTANCE_OFFSET
+            segments = [Segment(int(i), int(i) % INSTANCE_OFFSET, int(i) >= INSTANCE_OFFSET)
+                        for i in np.unique(pan_map) if int(i) % INSTANCE_OFFSET < num_classes]
+        return pan_map, [segment for segment in segments
+                         if not segment.is_thing or segment.score is None
+                         or segment.score >= score_thr]
+
+    def _ground_truth(self, truth: SegmentMap) -> tuple[np.ndarray, list[Segment]]:
+        """Map and segments of a ground truth; of overlapping masks, smaller ones lie on top."""
+        labels = _to_numpy(truth.labels)
+        if truth.map is not None:
+            pan_map = _to_numpy(truth.map)
+        else:
+            masks = _to_numpy(truth.masks)
+            pan_map = np.full(masks.shape[1:], _VOID, dtype=np.int64)
+            for k in np.argsort(-masks.sum(axis=(1, 2)), kind='stable'):
+                pan_map[masks[k]] = k
+        num_things = self._num_things()
+        return pan_map, [Segment(k, int(label), int(label) < num_things)
+                         for k, label in enumerate(labels)]
+
+    def _num_things(self) -> int:
+        """Labels below this are things; all of them where the dataset does not say."""
+        things = (self.dataset_meta or {}).get('thing_classes')
+        return INSTANCE_OFFSET if things is None else len(things)
+
+
+def _to_numpy(value: torch.Tensor | np.ndarray) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
