@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import mmpanseg  # noqa: F401  before any mmdet.models: it makes them importable
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -20,3 +22,9 @@ def shared() -> Path:
 def golden(shared: Path) -> Path:
     """Folder with the published implementations' inputs, weights and outputs."""
     return shared / 'golden'
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> Path:
+    """Root folder of the checkout."""
+    return ROOT
