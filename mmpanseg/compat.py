@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import pickle
 import sys
 import warnings
 from importlib.machinery import ModuleSpec
@@ -76,6 +77,7 @@ def apply() -> None:
         _require(name, minimum)
     _fill_missing_operators()
     _fill_missing_panopticapi()
+    _allow_training_state_in_checkpoints()
     _import_noisy_parts()
 
 
@@ -143,6 +145,38 @@ def _fill_missing_panopticapi() -> None:
     if inferencer is not None and inferencer.VOID is None:
         inferencer.VOID = package.evaluation.VOID
         inferencer.id2rgb = id2rgb
+
+
+def _allow_training_state_in_checkpoints() -> None:
+    """Let ``torch.load`` read the loss history, without which no run resumes.
+
+    Since torch 2.6 it reads nothing but tensors and plain containers unless told so. onedl's
+    mmengine tells it; the official one does not.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+    from mmengine.runner import checkpoint
+    from mmengine.utils import digit_version
+
+    if (hasattr(checkpoint, 'get_torch_safe_globals')
+            or digit_version(torch.__version__) < digit_version('2.6.0')):
+        return
+
+    def statistic(owner: type, name: str) -> Callable:
+        """A history's functions are pickled as getattr(HistoryBuffer, name): only that."""
+        if owner is not HistoryBuffer:
+            raise pickle.UnpicklingError(f'getattr of {owner} in a checkpoint')
+        return getattr(owner, name)
+
+    numpy_types = {type(np.dtype(name)) for name in ('int32', 'int64', 'float32', 'float64')}
+    torch.serialization.add_safe_globals([
+        HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype, *numpy_types,
+        # the same functions, as a checkpoint of numpy 2 and of numpy 1 calls them
+        *((np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct')
+          for core in ('_core', 'core')),
+        *((np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
+          for core in ('_core', 'core'))])
 
 
 def _import_noisy_parts() -> None:

@@ -1,5 +1,6 @@
 """Both states of mmcv's operators, and what mmdet makes of the stand-ins."""
 import importlib
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 from mmcv.utils import ext_loader
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
+from mmengine.utils import digit_version
 
 from mmpanseg import compat
 
@@ -114,20 +118,22 @@ def test_package_that_refuses_another_one_is_quoted(monkeypatch, tmp_path):
 def test_everything_imported_before_mmpanseg():
     """mmdet, imported earlier and without operators, works as if mmpanseg had come first."""
     done = run_python('''
-        import sys
+        import importlib, sys
         sys.modules['mmcv._ext'] = sys.modules['panopticapi'] = None  # as if not installed
-        import mmdet.apis
-        from mmdet.apis import det_inferencer
-        try:
-            import mmdet.models
-        except ImportError:
-            pass  # onedl's puts dummies in place of some operators and then gives up, too
-        assert det_inferencer.VOID is None
+        # onedl's mmdet puts dummies in place of some operators before it gives up; the official
+        # one gives up at once
+        for module in ('mmdet.apis', 'mmdet.models'):
+            try:
+                importlib.import_module(module)
+            except ImportError:
+                pass
+        inferencer = sys.modules.get('mmdet.apis.det_inferencer')
+        assert inferencer is None or inferencer.VOID is None
         del sys.modules['panopticapi']
         import mmpanseg
 
-        import mmdet.models
         from mmcv.ops import MultiScaleDeformableAttention, point_sample
+        from mmdet.apis import det_inferencer
         from mmdet.models.layers import msdeformattn_pixel_decoder as decoder
         from mmdet.models.layers.transformer import deformable_detr_layers as layers
         from mmdet.models.utils import point_sample as sampling
@@ -143,6 +149,45 @@ def test_everything_imported_before_mmpanseg():
 def test_import_is_silent():
     done = run_python('import mmpanseg')
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+@pytest.fixture
+def official_mmengine(monkeypatch):
+    """An mmengine that leaves it to torch what a checkpoint may hold."""
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        pytest.skip('this torch reads every checkpoint')
+    monkeypatch.delattr(checkpoint, 'get_torch_safe_globals', raising=False)
+    with torch.serialization.safe_globals([]):  # restores what was allowed before
+        yield
+        torch.serialization.clear_safe_globals()
+
+
+def test_training_state_is_read_from_checkpoints(official_mmengine, tmp_path):
+    history = HistoryBuffer([0.5, 0.25], [1, 1])
+    state = dict(history=history, loss=np.float64(0.5), steps=np.int64(3))
+    torch.save(state, tmp_path / 'a.pth')
+    torch.serialization.clear_safe_globals()
+    with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+    compat.apply()
+    read = torch.load(tmp_path / 'a.pth', weights_only=True)
+    assert read['history'].data[0].tolist() == [0.5, 0.25]
+    assert read['history'].mean() == history.mean() == 0.375
+    assert (read['loss'], read['steps']) == (0.5, 3)
+
+
+def test_nothing_else_of_a_checkpoint_is_called(official_mmengine, tmp_path):
+    torch.save(dict(a=OtherGetattr()), tmp_path / 'a.pth')
+    compat.apply()
+    with pytest.raises(pickle.UnpicklingError, match='getattr of'):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+
+
+class OtherGetattr:
+    """Pickled as getattr(numpy.ndarray, 'tofile')."""
+
+    def __reduce__(self):
+        return getattr, (np.ndarray, 'tofile')
 
 
 @pytest.fixture
