@@ -1,0 +1,7 @@
+from .hooks import ClassConsistencyHook
+from .launch import (UsageError, check_checkpoint, load_config, set_launcher, set_resume,
+                     set_work_dir, use_amp, use_auto_scale_lr)
+from .optim_constructor import ModuleTypeOptimConstructor
+
+__all__ = ['ModuleTypeOptimConstructor', 'ClassConsistencyHook', 'UsageError', 'check_checkpoint', 'load_config',
+           'set_launcher', 'set_resume', 'set_work_dir', 'use_amp', 'use_auto_scale_lr']

@@ -1,0 +1,3 @@
+from .class_consistency_hook import ClassConsistencyHook
+
+__all__ = ['ClassConsistencyHook']

@@ -1,0 +1,120 @@
+"""What the command lines share: reading a config, and preparing it for one or many processes."""
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
+
+
+class UsageError(Exception):
+    """A mistake in a command line, told in one line."""
+
+
+def load_config(path: str, cfg_options: dict | None = None) -> Config:
+    """The config file with overrides applied.
+
+    Raises:
+        UsageError: the file, or one of its `_base_` files, is missing.
+    """
+    if not Path(path).is_file():
+        raise UsageError(f'config file {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise UsageError(f'config file {path} refers to a missing file: {error}') from error
+    cfg.merge_from_dict(cfg_options or {})
+    return cfg
+
+
+def check_checkpoint(path: str) -> str:
+    """The path of a checkpoint, if it is a URL or an existing file.
+
+    Raises:
+        UsageError: the file is missing.
+    """
+    if '://' not in path and not Path(path).is_file():
+        raise UsageError(f'checkpoint {path} does not exist')
+    return path
+
+
+def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
+    """Output folder: the given one, else the config's, else work_dirs/{config name}."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(config_path).stem)
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Continue from a checkpoint: 'auto' (the latest in the work dir), a path, or None (do not).
+
+    Raises:
+        UsageError: the checkpoint is missing.
+    """
+    if resume is None:
+        return
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else check_checkpoint(resume)
+
+
+def use_amp(cfg: Config) -> None:
+    """Train with automatic mixed precision.
+
+    Raises:
+        UsageError: no GPU is there, or the config has an optimiser wrapper of another kind.
+    """
+    if not torch.cuda.is_available():
+        raise UsageError('--amp needs a CUDA GPU, and torch sees none: train without --amp')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UsageError(f'--amp needs optim_wrapper.type OptimWrapper or AmpOptimWrapper, '
+                         f'the config has {kind}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def use_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the number of images per step.
+
+    Raises:
+        UsageError: the config does not say for how many images its learning rate is meant.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise UsageError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the '
+                         'config: the number of images per step that the learning rate is for')
+    cfg.auto_scale_lr.enable = True
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Set how processes were started; without any accelerator, connect them here (gloo).
+
+    mmengine's own set-up selects a CUDA device for each process, also where there is none; it is
+    skipped when the process group exists already.
+
+    Raises:
+        UsageError: the launcher's environment variables are missing, or it needs GPUs.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    if launcher == 'pytorch':
+        missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR',
+                                     'MASTER_PORT') if name not in os.environ]
+        if missing:
+            raise UsageError(f'--launcher pytorch without {", ".join(missing)} in the '
+                             'environment: start with tools/dist_train.sh, tools/dist_test.sh '
+                             'or torchrun')
+    if get_device() != 'cpu':
+        return
+    if launcher != 'pytorch':
+        raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none: '
+                         'use tools/dist_train.sh or tools/dist_test.sh')
+    if not is_distributed():
+        torch.distributed.init_process_group(backend='gloo')
+    # The wrapper must not be given the device ids that mmengine's default passes.
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)

@@ -1,0 +1,88 @@
+"""The class check, on runners with real loops and datasets."""
+import pytest
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+from mmpanseg.engine import ClassConsistencyHook
+
+
+class Model(BaseModel):
+
+    def __init__(self, things, stuff):
+        super().__init__()
+        self.num_things_classes, self.num_stuff_classes = things, stuff
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, mode='tensor', **kwargs):
+        return dict(loss=self.weight.sum() * x[0].sum()) if mode == 'loss' else [self.weight]
+
+
+class Metric(BaseMetric):
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(done=1.0)
+
+
+class Data(BaseDataset):
+
+    def load_data_list(self):
+        return [dict(x=torch.ones(1)) for _ in range(2)]
+
+
+PANOPTIC = dict(classes=('car', 'bus', 'sky'), thing_classes=('car', 'bus'),
+                stuff_classes=('sky',))
+
+
+def runner(tmp_path, model, train=PANOPTIC, val=PANOPTIC, wrap=lambda dataset: dataset):
+    def loader(metainfo):
+        return dict(dataset=wrap(Data(metainfo=metainfo)), batch_size=1, num_workers=0,
+                    sampler=dict(type='DefaultSampler', shuffle=False))
+
+    return Runner(
+        model, str(tmp_path), train_dataloader=loader(train), val_dataloader=loader(val),
+        test_dataloader=loader(val), train_cfg=dict(by_epoch=False, max_iters=2, val_interval=2),
+        val_cfg=dict(), test_cfg=dict(), val_evaluator=[Metric()], test_evaluator=[Metric()],
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), default_scope='mmengine',
+        custom_hooks=[ClassConsistencyHook()], experiment_name=str(tmp_path.name))
+
+
+def test_matching_numbers_run(tmp_path):
+    run = runner(tmp_path, Model(2, 1))
+    run.train()
+    run.val()
+    run.test()
+
+
+@pytest.mark.parametrize('wrap', [lambda d: d, lambda d: RepeatDataset(d, 2),
+                                  lambda d: ConcatDataset([d, d])])
+def test_wrong_number_of_things(tmp_path, wrap):
+    with pytest.raises(ValueError, match=r'model\.num_things_classes is 5, but the train dataset '
+                       r'\(Data\) has 2 such classes \(car, bus\): set '
+                       r'model\.num_things_classes=2'):
+        runner(tmp_path, Model(5, 1), wrap=wrap).train()
+
+
+def test_wrong_number_of_stuff_in_test(tmp_path):
+    with pytest.raises(ValueError, match=r'model\.num_stuff_classes is 7, but the test dataset'):
+        runner(tmp_path, Model(2, 7)).test()
+
+
+def test_validation_data_is_checked_before_training(tmp_path):
+    other = dict(classes=('car', 'sky'), thing_classes=('car',), stuff_classes=('sky',))
+    run = runner(tmp_path, Model(2, 1), val=other)
+    with pytest.raises(ValueError, match='val dataset'):
+        run.train()
+    assert run.iter == 0
+
+
+def test_classes_without_a_split(tmp_path):
+    classes = dict(classes=('car', 'bus', 'sky'))
+    runner(tmp_path, Model(3, 0), classes, classes).train()
+    with pytest.raises(ValueError, match=r'num_things_classes \+ model\.num_stuff_classes is 4'):
+        runner(tmp_path / 'b', Model(3, 1), classes, classes).train()
