@@ -1,0 +1,3 @@
+from .panoptic_inferencer import ImageError, PanopticInferencer
+
+__all__ = ['ImageError', 'PanopticInferencer']

@@ -1,0 +1,215 @@
+"""Predictions from Python and the command line, with a small untrained Mask2Former."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import DetInferencer, inference_detector, init_detector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmpanseg.apis import ImageError, PanopticInferencer
+from mmpanseg.structures.panoptic_png import read_panoptic_png
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / 'configs/_base_'
+SMALL = {
+    'model.num_things_classes': 2,
+    'model.num_stuff_classes': 1,
+    'model.backbone.depth': 18,
+    'model.backbone.base_channels': 8,
+    'model.backbone.init_cfg': None,
+    'model.panoptic_head.in_channels': [8, 16, 32, 64],
+    'model.panoptic_head.channels': 32,
+    'model.panoptic_head.out_channels': 32,
+    'model.panoptic_head.num_queries': 8,
+    'model.panoptic_head.pixel_decoder.num_layers': 1,
+    'model.panoptic_head.transformer_decoder.num_layers': 1,
+    'model.panoptic_fusion_head.score_thr': 0.0,
+    'model.panoptic_fusion_head.overlap_thr': 0.0,
+}
+META = dict(thing_classes=('cat', 'dog'), stuff_classes=('grass',),
+            classes=('cat', 'dog', 'grass'), palette=[(200, 60, 60), (60, 60, 200), (60, 160, 60)])
+
+
+@pytest.fixture(scope='module')
+def cfg():
+    """The library's Mask2Former and runtime, made tiny: three classes, small test images."""
+    cfg = Config()
+    for part in ('models/mask2former_r50.py', 'default_runtime.py'):
+        cfg.merge_from_dict(Config.fromfile(BASE / part).to_dict())
+    cfg.merge_from_dict(SMALL)
+    cfg.test_dataloader = dict(dataset=dict(
+        type='mmpanseg.PanopticDataset', metainfo=META, test_mode=True, ann_file='none.json',
+        pipeline=[dict(type='LoadImageFromFile'),
+                  dict(type='Resize', scale=(96, 64), keep_ratio=True),
+                  dict(type='mmpanseg.PackPanopticInputs')]))
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def files(cfg, tmp_path_factory):
+    """Folder with config, checkpoint and images of several kinds."""
+    folder = tmp_path_factory.mktemp('files')
+    cfg.dump(str(folder / 'tiny.py'))
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    with torch.no_grad():
+        # Queries of an untrained model agree; spread them, and let them all be objects.
+        model.panoptic_head.query_feat.weight.mul_(20)
+        model.panoptic_head.cls_embed.weight.mul_(20)
+        model.panoptic_head.cls_embed.bias[-1] = -20
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=META)),
+               folder / 'tiny.pth')
+    torch.save(model.state_dict(), folder / 'weights_only.pth')
+    images = folder / 'images'
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    color = cv2.resize(rng.integers(0, 256, (6, 9, 4), dtype=np.uint8), (72, 48))
+    cv2.imwrite(str(images / 'a.png'), color[..., :3])
+    cv2.imwrite(str(images / 'b.png'), color)
+    cv2.imwrite(str(images / 'c.jpg'), color[..., 0])
+    (folder / 'empty.jpg').touch()
+    (folder / 'text.jpg').write_text('no image')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def inferencer(files):
+    return PanopticInferencer(str(files / 'tiny.py'), str(files / 'tiny.pth'), device='cpu',
+                              show_progress=False)
+
+
+@pytest.fixture(scope='module')
+def expected(files):
+    """mmdet's own prediction for a.png."""
+    model = init_detector(str(files / 'tiny.py'), str(files / 'tiny.pth'), device='cpu')
+    return inference_detector(model, str(files / 'images/a.png'))
+
+
+def test_mmdets_functions(files, expected):
+    assert isinstance(expected, DetDataSample)
+    assert expected.pred_panoptic_seg.sem_seg.shape == (1, 48, 72)
+    model = init_detector(str(files / 'tiny.py'), str(files / 'tiny.pth'), device='cpu')
+    array = cv2.imread(str(files / 'images/a.png'))
+    again = inference_detector(model, [array])[0]
+    assert torch.equal(again.pred_panoptic_seg.sem_seg, expected.pred_panoptic_seg.sem_seg)
+
+
+def test_mmdets_inferencer(files, expected, tmp_path):
+    inferencer = DetInferencer(str(files / 'tiny.py'), str(files / 'tiny.pth'), device='cpu',
+                               show_progress=False)
+    result = inferencer(str(files / 'images/a.png'), out_dir=str(tmp_path), no_save_pred=False,
+                        return_datasamples=True)
+    assert torch.equal(result['predictions'][0].pred_panoptic_seg.sem_seg,
+                       expected.pred_panoptic_seg.sem_seg)
+    assert (tmp_path / 'vis/a.png').is_file()
+
+
+def test_prediction(inferencer, files, expected):
+    result = inferencer(str(files / 'images/a.png'), return_vis=True)
+    prediction = result['predictions'][0]
+    coded = expected.pred_panoptic_seg.sem_seg[0].numpy()
+    infos = expected.pred_panoptic_seg.metainfo['segments_info']
+    assert len(infos) > 1 and len(prediction['segments_info']) == len(infos)
+    covered = np.zeros(coded.shape, dtype=bool)
+    for segment, info in zip(prediction['segments_info'], infos):
+        np.testing.assert_array_equal(prediction['panoptic_seg'] == segment['id'],
+                                      coded == info['id'])
+        assert segment['class_name'] == META['classes'][info['label']]
+        assert segment['isthing'] == (info['label'] < 2)
+        covered |= coded == info['id']
+    assert (prediction['panoptic_seg'][~covered] == 0).all()
+    assert result['visualization'][0].shape[1] >= 640
+
+
+def test_inputs_of_every_kind(inferencer, files):
+    images = files / 'images'
+    result = inferencer(str(images))
+    assert [p['panoptic_seg'].shape for p in result['predictions']] == [(48, 72)] * 3
+    assert inferencer.find_images(str(images / '*.png')) == [
+        str(images / 'a.png'), str(images / 'b.png')]
+    assert inferencer.find_images([images / 'c.jpg', str(images / 'a.png')]) == [
+        str(images / 'c.jpg'), str(images / 'a.png')]
+    array = cv2.imread(str(images / 'a.png'))
+    same = inferencer([array, str(images / 'a.png')], return_vis=True)
+    np.testing.assert_array_equal(*(p['panoptic_seg'] for p in same['predictions']))
+    np.testing.assert_array_equal(*same['visualization'])
+    grey = cv2.imread(str(images / 'c.jpg'), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(
+        inferencer(grey)['predictions'][0]['panoptic_seg'],
+        inferencer(cv2.merge([grey] * 3))['predictions'][0]['panoptic_seg'])
+    assert inferencer(np.dstack([array, array[..., :1]]))['predictions'][0][
+        'panoptic_seg'].shape == (48, 72)
+
+
+def test_results_in_coco_panoptic_format(inferencer, files, tmp_path):
+    inputs = [str(files / 'images/a.png'), str(files / 'images/c.jpg')]
+    predictions = inferencer(inputs, out_dir=str(tmp_path))['predictions']
+    inferencer(inputs[0], out_dir=str(tmp_path), no_save_vis=True)
+    content = json.loads((tmp_path / 'preds/panoptic.json').read_text())
+    assert [a['file_name'] for a in content['annotations']] == ['a.png', 'c.png', 'a_1.png']
+    assert [c['isthing'] for c in content['categories']] == [1, 1, 0]
+    for prediction, annotation in zip(predictions, content['annotations']):
+        ids = read_panoptic_png(tmp_path / 'preds' / annotation['file_name'])
+        np.testing.assert_array_equal(ids, prediction['panoptic_seg'])
+        for segment in annotation['segments_info']:
+            assert segment['area'] == (ids == segment['id']).sum()
+    assert len(list((tmp_path / 'vis').iterdir())) == 2
+
+
+def test_class_names_come_from_the_config_if_need_be(files, inferencer):
+    bare = PanopticInferencer(str(files / 'tiny.py'), str(files / 'weights_only.pth'),
+                              device='cpu', show_progress=False)
+    assert tuple(bare.model.dataset_meta['classes']) == META['classes']
+    path = str(files / 'images/a.png')
+    np.testing.assert_array_equal(bare(path)['predictions'][0]['panoptic_seg'],
+                                  inferencer(path)['predictions'][0]['panoptic_seg'])
+
+
+@pytest.mark.parametrize('name', ['empty.jpg', 'text.jpg'])
+def test_unreadable_image(inferencer, files, name):
+    with pytest.raises(ImageError, match=f'{name} cannot be read'):
+        inferencer(str(files / name))
+
+
+def test_missing_image(inferencer, files):
+    with pytest.raises(FileNotFoundError, match='no image found at .*nothing'):
+        inferencer(str(files / 'nothing*.png'))
+
+
+def demo(files, *args) -> subprocess.CompletedProcess:
+    env = dict(os.environ, OMP_NUM_THREADS='1',
+               PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    return subprocess.run([sys.executable, str(ROOT / 'tools/image_demo.py'), *map(str, args)],
+                          cwd=files, env=env, text=True, capture_output=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_image_demo(files, tmp_path):
+    done = demo(files, 'images', 'tiny.py', 'tiny.pth', '--out', tmp_path, '--device', 'cpu',
+                '--score-thr', 0.1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'b.png', 'c.png']
+    done = demo(files, 'images/a.png', 'tiny.py', 'tiny.pth', '--out', tmp_path / 'one.png')
+    assert cv2.imread(str(tmp_path / 'one.png')).shape[1] >= 640
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('args, line', [
+    (('images/a.png', 'tiny.py', 'absent.pth'), 'checkpoint absent.pth does not exist'),
+    (('images/a.png', 'absent.py', 'tiny.pth'), 'config file absent.py does not exist'),
+    (('text.jpg', 'tiny.py', 'tiny.pth'), 'text.jpg cannot be read')])
+def test_image_demo_mistakes(files, args, line):
+    done = demo(files, *args)
+    assert done.returncode == 1
+    assert line in done.stderr.strip().splitlines()[-1] and 'Traceback' not in done.stderr

@@ -1,0 +1,55 @@
+"""Draw predictions on images: python tools/image_demo.py IMG CONFIG CKPT [options]."""
+import argparse
+import sys
+from pathlib import Path
+
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+import mmcv
+from mmengine.config import DictAction
+
+from mmpanseg.apis import ImageError, PanopticInferencer
+from mmpanseg.engine import UsageError, check_checkpoint, load_config
+
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw predictions on images')
+    parser.add_argument('img', help='image file, folder, or glob pattern (in quotes)')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--out', default='outputs', help='picture file to write, or folder for '
+                        'several: {name of the image}.png (default: outputs)')
+    parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
+    parser.add_argument('--score-thr', type=float, default=0.3,
+                        help='things with a lower score are not drawn (default: 0.3)')
+    parser.add_argument('--show', action='store_true', help='also show each in a window')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config entries')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
+                                    show_progress=False)
+    out = Path(args.out)
+    is_file = out.suffix.lower() in PICTURE_SUFFIXES
+    images = inferencer.find_images(args.img)
+    if is_file and len(images) > 1:
+        raise UsageError(f'--out {out} names one picture, but {args.img} stands for '
+                         f'{len(images)} images: give a folder')
+    for image in images:
+        result = inferencer(image, return_vis=True, show=args.show,
+                            pred_score_thr=args.score_thr)
+        target = out if is_file else out / f'{Path(image).stem}.png'
+        mmcv.imwrite(result['visualization'][0][..., ::-1], str(target))
+        print(f'{image}: {len(result["predictions"][0]["segments_info"])} segments -> {target}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (UsageError, FileNotFoundError, ImageError) as error:
+        sys.exit(f'image_demo.py: error: {error}')
