@@ -114,13 +114,14 @@ def _mean(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
     """The uint8 RGB image [H,W,3] with the labels on it: light text on a dark box of its hue."""
-    canvas = image.astype(np.float32)
+    canvas = image.copy()
     height, width = image.shape[:2]
     for label in labels:
         left, top = round(label.x - label.width / 2), round(label.y - label.height / 2)
         left = min(max(left, 0), max(0, width - label.width))
         top = min(max(top, 0), max(0, height - label.height))
-        patch = canvas[top:top + label.height, left:left + label.width]
+        place = np.s_[top:top + label.height, left:left + label.width]
+        patch = canvas[place].astype(np.float32)
         h, w = patch.shape[:2]
         lightness, chroma, hue = rgb_to_oklch(label.color)
         fill = oklch_to_rgb(0.30, min(chroma, 0.10), hue)
@@ -128,7 +129,8 @@ def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
         patch += box * (np.array(fill, dtype=np.float32) - patch)
         ink = text_ink(label.text, label.font_size, label.width, label.height)[:h, :w, None]
         patch += ink * (255 - patch)
-    return canvas.round().clip(0, 255).astype(np.uint8)
+        canvas[place] = patch.round().clip(0, 255)
+    return canvas
 
 
 def text_ink(text: str, font_size: int, width: int, height: int) -> np.ndarray:

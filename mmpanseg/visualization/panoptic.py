@@ -95,8 +95,8 @@ def draw_panoptic(image: np.ndarray,
 
     table = np.array([colors.get(int(i), (0, 0, 0)) for i in ids], dtype=np.float32)
     visible = ~void[index]
-    canvas = _tint(image, table[index], visible, alpha)
-    canvas = _outline(canvas, index, visible, is_thing)
+    canvas = _tint(image, index, table, visible, alpha)
+    _outline(canvas, index, visible, is_thing)
     if not with_labels or classes is None:
         return canvas
 
@@ -162,25 +162,37 @@ def _enlarge_index(index: np.ndarray, num_ids: int, size: tuple[int, int]) -> np
     return enlarged
 
 
-def _tint(image: np.ndarray, colors: np.ndarray, visible: np.ndarray, alpha: float) -> np.ndarray:
-    """Blend the colours over a picture whose own colours are muted, so that hues read as classes."""
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    muted = 0.35 * image + 0.65 * grey.astype(np.float32)
-    blended = (1 - alpha) * muted + alpha * colors
-    return np.where(visible[..., None], blended.round().clip(0, 255).astype(np.uint8), image)
+def _bands(height: int) -> list[slice]:
+    """Row ranges to blend one at a time, which keeps the memory of large pictures low."""
+    return [slice(top, top + 256) for top in range(0, height, 256)]
+
+
+def _tint(image: np.ndarray, index: np.ndarray, table: np.ndarray, visible: np.ndarray,
+          alpha: float) -> np.ndarray:
+    """Blend colours (rows of `table`) over a picture whose own colours are muted.
+
+    Muted, so that the hues seen are those of the classes.
+    """
+    result = image.copy()
+    for rows in _bands(len(image)):
+        part = image[rows]
+        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+        blended = (1 - alpha) * (0.35 * part + 0.65 * grey) + alpha * table[index[rows]]
+        shown = visible[rows]
+        result[rows][shown] = blended[shown].round().clip(0, 255)
+    return result
 
 
 def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
-             is_thing: np.ndarray) -> np.ndarray:
-    """A thin light line with a dark seam on segment borders: it stands out on any background.
+             is_thing: np.ndarray) -> None:
+    """Draw, in place, a thin light line with a dark seam on the borders between segments.
 
-    Borders between stuff are fainter: they are long and rough, and would outshout the things.
+    Light beside dark stands out on any background. Borders between stuff are fainter: they are long and rough, and would outshout the things.
     """
     width = max(1.0, 0.0019 * (index.shape[0] * index.shape[1]) ** 0.5)
     thing = is_thing[index]
     thing_edge = _edges(np.where(thing, index, -1))
     any_edge = _edges(index)
-    result = canvas.astype(np.float32)
     for edge, share, dark, light in ((any_edge & ~thing_edge, 0.75, 0.35, 0.5),
                                      (thing_edge, 1.0, 0.6, 0.95)):
         if not edge.any():
@@ -189,10 +201,12 @@ def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
         # Distance to the border between the pixels, smoothed: this anti-aliases the steps.
         distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) + 0.5
         distance = cv2.GaussianBlur(np.minimum(distance, 2 * reach + 3), (0, 0), 0.7)
-        for half, tone, strength in ((1.4 * reach, 10.0, dark), (0.5 * reach, 255.0, light)):
-            cover = strength * np.clip(half + 1 - distance, 0, 1) * visible
-            result += cover[..., None] * (tone - result)
-    return result.round().astype(np.uint8)
+        for rows in _bands(len(canvas)):
+            near = np.where(visible[rows], distance[rows], np.inf)[..., None]
+            blended = canvas[rows].astype(np.float32)
+            for half, tone, strength in ((1.4 * reach, 10.0, dark), (0.5 * reach, 255.0, light)):
+                blended += strength * np.clip(half + 1 - near, 0, 1) * (tone - blended)
+            canvas[rows] = blended.round()
 
 
 def _edges(index: np.ndarray) -> np.ndarray:
