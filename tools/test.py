@@ -5,13 +5,12 @@ import sys
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmdet.engine.hooks.utils import trigger_visualization_hook
-from mmdet.evaluation import DumpDetResults
 from mmdet.registry import RUNNERS
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmpanseg.engine import (UsageError, check_checkpoint, load_config, set_launcher,
-                             set_work_dir)
+from mmpanseg.engine import (DumpResults, UsageError, check_checkpoint, load_config,
+                             set_launcher, set_work_dir)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +47,7 @@ def main() -> None:
     set_launcher(cfg, args.launcher)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if args.out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.test()
 
 

@@ -1,7 +1,9 @@
+from .dump_results import DumpResults
 from .hooks import ClassConsistencyHook
 from .launch import (UsageError, check_checkpoint, load_config, set_launcher, set_resume,
                      set_work_dir, use_amp, use_auto_scale_lr)
 from .optim_constructor import ModuleTypeOptimConstructor
 
-__all__ = ['ModuleTypeOptimConstructor', 'ClassConsistencyHook', 'UsageError', 'check_checkpoint', 'load_config',
-           'set_launcher', 'set_resume', 'set_work_dir', 'use_amp', 'use_auto_scale_lr']
+__all__ = ['ClassConsistencyHook', 'DumpResults', 'ModuleTypeOptimConstructor', 'UsageError',
+           'check_checkpoint', 'load_config', 'set_launcher', 'set_resume', 'set_work_dir',
+           'use_amp', 'use_auto_scale_lr']
