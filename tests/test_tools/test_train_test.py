@@ -1,0 +1,200 @@
+"""The training and test tools, run as a user runs them, on data made on the spot."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFIG = """
+_base_ = '{root}/configs/_base_/default_runtime.py'
+data_root = '{data}'
+metainfo = dict(thing_classes=('ball',), stuff_classes=('sky', 'ground'),
+                palette=[(200, 60, 60), (90, 150, 220), (90, 160, 70)])
+model = dict(
+    type='mmpanseg.MaskTransformer', num_things_classes=1, num_stuff_classes=2,
+    data_preprocessor=dict(type='DetDataPreprocessor', mean=[123.675, 116.28, 103.53],
+                           std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=18, base_channels=8, norm_eval=False),
+    panoptic_head=dict(
+        type='mmpanseg.Mask2FormerHead', in_channels=[8, 16, 32, 64], num_queries=8, channels=32,
+        out_channels=32,
+        pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=1,
+                           feedforward_channels=64),
+        transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=2,
+                                 feedforward_channels=64),
+        criterion=dict(type='mmpanseg.MaskCriterion', num_points=128)),
+    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0))
+pipeline = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap'),
+            dict(type='mmpanseg.PackPanopticInputs')]
+dataset = dict(type='mmpanseg.PanopticDataset', data_root=data_root, ann_file='panoptic.json',
+               data_prefix=dict(img='images', seg='panoptic'), metainfo=metainfo,
+               pipeline=pipeline)
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dataset,
+                        sampler=dict(type='InfiniteSampler', shuffle=True))
+val_dataloader = dict(batch_size=1, num_workers=0, dataset=dict(test_mode=True, **dataset),
+                      sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='mmpanseg.PanopticMetric')
+test_evaluator = val_evaluator
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=100)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+                     clip_grad=dict(max_norm=0.1))
+param_scheduler = dict(type='PolyLR', power=0.9, by_epoch=False, end=8)
+default_hooks = dict(checkpoint=dict(interval=2), logger=dict(interval=1))
+"""
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory) -> Path:
+    """Config of a very small Mask2Former, and six 64x64 images: a ball before sky and ground."""
+    data = tmp_path_factory.mktemp('data')
+    (data / 'images').mkdir()
+    (data / 'panoptic').mkdir()
+    images, annotations = [], []
+    rng = np.random.default_rng(0)
+    for k in range(6):
+        ids = np.full((64, 64), 2)
+        ids[rng.integers(25, 45):] = 3
+        ids = cv2.circle(ids.astype(np.uint8), tuple(int(v) for v in rng.integers(15, 50, 2)),
+                         int(rng.integers(6, 12)), 1, -1)
+        colors = np.array([(0, 0, 0), (60, 60, 200), (220, 150, 90), (70, 160, 90)])
+        noise = rng.integers(-20, 20, (64, 64, 3))
+        name = f'{k:03d}'
+        pixels = (colors[ids] + noise).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(data / f'images/{name}.png'), pixels)
+        # BGR: the id lies in the red channel.
+        cv2.imwrite(str(data / f'panoptic/{name}.png'), np.dstack([0 * ids, 0 * ids, ids]))
+        images.append(dict(id=k, file_name=f'{name}.png', height=64, width=64))
+        annotations.append(dict(image_id=k, file_name=f'{name}.png', segments_info=[
+            dict(id=i, category_id=i, iscrowd=0, area=int((ids == i).sum()), bbox=[0, 0, 64, 64])
+            for i in (1, 2, 3)]))
+    categories = [dict(id=1, name='ball', isthing=1), dict(id=2, name='sky', isthing=0),
+                  dict(id=3, name='ground', isthing=0)]
+    (data / 'panoptic.json').write_text(json.dumps(
+        dict(images=images, annotations=annotations, categories=categories)))
+    path = data / 'tiny.py'
+    path.write_text(CONFIG.format(root=ROOT.as_posix(), data=data.as_posix()))
+    return path
+
+
+def run(*command, cwd, expect=0) -> str:
+    """Output of a tool; its exit status must be as expected."""
+    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
+               PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    assert (result.returncode == 0) == (expect == 0), result.stdout[-4000:]
+    return result.stdout
+
+
+def tool(name, *args, cwd, expect=0) -> str:
+    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd, expect=expect)
+
+
+def lines_with(output: str, word: str) -> list[str]:
+    return [line for line in output.splitlines() if word in line]
+
+
+@pytest.mark.slow
+def test_train_resume_test(config, tmp_path):
+    """A resumed training goes on with iteration, schedule and optimiser; then the score."""
+    options = ['--cfg-options', 'randomness.seed=0', 'train_dataloader.sampler.shuffle=False']
+    out = tool('train.py', config, '--work-dir', 'run', *options, cwd=tmp_path)
+    assert 'Iter(train) [4/4]' in out and 'loss' in out
+    assert (tmp_path / 'run/iter_2.pth').is_file()
+
+    out = tool('train.py', config, '--work-dir', 'run', '--resume', *options,
+               'train_cfg.max_iters=6', cwd=tmp_path)
+    assert 'iter_4.pth' in out
+    assert 'Iter(train) [5/6]' in out and 'Iter(train) [4/6]' not in out
+    # Polynomial decay over 8 steps, power 0.9.
+    rate = float(re.search(r'\[5/6\]  lr: (\S+)', out)[1])
+    assert rate == pytest.approx(1e-3 * 0.5 ** 0.9, rel=0.15)
+    saved = torch.load(tmp_path / 'run/iter_6.pth', weights_only=False)
+    assert saved['meta']['iter'] == 6 and saved['optimizer']['state']
+
+    out = tool('train.py', config, '--work-dir', 'again', '--resume', 'run/iter_4.pth', *options,
+               'train_cfg.max_iters=6', cwd=tmp_path)
+    assert 'Iter(train) [6/6]' in out
+
+    out = tool('test.py', config, 'run/iter_6.pth', '--work-dir', 'run', '--show-dir', 'pictures',
+               '--out', 'predictions.pkl', cwd=tmp_path)
+    for name in ('ball', 'sky', 'ground'):
+        assert lines_with(out, name), out[-3000:]
+    assert re.search(r'PQ', out)
+    pictures = sorted(tmp_path.glob('run/*/pictures/*.png'))
+    assert len(pictures) == 6
+    assert cv2.imread(str(pictures[0])).shape[1] > 3 * 640
+    predictions = np.load(tmp_path / 'predictions.pkl', allow_pickle=True)
+    assert len(predictions) == 6
+    assert 'gt_segments' not in predictions[0]
+    assert predictions[0]['pred_panoptic_seg']['sem_seg'].shape == (1, 64, 64)
+
+
+SAVE_RANKS = """
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+import torch
+
+
+@HOOKS.register_module()
+class SaveRanks(Hook):
+    def after_train(self, runner):
+        torch.save(runner.model.module.state_dict(), f'rank{get_rank()}.pth')
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='checks machines without a GPU')
+def test_two_processes_without_gpu(config, tmp_path):
+    """Both processes end with the same parameters, which differ from the first ones."""
+    (tmp_path / 'save_ranks.py').write_text(SAVE_RANKS)
+    path = tmp_path / 'two.py'
+    path.write_text(f"_base_ = '{config.as_posix()}'\n"
+                    "custom_imports = dict(imports=['mmpanseg', 'save_ranks'])\n"
+                    "custom_hooks = [dict(type='mmpanseg.ClassConsistencyHook'),"
+                    " dict(type='SaveRanks')]\n")
+    os.environ['PYTHONPATH'], before = str(tmp_path), os.environ.get('PYTHONPATH', '')
+    try:
+        out = run('bash', ROOT / 'tools/dist_train.sh', path, 2, '--work-dir', 'run',
+                  '--cfg-options', 'train_cfg.val_interval=4', cwd=tmp_path)
+    finally:
+        os.environ['PYTHONPATH'] = before
+    assert 'Iter(train) [4/4]' in out
+    one, two = (torch.load(tmp_path / f'rank{k}.pth') for k in (0, 1))
+    assert one.keys() == two.keys()
+    for name in one:
+        if 'running_' not in name:  # statistics of BatchNorm are each process's own
+            torch.testing.assert_close(one[name], two[name], rtol=0, atol=0, msg=name)
+    halfway = torch.load(tmp_path / 'run/iter_2.pth', weights_only=False)['state_dict']
+    assert not torch.equal(halfway['panoptic_head.cls_embed.weight'],
+                           one['panoptic_head.cls_embed.weight'])
+    pq = lines_with(out, 'PQ')
+    assert pq, out[-3000:]
+
+    out = run('bash', ROOT / 'tools/dist_test.sh', config, 'run/iter_4.pth', 2, '--work-dir',
+              'run', cwd=tmp_path)
+    alone = tool('test.py', config, 'run/iter_4.pth', '--work-dir', 'run', cwd=tmp_path)
+    score = re.compile(r'\S*PQ: +\S+')
+    assert score.findall(out) and score.findall(out) == score.findall(alone)
+
+
+def test_mistakes_are_told_in_one_line(config, tmp_path):
+    def last_line(name, *args):
+        return tool(name, *args, cwd=tmp_path, expect=1).strip().splitlines()[-1]
+
+    assert last_line('train.py', 'absent.py') == (
+        'train.py: error: config file absent.py does not exist')
+    assert last_line('test.py', config, 'absent.pth') == (
+        'test.py: error: checkpoint absent.pth does not exist')
