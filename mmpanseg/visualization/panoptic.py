@@ -187,7 +187,8 @@ def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
              is_thing: np.ndarray) -> None:
     """Draw, in place, a thin light line with a dark seam on the borders between segments.
 
-    Light beside dark stands out on any background. Borders between stuff are fainter: they are long and rough, and would outshout the things.
+    Light beside dark stands out on any background. Borders between stuff are fainter: they are
+    long and rough, and would outshout the things.
     """
     width = max(1.0, 0.0019 * (index.shape[0] * index.shape[1]) ** 0.5)
     thing = is_thing[index]
