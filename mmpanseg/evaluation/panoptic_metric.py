@@ -10,8 +10,7 @@ from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
 from mmpanseg.registry import METRICS
-
-from ..structures.panoptic_png import read_panoptic_png, write_panoptic_png
+from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq, map_ids
 
 
@@ -152,15 +151,14 @@ class PanopticMetric(BaseMetric):
                 'to write results in COCO format the data set\'s metainfo needs label2cat, a dict '
                 'label -> category id; add it with dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
-        order = np.argsort(pred.ids)
-        ids = np.zeros(max(pred.ids.max(initial=0), pred.void) + 1, np.int32)
-        ids[pred.ids[order]] = np.arange(1, len(order) + 1)
+        ids = np.zeros(pred.ids.max(initial=pred.void) + 1, np.int32)
+        ids[pred.ids] = np.arange(1, len(pred.ids) + 1)
         file_name = f'{Path(sample["img_path"]).stem}.png'
         write_panoptic_png(Path(self.outfile_prefix) / file_name, ids[pred.map])
         return dict(
             image_id=sample['img_id'], file_name=file_name,
             segments_info=[dict(id=number, category_id=int(label2cat[label]))
-                           for number, label in enumerate(pred.labels[order].tolist(), 1)])
+                           for number, label in enumerate(pred.labels.tolist(), 1)])
 
     def _table(self, total: PQStat, is_thing: np.ndarray, averages: dict) -> str:
         rows = [['class', 'kind', 'PQ', 'SQ', 'RQ', 'TP', 'FP', 'FN']]

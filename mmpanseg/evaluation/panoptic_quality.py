@@ -44,8 +44,8 @@ class Segments:
         self.labels = np.asarray(self.labels, np.int64)
         self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
             else np.asarray(self.crowd, bool)
-        known, times = np.unique(self.ids, return_counts=True)
-        if len(known) != len(self.ids):
+        if len(set(self.ids.tolist())) != len(self.ids):
+            known, times = np.unique(self.ids, return_counts=True)
             raise PanopticDataError(f'{self.name}: segment {known[times > 1][0]} is listed more '
                                     'than once in segments_info; ids must differ in an image')
         if self.void in self.ids:
@@ -127,8 +127,7 @@ class PQStat:
 def map_ids(segment_map: np.ndarray) -> np.ndarray:
     """Sorted distinct values of an integer map [H, W]; faster than np.unique on real maps."""
     flat = segment_map.ravel()
-    starts = _run_starts(flat[1:] != flat[:-1], flat.size)
-    return np.unique(flat[starts])
+    return np.unique(flat[_run_edges(flat[1:] != flat[:-1])[:-1]])
 
 
 def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image') -> PQStat:
@@ -158,9 +157,10 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
                 'the map that belongs to it')
     on_void, inter = overlap[0, 1:], overlap[1:, 1:]
     union = gt_area[:, None] + (pred_area - on_void) - inter
-    candidates = (gt.labels[:, None] == pred.labels) & ~gt.crowd[:, None]
     # IoU > 0.5 holds for at most one partner on either side, so no assignment is needed.
-    gt_match, pred_match = np.nonzero(candidates & (2 * inter > union))
+    same_class = gt.labels[:, None] == pred.labels
+    match = np.nonzero(same_class & (2 * inter > union) & ~gt.crowd[:, None])
+    gt_match, pred_match = match
 
     missed = ~gt.crowd
     missed[gt_match] = False
@@ -175,7 +175,7 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
 
     sums = np.empty((num_classes, 4))
     matched_labels = gt.labels[gt_match]
-    sums[:, 0] = np.bincount(matched_labels, (inter / union)[gt_match, pred_match], num_classes)
+    sums[:, 0] = np.bincount(matched_labels, inter[match] / union[match], num_classes)
     sums[:, 1] = np.bincount(matched_labels, minlength=num_classes)
     sums[:, 2] = np.bincount(pred.labels[wrong], minlength=num_classes)
     sums[:, 3] = np.bincount(gt.labels[missed], minlength=num_classes)
@@ -195,37 +195,41 @@ def _overlaps(gt: Segments, pred: Segments, image: str) -> np.ndarray:
     gt_flat, pred_flat = gt.map.ravel(), pred.map.ravel()
     change = gt_flat[1:] != gt_flat[:-1]
     change |= pred_flat[1:] != pred_flat[:-1]
-    starts = _run_starts(change, gt_flat.size)
-    lengths = np.diff(starts, append=gt_flat.size)
-    rows = _positions(gt_flat[starts], gt, image)
-    columns = _positions(pred_flat[starts], pred, image)
+    edges = _run_edges(change)
+    rows = _positions(gt_flat[edges[:-1]], gt, image)
+    columns = _positions(pred_flat[edges[:-1]], pred, image)
     shape = (len(gt.ids) + 1, len(pred.ids) + 1)
-    counts = np.bincount(rows * shape[1] + columns, lengths, shape[0] * shape[1])
+    counts = np.bincount(rows * shape[1] + columns, edges[1:] - edges[:-1], shape[0] * shape[1])
     return counts.astype(np.int64).reshape(shape)
 
 
-def _run_starts(change: np.ndarray, size: int) -> np.ndarray:
-    """First index of each run, given where an element differs from the one before it."""
-    starts = np.flatnonzero(change)
-    starts += 1
-    return np.concatenate(([0], starts)) if size else starts
+def _run_edges(change: np.ndarray) -> np.ndarray:
+    """Where runs start, and the end, given where an element differs from the one before it."""
+    inner = np.flatnonzero(change)
+    edges = np.empty(len(inner) + 2, np.int64)
+    edges[0], edges[-1] = 0, len(change) + 1
+    np.add(inner, 1, out=edges[1:-1])
+    return edges
 
 
 def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray:
     """0 for void, 1 + index into ``segments.ids`` for a segment; other values are an error."""
     known = np.concatenate(([segments.void], segments.ids))
-    order = np.argsort(known)
-    known = known[order]
-    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    unlisted = known[at] != values
+    # A table indexed by the ids' last bits, as few as tell them apart, is faster than a search.
+    mask = 0xFFF
+    while len(set((known & mask).tolist())) < len(known):
+        mask = mask << 4 | 0xF
+    table = np.zeros(mask + 1, np.int64)
+    table[known & mask] = np.arange(len(known))
+    at = table.take(values & mask)
+    unlisted = known.take(at) != values
     if unlisted.any():
         ids = np.unique(values[unlisted])
-        shown = ids[:10].tolist()
         raise PanopticDataError(
-            f'{image}: segment(s) {shown}{" ..." if len(ids) > 10 else ""} are in the map of '
-            f'{segments.name} but not in its segments_info; list them there, or paint them '
+            f'{image}: segment(s) {ids[:10].tolist()}{" ..." if len(ids) > 10 else ""} are in the '
+            f'map of {segments.name} but not in its segments_info; list them there, or paint them '
             f'{segments.void} (void)')
-    return order[at]
+    return at
 
 
 def _size(segment_map: np.ndarray) -> str:

@@ -10,7 +10,7 @@ from typing import Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from ..structures.panoptic_png import read_panoptic_png
+from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq
 
 # Below this many images a further process costs more than it saves.

@@ -8,6 +8,16 @@ from mmengine import fileio
 
 from .panoptic_coding import id2rgb
 
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_RGB_8_BIT, _PALETTE = b'\x08\x02', b'\x03'
+
+# OpenCV's usual BGR order costs it a pass over the image; before 4.11 there is no other.
+if hasattr(cv2, 'IMREAD_COLOR_RGB'):
+    _READ_FLAGS, _TO_RGBA = cv2.IMREAD_COLOR_RGB, cv2.COLOR_RGB2RGBA
+else:
+    _READ_FLAGS, _TO_RGBA = cv2.IMREAD_COLOR, cv2.COLOR_BGR2RGBA
+_READ_FLAGS |= cv2.IMREAD_IGNORE_ORIENTATION
+
 # Rows of equal colours compress best unfiltered: half the size of OpenCV's default, and read more
 # than twice as fast.
 _PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 6,
@@ -38,18 +48,19 @@ def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = Non
             'the file_name in the annotation JSON') from error
     if not data:
         raise ValueError(f'panoptic PNG {path} is an empty file; write or download it again')
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError(f'panoptic PNG {path} cannot be decoded: it is damaged or no image; '
-                         'write or download it again')
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        channels = image.shape[2] if image.ndim == 3 else 1
+    if data[:8] != _PNG_SIGNATURE:
+        raise ValueError(f'panoptic PNG {path} is no PNG file; write or download it again')
+    # IHDR, the first chunk, has the bit depth at byte 24 and the colour type at byte 25.
+    if data[24:26] != _RGB_8_BIT and data[25:26] != _PALETTE:
         raise ValueError(
-            f'panoptic PNG {path} must be an 8-bit RGB image (id = R + 256 G + 65536 B), but has '
-            f'{channels} channel(s) of {image.dtype}; convert it to colour-coded segment ids')
+            f'panoptic PNG {path} is not an 8-bit RGB image, but grey, 16-bit or with '
+            'transparency; colour-code its segment ids (id = R + 256 G + 65536 B)')
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
+    if image is None:
+        raise ValueError(f'panoptic PNG {path} is damaged; write or download it again')
     # One 32-bit word per pixel whose bytes are R, G, B, alpha is the id once alpha is masked out:
     # four times faster than arithmetic on the channels.
-    ids = cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).view('<i4')[..., 0]
+    ids = cv2.cvtColor(image, _TO_RGBA).view('<i4')[..., 0]
     ids &= 0xFFFFFF
     return ids.astype(np.int32, copy=False)
 

@@ -41,21 +41,21 @@ def test_missing_file(tmp_path):
         read_panoptic_png(tmp_path / 'nowhere.png')
 
 
-@pytest.mark.parametrize('damage', ['empty', 'text', 'half', 'end', 'flipped'])
+@pytest.mark.parametrize('damage', ['empty', 'text', 'header', 'half', 'end', 'flipped'])
 def test_damaged_file(tmp_path, damage):
     path = tmp_path / 'broken.png'
     Image.fromarray(_random_rgb(3, (40, 40))).save(path)
     data = path.read_bytes()
     middle = len(data) // 2
     flipped = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1:]
-    path.write_bytes(dict(empty=b'', text=b'no image', half=data[:middle], end=data[:-20],
-                          flipped=flipped)[damage])
+    path.write_bytes(dict(empty=b'', text=b'no image', header=data[:20],
+                          half=data[:middle], end=data[:-20], flipped=flipped)[damage])
     with pytest.raises(ValueError, match='broken.png'):
         read_panoptic_png(path)
 
 
-@pytest.mark.parametrize('mode, channels', [('L', 1), ('I;16', 1), ('RGBA', 4)])
-def test_other_pixel_formats(tmp_path, mode, channels):
+@pytest.mark.parametrize('mode', ['L', 'I;16', 'RGBA'])
+def test_other_pixel_formats(tmp_path, mode):
     Image.new(mode, (4, 5)).save(tmp_path / 'grey.png')
-    with pytest.raises(ValueError, match=f'grey.png.*{channels} channel'):
+    with pytest.raises(ValueError, match='grey.png is not an 8-bit RGB image'):
         read_panoptic_png(tmp_path / 'grey.png')

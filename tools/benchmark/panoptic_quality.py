@@ -1,0 +1,160 @@
+"""Time the panoptic quality on made-up data: from PNG files, and from maps in memory.
+
+Runs on one core and counts CPU time, so that other work on the machine disturbs little. Where
+panopticapi can be imported (it is no dependency of this project), its single-core evaluation
+scores the same files in the same run, and the speed-ups are printed. The PNGs are written by PIL
+with its default settings, as those of the published data sets were.
+
+    python tools/benchmark/panoptic_quality.py --images 200 --rounds 5
+"""
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mmpanseg.evaluation import Segments, image_pq, pq_compute
+from mmpanseg.structures import id2rgb
+from mmpanseg.structures.panoptic_png import read_panoptic_png
+
+try:
+    from panopticapi.evaluation import pq_compute_single_core
+except ImportError:
+    pq_compute_single_core = None
+
+NUM_CLASSES = 20
+CATEGORIES = {k: dict(id=k, name=str(k), isthing=k % 2) for k in range(NUM_CLASSES)}
+BATCH = 10
+
+
+def make_map(rng: np.random.Generator, width: int, height: int, segments: int) -> tuple:
+    """A Voronoi map with wavy borders, int64 [H, W], and the labels of its segments.
+
+    Like panoptic annotations it has compact regions whose borders are not straight.
+    """
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    for _ in range(3):
+        phase, period = rng.uniform(0, 6, 2), rng.uniform(15, 60, 2)
+        x, y = (x + 4 * np.sin(y / period[0] + phase[0]), y + 4 * np.sin(x / period[1] + phase[1]))
+    centres = rng.uniform(0, 1, (segments, 2)) * (width, height)
+    distance = np.stack([(x - cx) ** 2 + (y - cy) ** 2 for cx, cy in centres])
+    return distance.argmin(0), rng.integers(0, NUM_CLASSES, segments)
+
+
+def write_annotation(folder: Path, image_id: int, index_map: np.ndarray, labels: np.ndarray,
+                     rng: np.random.Generator) -> dict:
+    """Write a map as PNG with random colours; returns its annotation."""
+    ids = rng.choice(np.arange(1, 1 << 24), len(labels), replace=False)
+    file_name = f'{image_id:012d}.png'
+    Image.fromarray(id2rgb(ids[index_map])).save(folder / file_name)
+    present, areas = np.unique(index_map, return_counts=True)
+    return dict(image_id=image_id, file_name=file_name, segments_info=[
+        dict(id=int(ids[k]), category_id=int(labels[k]), area=int(area), iscrowd=0)
+        for k, area in zip(present, areas)])
+
+
+def make_data(folder: Path, width: int, height: int, images: int, segments: int) -> list:
+    """Ground truth and a shifted, partly relabelled prediction of it, in COCO panoptic format.
+
+    Returns:
+        batches of (ground truth, prediction) annotations. PNGs lie in ``folder``/gt and pred,
+        the JSON files of batch b are ``folder``/gt{b}.json and pred{b}.json.
+    """
+    rng = np.random.default_rng(0)
+    for side in ('gt', 'pred'):
+        (folder / side).mkdir()
+    pairs = []
+    for image_id in range(images):
+        index_map, labels = make_map(rng, width, height, segments)
+        shifted = np.roll(index_map, 5, axis=1)
+        relabelled = np.where(rng.random(segments) < 0.2, 0, labels)
+        pairs.append((write_annotation(folder / 'gt', image_id, index_map, labels, rng),
+                      write_annotation(folder / 'pred', image_id, shifted, relabelled, rng)))
+    batches = [pairs[start:start + BATCH] for start in range(0, images, BATCH)]
+    for number, batch in enumerate(batches):
+        for side, annotations in zip(('gt', 'pred'), zip(*batch)):
+            (folder / f'{side}{number}.json').write_text(json.dumps(
+                dict(categories=list(CATEGORIES.values()), annotations=annotations)))
+    return batches
+
+
+def load(folder: Path, annotation: dict) -> tuple:
+    infos = annotation['segments_info']
+    return (read_panoptic_png(folder / annotation['file_name']), [info['id'] for info in infos],
+            [info['category_id'] for info in infos])
+
+
+def time_per_image(function: Callable, batch: list) -> float:
+    """Milliseconds of CPU time per image of one call."""
+    start = time.process_time()
+    function()
+    return (time.process_time() - start) / len(batch) * 1e3
+
+
+def measure(width: int, height: int, images: int, segments: int, rounds: int) -> None:
+    times, differences = {}, [0.]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        batches = make_data(folder, width, height, images, segments)
+        # Contestants take turns batch by batch, so that a slow moment hits all of them.
+        for number, batch in list(enumerate(batches)) * rounds:
+            maps = [(load(folder / 'gt', gt), load(folder / 'pred', pred)) for gt, pred in batch]
+
+            def score_files() -> dict:
+                return pq_compute(folder / f'gt{number}.json', folder / f'pred{number}.json',
+                                  folder / 'gt', folder / 'pred', num_processes=1)
+
+            def score_maps() -> None:
+                for gt, pred in maps:
+                    image_pq(Segments(*gt), Segments(*pred), NUM_CLASSES)
+
+            def score_official():
+                with contextlib.redirect_stdout(io.StringIO()):
+                    return pq_compute_single_core(0, batch, folder / 'gt', folder / 'pred',
+                                                  CATEGORIES)
+
+            contestants = {'from PNG files': score_files, 'from maps in memory': score_maps}
+            if pq_compute_single_core is not None:
+                contestants['panopticapi, from PNG files'] = score_official
+                official = score_official().pq_average(CATEGORIES, isthing=None)[0]['pq']
+                differences.append(abs(official - score_files()['All']['pq']))
+            for name, function in contestants.items():
+                times.setdefault(name, []).append(time_per_image(function, batch))
+
+    print(f'{width}x{height}, {segments} segments, {images} images, median of {rounds} rounds')
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, median in medians.items():
+        line = f'  {name:28s} {median:7.3f} ms per image'
+        if pq_compute_single_core is not None:
+            line += f'   {medians["panopticapi, from PNG files"] / median:5.1f}x'
+        print(line)
+    if pq_compute_single_core is None:
+        print('  panopticapi cannot be imported, no comparison')
+    else:
+        print(f'  largest difference in PQ: {max(differences):.1e}')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--images', type=int, default=100)
+    parser.add_argument('--segments', type=int, default=20)
+    parser.add_argument('--rounds', type=int, default=3)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    if hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for width, height in ((480, 360), (640, 480)):
+        measure(width, height, args.images, args.segments, args.rounds)
+
+
+if __name__ == '__main__':
+    main()
