@@ -63,7 +63,7 @@ class PanopticMetric(BaseMetric):
         """Add (PQStat or None, written annotation or None) of each sample to ``results``."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            image = f'image {sample.get("img_id", "")} ({sample.get("img_path", "")})'
+            image = f'image {sample.get("img_id")} ({sample.get("img_path")})'
             pred = self._prediction(sample, num_classes, image)
             stat = None
             if not self.format_only:
@@ -121,7 +121,7 @@ class PanopticMetric(BaseMetric):
         for key in ('seg_map_path', 'segments_info'):
             if key not in sample:
                 raise PanopticDataError(
-                    f'{image}: {key} is not in the sample\'s metainfo; the test pipeline must end '
+                    f'{image}: the sample has no {key} in its metainfo; the test pipeline must end '
                     f'with mmpanseg.PackPanopticInputs, with {key} among its meta_keys')
         path, infos = sample['seg_map_path'], sample['segments_info']
         if path is None:
@@ -173,7 +173,7 @@ class PanopticMetric(BaseMetric):
                   ('stuff', '_st', ~is_thing))
         for name, suffix, classes in groups:
             average = averages[suffix]
-            rows.append([f'{name} ({average["n"]} classes)', '',
+            rows.append([f'{name} (n={average["n"]})', '',
                          *(f'{100 * average[key]:.1f}' for key in ('pq', 'sq', 'rq')),
                          *(count[classes].sum() for count in (total.tp, total.fp, total.fn))])
         table = AsciiTable([[str(cell) for cell in row] for row in rows])

@@ -26,7 +26,7 @@ class Segments:
 
     Attributes:
         map: integer [H, W], pixel -> segment id or ``void``.
-        ids: integer [N], the ids in ``map`` that are segments, each once.
+        ids: integer [N] in 0 .. 2**24 - 1, the ids in ``map`` that are segments, each once.
         labels: integer [N], class of each segment, 0 .. C - 1.
         crowd: bool [N], segments that count neither for nor against; none by default.
         void: value of pixels without a label.
@@ -48,6 +48,9 @@ class Segments:
             known, times = np.unique(self.ids, return_counts=True)
             raise PanopticDataError(f'{self.name}: segment {known[times > 1][0]} is listed more '
                                     'than once in segments_info; ids must differ in an image')
+        if self.ids.size and (self.ids.min() < 0 or self.ids.max() >= 1 << 24):
+            raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 24) - 1}, '
+                                    f'got {self.ids.min()} .. {self.ids.max()}')
         if self.void in self.ids:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
                                     'means void; give that segment another id')
@@ -215,6 +218,7 @@ def _run_edges(change: np.ndarray) -> np.ndarray:
 def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray:
     """0 for void, 1 + index into ``segments.ids`` for a segment; other values are an error."""
     known = np.concatenate(([segments.void], segments.ids))
+    values = values.astype(np.int64)
     # A table indexed by the ids' last bits, as few as tell them apart, is faster than a search.
     mask = 0xFFF
     while len(set((known & mask).tolist())) < len(known):
