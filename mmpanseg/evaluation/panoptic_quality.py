@@ -44,14 +44,15 @@ class Segments:
         self.labels = np.asarray(self.labels, np.int64)
         self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
             else np.asarray(self.crowd, bool)
-        if len(set(self.ids.tolist())) != len(self.ids):
-            known, times = np.unique(self.ids, return_counts=True)
-            raise PanopticDataError(f'{self.name}: segment {known[times > 1][0]} is listed more '
-                                    'than once in segments_info; ids must differ in an image')
-        if self.ids.size and (self.ids.min() < 0 or self.ids.max() >= 1 << 24):
+        known = set(self.ids.tolist())
+        if len(known) != len(self.ids):
+            twice = next(i for i in known if (self.ids == i).sum() > 1)
+            raise PanopticDataError(f'{self.name}: segment {twice} is listed more than once in '
+                                    'segments_info; ids must differ in an image')
+        if known and (min(known) < 0 or max(known) >= 1 << 24):
             raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 24) - 1}, '
-                                    f'got {self.ids.min()} .. {self.ids.max()}')
-        if self.void in self.ids:
+                                    f'got {min(known)} .. {max(known)}')
+        if self.void in known:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
                                     'means void; give that segment another id')
 
@@ -167,13 +168,13 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
 
     missed = ~gt.crowd
     missed[gt_match] = False
-    # The official evaluation looks at one crowd segment of a class, the one listed last, and
-    # published numbers follow it.
-    crowd_of_class = np.full(num_classes, -1)
-    crowd_of_class[gt.labels[gt.crowd]] = np.nonzero(gt.crowd)[0]
-    crowd_row = crowd_of_class[pred.labels] + 1  # row 0 is void: counted once, then no crowd
-    on_crowd = overlap[crowd_row, np.arange(1, len(pred.ids) + 1)]
-    wrong = 2 * (on_void + np.where(crowd_row > 0, on_crowd, 0)) <= pred_area
+    forgiven = on_void.copy()
+    # Of several crowds of a class only the one listed last counts: the official evaluation does so,
+    # and published numbers follow it.
+    for crowd in np.flatnonzero(gt.crowd):
+        of_class = pred.labels == gt.labels[crowd]
+        forgiven[of_class] = (on_void + inter[crowd])[of_class]
+    wrong = 2 * forgiven <= pred_area
     wrong[pred_match] = False
 
     sums = np.empty((num_classes, 4))
