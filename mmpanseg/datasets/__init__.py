@@ -1,7 +1,9 @@
 from .coco_panoptic import CocoPanopticDataset
 from .panoptic import PanopticDataset
+from .scenes import ScenesDataset
 from .transforms import LoadPanopticMap, PackPanopticInputs
 
 __all__ = [
-    'CocoPanopticDataset', 'LoadPanopticMap', 'PackPanopticInputs', 'PanopticDataset'
+    'CocoPanopticDataset', 'LoadPanopticMap', 'PackPanopticInputs', 'PanopticDataset',
+    'ScenesDataset'
 ]

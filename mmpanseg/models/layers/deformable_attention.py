@@ -61,7 +61,8 @@ class MSDeformAttention(MultiScaleDeformableAttention):
         else:
             size = _sizes(shapes, locations.device)
             x, y = (locations * size - 0.5).unbind(-1)
-            sampled = sample_at_pixels(value, shapes, x, y, weights)
+            sampled = sample_at_pixels(
+                value, shapes, x.flatten(2), y.flatten(2), weights.flatten(2))
         return self.dropout(self.output_proj(sampled))
 
     def _locations(self, offsets: Tensor, reference_points: Tensor, shapes: Shapes) -> Tensor:

@@ -1,15 +1,16 @@
 """Multi-scale deformable sampling in plain PyTorch, with an analytic backward pass.
 
 Shapes: B images, S = sum of h * w tokens over L levels, H heads of D channels, Q queries with P
-points per level and head. Internally the points of one query are one row of M = H * L * P numbers.
+points per level and head. The points of one query are one row of M = H * L * P numbers.
 
-The four corners of a point are rows of the table `value [S * H, D]`, so a query's head is a bag of
-4 * L * P weighted rows and `embedding_bag` is the whole gather. The weights of the corners are the
-hat function max(0, 1 - |distance|). It is zero outside the level by itself if the first corner is
-kept inside [0, size - 2], so neither padding nor validity masks are needed.
+The features of an image are a table of S * H rows. One head of one query is a bag of 4 * L * P
+weighted rows, four corners for each point, so `embedding_bag` is the whole gather. The weight of a
+corner is the hat function max(0, 1 - |distance|). It vanishes outside the level by itself if the
+first corner is kept inside [0, size - 2], so neither padding nor validity masks are needed.
 """
+import warnings
 from functools import lru_cache
-from typing import NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +19,9 @@ from torch.autograd.function import once_differentiable
 
 Shapes = tuple[tuple[int, int], ...]
 
-# Points handled at once: the temporaries of a chunk stay in the CPU's cache; a GPU wants more.
-_CHUNK_POINTS = {'cpu': 1 << 16}
-_CHUNK_POINTS_DEFAULT = 1 << 22
-# Distance of the second corner on an axis with a single pixel: its weight is always zero.
+# Points handled at once. On a CPU the temporaries should stay in the cache.
+_CHUNK_ON_CPU, _CHUNK_ELSEWHERE = 1 << 17, 1 << 19
+# Distance of the second corner on an axis with a single pixel, which gives it no weight.
 _FAR = 1e30
 
 
@@ -37,7 +37,7 @@ def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tupl
         weights: [B, Q, H, L, P].
 
     Returns:
-        Tensor [B, Q, H * D] of value's type. Weights and sums are computed at least in float32.
+        Tensor [B, Q, H * D] of value's type; it is computed in float32 or wider.
 
     Raises:
         ValueError: shapes that do not fit each other.
@@ -45,75 +45,135 @@ def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tupl
     Source: Deformable DETR (arXiv 2010.04159), Eq. 3.
     """
     shapes = tuple((int(h), int(w)) for h, w in spatial_shapes)
-    if locations.shape != (*weights.shape, 2) or weights.dim() != 5:
-        raise ValueError('locations must be [B, Q, H, L, P, 2] and weights [B, Q, H, L, P], got '
-                         f'{tuple(locations.shape)} and {tuple(weights.shape)}')
-    dtype = torch.promote_types(value.dtype, torch.float32)
-    size = locations.new_tensor([[w, h] for h, w in shapes], dtype=dtype)[:, None]
-    x, y = (locations * size - 0.5).unbind(-1)
-    return sample_at_pixels(value, shapes, x, y, weights)
+    layout = (value.shape[2], len(shapes))
+    if (weights.dim() != 5 or weights.shape[2:4] != layout
+            or locations.shape != (*weights.shape, 2)):
+        raise ValueError(
+            f'weights must be [B, Q, H, L, P] and locations [B, Q, H, L, P, 2] with (H, L) = '
+            f'{layout}, got {tuple(weights.shape)} and {tuple(locations.shape)}')
+    x, y = (locations * level_sizes(shapes, locations.device)[:, None] - 0.5).unbind(-1)
+    return sample_at_pixels(value, shapes, x.flatten(2), y.flatten(2), weights.flatten(2))
 
 
 def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
                      weights: Tensor) -> Tensor:
-    """`multi_scale_deformable_sampling` for x, y [B, Q, H, L, P] in pixels of their level.
+    """`multi_scale_deformable_sampling` for points in pixels, where integers are pixel centres.
 
-    Integers are pixel centres: pixel = location * size - 0.5.
+    Args:
+        value: features [B, S, H, D].
+        shapes: (h, w) of each level.
+        x: columns in the pixels of their level, [B, Q, M]; M counts heads, then levels, then
+            points.
+        y: rows, [B, Q, M].
+        weights: [B, Q, M].
+
+    Returns:
+        Tensor [B, Q, H * D] of value's type.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
     """
-    batch, tokens, heads, channels = value.shape
-    queries, points = weights.shape[1], weights.shape[-1]
-    if weights.shape != (batch, queries, heads, len(shapes), points):
-        raise ValueError(f'weights must be [B, Q, H, L, P] with B={batch}, H={heads} and '
-                         f'L={len(shapes)}, got {tuple(weights.shape)}')
-    if sum(h * w for h, w in shapes) != tokens or min(min(s) for s in shapes) < 1:
-        raise ValueError(f'spatial_shapes {shapes} do not have {tokens} tokens together')
+    batch, tokens, heads, _ = value.shape
+    if sum(h * w for h, w in shapes) != tokens or min(map(min, shapes)) < 1:
+        raise ValueError(f'levels of the sizes {shapes} do not make {tokens} tokens')
+    if (x.shape != weights.shape or y.shape != weights.shape or weights.dim() != 3
+            or weights.shape[0] != batch or weights.shape[2] % (heads * len(shapes)) != 0):
+        raise ValueError(
+            f'x, y and weights must be [{batch}, Q, M] with M a multiple of {heads} heads * '
+            f'{len(shapes)} levels, got {tuple(x.shape)}, {tuple(y.shape)}, '
+            f'{tuple(weights.shape)}')
     dtype = torch.promote_types(value.dtype, torch.float32)
-    rows = [t.to(dtype).reshape(batch, queries, -1) for t in (x, y, weights)]
-    with torch.autocast(value.device.type, enabled=False):
-        out = _Sampling.apply(value.to(dtype).contiguous(), *rows, shapes, points)
-    return out.to(value.dtype)
-
-
-class _Grid(NamedTuple):
-    """Constants of the M points in a row; int32 [M] unless stated."""
-
-    x_max: Tensor  # largest first corner
-    y_max: Tensor
-    x_far: Tensor  # distance to the second corner, float [M]
-    y_far: Tensor
-    row: Tensor  # table rows from one image row to the next
-    start: Tensor  # table row of the level's first pixel
-    corners: Tensor  # [4, L * P] table rows from the first corner: (y0, x0), (y0, x1), ...
-    zero: Tensor
+    return _Sampling.apply(value.contiguous(), *(t.to(dtype).contiguous() for t in (x, y, weights)),
+                           shapes)
 
 
 @lru_cache(maxsize=64)
-def _grid(shapes: Shapes, heads: int, points: int, dtype: torch.dtype,
+def level_sizes(shapes: Shapes, device: torch.device) -> Tensor:
+    """(w, h) of each level as a constant that is uploaded once, float32 [L, 2]."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        return torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32).to(device)
+
+
+class _Grid(NamedTuple):
+    """Constants of the M points in a row: int32 [M] unless stated."""
+
+    x_max: Tensor  # largest first corner
+    y_max: Tensor
+    x_step: Tensor  # distance from the first corner to the second one, float [M]
+    y_step: Tensor
+    pitch: Tensor  # table rows from one image row to the next
+    start: Tensor  # table row of the level's first pixel
+    corners: Tensor  # table rows from the first corner to each corner, [4, L * P]
+
+
+@lru_cache(maxsize=64)
+def _grid(shapes: Shapes, heads: int, width: int, dtype: torch.dtype,
           device: torch.device) -> _Grid:
-    starts = [0]
-    for h, w in shapes:
-        starts.append(starts[-1] + h * w)
+    points = width // (heads * len(shapes))
+    tokens = [h * w for h, w in shapes]
 
-    def per_point(values: list, kind: torch.dtype = torch.int32) -> Tensor:
-        levels = torch.tensor(values, dtype=kind).repeat_interleave(points)
-        return levels.repeat(heads).to(device)
+    def spread(values: list, kind: torch.dtype = torch.int32) -> Tensor:
+        return torch.tensor(values, dtype=kind).repeat_interleave(points).repeat(heads)
 
-    level_points = len(shapes) * points
-    start = per_point([s * heads for s in starts[:-1]])
-    start += torch.arange(heads, dtype=torch.int32, device=device).repeat_interleave(level_points)
-    dx = [heads if w > 1 else 0 for _, w in shapes]
-    dy = [w * heads if h > 1 else 0 for h, w in shapes]
-    corners = torch.stack([per_point(d)[:level_points] for d in (
-        [0] * len(shapes), dx, dy, [a + b for a, b in zip(dx, dy)])])
-    return _Grid(
-        x_max=per_point([max(w - 2, 0) for _, w in shapes]),
-        y_max=per_point([max(h - 2, 0) for h, _ in shapes]),
-        x_far=per_point([1. if w > 1 else _FAR for _, w in shapes], dtype),
-        y_far=per_point([1. if h > 1 else _FAR for h, _ in shapes], dtype),
-        row=per_point([w * heads for _, w in shapes]),
-        start=start,
-        corners=corners,
-        zero=torch.zeros((), dtype=torch.int32, device=device))
+    start = spread([sum(tokens[:level]) * heads for level in range(len(shapes))])
+    start += torch.arange(heads, dtype=torch.int32).repeat_interleave(len(shapes) * points)
+    corners = torch.stack([spread(shifts) for shifts in zip(*_corner_shifts(shapes, heads))])
+    return _Grid(*(constant.to(device) for constant in (
+        spread([max(w - 2, 0) for _, w in shapes]),
+        spread([max(h - 2, 0) for h, _ in shapes]),
+        spread([1. if w > 1 else _FAR for _, w in shapes], dtype),
+        spread([1. if h > 1 else _FAR for h, _ in shapes], dtype),
+        spread([w * heads for _, w in shapes]),
+        start,
+        corners[:, :len(shapes) * points].contiguous())))
+
+
+def _corner_shifts(shapes: Shapes, heads: int) -> list[tuple[int, int, int, int]]:
+    """Table rows from a point's first corner to (y0, x0), (y0, x1), (y1, x0), (y1, x1), by level.
+
+    On an axis with a single pixel the second corner, which has no weight, is the first one again.
+    """
+    steps = [(heads * (w > 1), heads * w * (h > 1)) for h, w in shapes]
+    return [(0, dx, dy, dx + dy) for dx, dy in steps]
+
+
+class _Corners:
+    """The four corners of n queries' points; x, y, weights [n, M].
+
+    Attributes:
+        first: table rows of the points' first corners, int32 [n, M].
+        near_x, far_x, near_y, far_y: signed distances from the first and the second corner, [n, M].
+        x0, x1, y0, y1: the bilinear weights, [n, M].
+    """
+
+    def __init__(self, grid: _Grid, heads: int, x: Tensor, y: Tensor) -> None:
+        column, self.near_x = self._locate(x, grid.x_max)
+        row, self.near_y = self._locate(y, grid.y_max)
+        self.first = torch.addcmul(grid.start, row, grid.pitch).add_(column, alpha=heads)
+        self.far_x, self.far_y = self.near_x - grid.x_step, self.near_y - grid.y_step
+        self.x0, self.x1 = _hat(self.near_x), _hat(self.far_x)
+        self.y0, self.y1 = _hat(self.near_y), _hat(self.far_y)
+        self._shifts = grid.corners
+
+    @staticmethod
+    def _locate(position: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        # The cast rounds towards zero and not down, which the limit 0 makes the same. It comes
+        # before the limits so that NaN and huge numbers, too, end at a valid corner.
+        first = position.to(torch.int32).clamp_(min=0)
+        first = torch.minimum(first, last, out=first)
+        return first, position - first
+
+    def products(self, weights: Tensor, out: Sequence[Tensor]) -> None:
+        """Write the points' weights times the corners' into four tensors of n * M numbers."""
+        y0, y1 = self.y0 * weights, self.y1 * weights
+        pairs = ((y0, self.x0), (y0, self.x1), (y1, self.x0), (y1, self.x1))
+        for target, (a, b) in zip(out, pairs):
+            torch.mul(a.view(target.shape), b.view(target.shape), out=target)
+
+    def table_rows(self) -> Tensor:
+        """Table rows of all corners, one bag per query and head, int32 [n * H, 4 * L * P]."""
+        bags = self.first.view(-1, 1, self._shifts.shape[1])
+        return (bags + self._shifts).flatten(1)
 
 
 def _hat(distance: Tensor) -> Tensor:
@@ -121,89 +181,124 @@ def _hat(distance: Tensor) -> Tensor:
 
 
 def _hat_slope(distance: Tensor) -> Tensor:
-    """Derivative of `_hat`, taken from the right where it jumps (as `grid_sample` does)."""
-    falls = (distance >= 0) & (distance < 1)
-    rises = (distance >= -1) & (distance < 0)
-    return rises.to(distance.dtype).sub_(falls.to(distance.dtype))
-
-
-def _axis(position: Tensor, last: Tensor, far: Tensor,
-          zero: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """First corner (int32) and the signed distances to the first and to the second one."""
-    # The cast rounds towards zero, which differs from floor() only below zero, where both end at 0.
-    first = torch.clamp(position.to(torch.int32), zero, last)
-    near = position - first
-    return first, near, near - far
+    """Derivative of the hat: 1 on [-1, 0), -1 on [0, 1); at the kinks as in `grid_sample`."""
+    cell = distance.floor()
+    rises = cell == -1
+    return cell.eq_(0).neg_().add_(rises)
 
 
 class _Sampling(torch.autograd.Function):
     """value [B, S, H, D]; x, y, weights [B, Q, M] -> [B, Q, H * D]."""
 
     @staticmethod
-    def forward(ctx, value, x, y, weights, shapes, points):
+    def forward(ctx, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
+                shapes: Shapes) -> Tensor:
         ctx.save_for_backward(value, x, y, weights)
-        ctx.shapes, ctx.points = shapes, points
-        batch, queries, _ = x.shape
+        ctx.shapes = shapes
+        batch, queries, width = x.shape
         heads, channels = value.shape[2:]
-        grid = _grid(shapes, heads, points, value.dtype, value.device)
-        out = value.new_empty(batch, queries, heads * channels)
-        for image, chunk in _chunks(x):
-            index, weight = _bags(grid, heads, x[image, chunk], y[image, chunk],
-                                  weights[image, chunk])
-            bags = F.embedding_bag(index, value[image].flatten(0, 1), mode='sum',
-                                   per_sample_weights=weight)
-            out[image, chunk] = bags.view(-1, heads * channels)
-        return out
+        grid = _grid(shapes, heads, width, x.dtype, x.device)
+        output = value.new_empty(batch, queries, heads * channels)
+        for image in range(batch):
+            table = value[image].flatten(0, 1).to(x.dtype)
+            for part in _chunks(x):
+                corners = _Corners(grid, heads, x[image, part], y[image, part])
+                bags = x.new_empty(len(corners.first) * heads, 4, width // heads)
+                corners.products(weights[image, part], bags.unbind(1))
+                sums = F.embedding_bag(corners.table_rows(), table, mode='sum',
+                                       per_sample_weights=bags.flatten(1))
+                output[image, part] = sums.view(-1, heads * channels)
+        return output
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx, grad: Tensor) -> tuple:
         value, x, y, weights = ctx.saved_tensors
-        batch, queries, _ = x.shape
+        _, queries, width = x.shape
         heads, channels = value.shape[2:]
-        grid = _grid(ctx.shapes, heads, ctx.points, value.dtype, value.device)
-        grad = grad.contiguous()
-        grad_value = torch.zeros_like(value)
-        grad_x, grad_y, grad_weights = (torch.empty_like(t) for t in (x, y, weights))
-        for image, chunk in _chunks(x):
-            cx, cy, cw = x[image, chunk], y[image, chunk], weights[image, chunk]
-            index, weight = _bags(grid, heads, cx, cy, cw)
-            table = value[image].flatten(0, 1)
-            g = grad[image, chunk].reshape(-1, 1, channels)
-            grad_value[image].view(-1, channels).index_add_(
-                0, index.flatten(), (weight[..., None] * g).flatten(0, 1))
-            rows = table[index.flatten().long()].view(*index.shape, channels)
-            d = (rows * g).sum(-1).view(-1, heads, 4, index.shape[1] // 4)
-            d00, d01, d10, d11 = (t.flatten(1) for t in d.unbind(2))
-            x0, near_x, far_x = _axis(cx, grid.x_max, grid.x_far, grid.zero)
-            y0, near_y, far_y = _axis(cy, grid.y_max, grid.y_far, grid.zero)
-            wx0, wx1, wy0, wy1 = (_hat(t) for t in (near_x, far_x, near_y, far_y))
-            r0, r1 = wx0 * d00 + wx1 * d01, wx0 * d10 + wx1 * d11
-            grad_weights[image, chunk] = wy0 * r0 + wy1 * r1
-            grad_y[image, chunk] = cw * (_hat_slope(near_y) * r0 + _hat_slope(far_y) * r1)
-            grad_x[image, chunk] = cw * (_hat_slope(near_x) * (wy0 * d00 + wy1 * d10) +
-                                         _hat_slope(far_x) * (wy0 * d01 + wy1 * d11))
-        return grad_value, grad_x, grad_y, grad_weights, None, None
+        grid = _grid(ctx.shapes, heads, width, x.dtype, x.device)
+        grads = torch.empty_like(value), *(torch.empty_like(t) for t in (x, y, weights))
+        first = x.new_empty(queries, width, dtype=torch.int32)
+        products = x.new_empty(4, queries, width)
+        for image in range(len(x)):
+            table = value[image].flatten(0, 1).to(x.dtype)
+            grad_bags = grad[image].to(x.dtype).reshape(queries, heads, channels)
+            for part in _chunks(x):
+                scale = weights[image, part]
+                corners = _Corners(grid, heads, x[image, part], y[image, part])
+                first[part] = corners.first
+                corners.products(scale, products[:, part])
+                dots = _dots(table, corners.table_rows(), grad_bags[part].flatten(0, 1))
+                dots = dots.view(-1, 4, width // heads).transpose(0, 1).contiguous()
+                for target, result in zip(grads[1:], _point_grads(corners, scale, dots)):
+                    target[image, part] = result
+            grads[0][image] = _table_grad(first.flatten(), products.flatten(1),
+                                          grad_bags.flatten(0, 1), ctx.shapes,
+                                          heads).view(value.shape[1:])
+        return *grads, None
 
 
-def _chunks(x: Tensor):
-    batch, queries, points = x.shape
-    step = max(1, _CHUNK_POINTS.get(x.device.type, _CHUNK_POINTS_DEFAULT) // max(1, points))
-    for image in range(batch):
-        for first in range(0, queries, step):
-            yield image, slice(first, first + step)
+def _chunks(x: Tensor) -> Iterator[slice]:
+    """Slices of the queries of x [B, Q, M]."""
+    limit = _CHUNK_ON_CPU if x.device.type == 'cpu' else _CHUNK_ELSEWHERE
+    step = max(1, limit // x.shape[2])
+    return (slice(start, start + step) for start in range(0, x.shape[1], step))
 
 
-def _bags(grid: _Grid, heads: int, x: Tensor, y: Tensor,
-          weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (int32) and weights of all corners, [n * H, 4 * L * P], for n queries' points."""
-    x0, near_x, far_x = _axis(x, grid.x_max, grid.x_far, grid.zero)
-    y0, near_y, far_y = _axis(y, grid.y_max, grid.y_far, grid.zero)
-    first = torch.addcmul(grid.start, y0, grid.row).add_(x0, alpha=heads)
-    wx0, wx1 = _hat(near_x), _hat(far_x)
-    wy0, wy1 = _hat(near_y).mul_(weights), _hat(far_y).mul_(weights)
-    shape = (-1, grid.corners.shape[1])
-    index = first.view(shape)[:, None] + grid.corners
-    weight = torch.stack([(wy0 * wx0).view(shape), (wy0 * wx1).view(shape),
-                          (wy1 * wx0).view(shape), (wy1 * wx1).view(shape)], dim=1)
-    return index.flatten(1), weight.flatten(1)
+def _point_grads(corners: _Corners, weights: Tensor,
+                 dots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, y and weights [n, M], given the corners' features . gradient (4 * n * M)."""
+    d00, d01, d10, d11 = dots.view(4, *weights.shape)
+    top = (corners.x0 * d00).addcmul_(corners.x1, d01)
+    bottom = (corners.x0 * d10).addcmul_(corners.x1, d11)
+    left = (corners.y0 * d00).addcmul_(corners.y1, d10)
+    right = (corners.y0 * d01).addcmul_(corners.y1, d11)
+    grad_x = _hat_slope(corners.near_x).mul_(left).addcmul_(_hat_slope(corners.far_x), right)
+    grad_y = _hat_slope(corners.near_y).mul_(top).addcmul_(_hat_slope(corners.far_y), bottom)
+    grad_weights = (corners.y0 * top).addcmul_(corners.y1, bottom)
+    return grad_x.mul_(weights), grad_y.mul_(weights), grad_weights
+
+
+def _dots(table: Tensor, rows: Tensor, bags: Tensor) -> Tensor:
+    """Inner products [n, K] of table [T, D] at rows [n, K] with bags [n, D]."""
+    if table.device.type != 'cpu':
+        return torch.einsum('nkd,nd->nk', F.embedding(rows, table), bags)
+    # The pattern of a sparse matrix says which of all products are wanted: nothing is gathered.
+    count, size = rows.shape
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Sparse CSR tensor support')
+        pattern = torch.sparse_csr_tensor(
+            torch.arange(0, count * size + 1, size, dtype=torch.int32), rows.flatten(),
+            table.new_zeros(count * size), (count, len(table)), check_invariants=False)
+    return torch.sparse.sampled_addmm(pattern, bags, table.t(), beta=0.).values().view(count, size)
+
+
+def _table_grad(first: Tensor, products: Tensor, bags: Tensor, shapes: Shapes,
+                heads: int) -> Tensor:
+    """Gradient of the table [S * H, D]: the gather transposed, as another gather.
+
+    Args:
+        first: table rows of the points' first corners, int32 [N].
+        products: weights of the four corners, [4, N].
+        bags: gradient of the output, [Q * H, D].
+        shapes: (h, w) of each level.
+        heads: number of heads H.
+    """
+    # Sorted by their first corner, the points that touch a table row are a bag themselves. Their
+    # other corners are sums over the same bags with other weights, moved by a constant.
+    ordered, order = first.sort()
+    rows = sum(h * w for h, w in shapes) * heads
+    bounds = torch.searchsorted(
+        ordered, torch.arange(rows + 1, dtype=torch.int32, device=first.device), out_int32=True)
+    points = products.shape[1] // max(1, len(bags))
+    bag = order.to(torch.int32).div_(max(1, points), rounding_mode='floor')
+    grad = bags.new_zeros(rows, bags.shape[1])
+    for shifts, weights in zip(zip(*_corner_shifts(shapes, heads)), products):
+        sums = F.embedding_bag(bag, bags, bounds, mode='sum', include_last_offset=True,
+                               per_sample_weights=weights[order])
+        start = 0
+        for shift, (h, w) in zip(shifts, shapes):
+            end = start + h * w * heads
+            grad[start + shift:end] += sums[start:end - shift]
+            start = end
+    return grad
