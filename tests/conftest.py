@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 import mmpanseg  # noqa: F401  before any mmdet.models: it makes them importable
 
@@ -28,3 +29,9 @@ def golden(shared: Path) -> Path:
 def repo_root() -> Path:
     """Root folder of the checkout."""
     return ROOT
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope() -> None:
+    """Names without a prefix are mmdet's, as in every config of this library."""
+    init_default_scope('mmdet')

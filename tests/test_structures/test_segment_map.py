@@ -1,0 +1,69 @@
+"""Segment maps against dense masks."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
+
+
+def random_map(count=5, size=(9, 14), seed=0):
+    torch.manual_seed(seed)
+    return SegmentMap(torch.arange(count), map=torch.randint(-1, count, size, dtype=torch.int32))
+
+
+def as_masks(segments):
+    return SegmentMap(segments.labels, masks=segments.dense())
+
+
+def test_dense_and_areas():
+    segments = SegmentMap(torch.tensor([7, 3, 4]), map=torch.tensor([[0, 0, -1], [2, 0, -1]]))
+    assert segments.dense().int().tolist() == [
+        [[1, 1, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [1, 0, 0]]]
+    assert segments.areas().tolist() == as_masks(segments).areas().tolist() == [3, 0, 1]
+
+
+@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+def test_drop_empty_keeps_what_has_pixels(form):
+    segments = SegmentMap(torch.tensor([7, 3, 4]), map=torch.tensor([[0, 0, -1], [2, 0, -1]]))
+    kept = form(segments).drop_empty()
+    assert kept.labels.tolist() == [7, 4]
+    assert torch.equal(kept.dense(), segments.dense()[[0, 2]])
+
+
+@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+def test_sampling_equals_grid_sample_of_padded_masks(form):
+    size = (12, 20)
+    maps = [random_map(5), SegmentMap(torch.zeros(0).long(), map=torch.full((4, 4), -1)),
+            random_map(3, (12, 20), 1)]
+    batch = SegmentBatch([form(s) for s in maps], size)
+    points = torch.rand(3, 50, 2) * 1.2 - 0.1
+    found = batch.sample_all(points)
+    image = torch.tensor([0, 2, 0])
+    segment = torch.tensor([4, 1, 0])
+    pairs = batch.sample_pairs(points, image, segment)
+    for b, segments in enumerate(maps):
+        dense = F.pad(segments.dense().float(),
+                      (0, size[1] - segments.shape[1], 0, size[0] - segments.shape[0]))
+        if not len(dense):
+            assert not found[b].any()
+            continue
+        grid = (2 * points - 1)[:, :, None]
+        expected = F.grid_sample(dense[None], grid[b:b + 1], align_corners=False)[0, ..., 0]
+        torch.testing.assert_close(found[b, :, :len(dense)].T, expected, atol=1e-5, rtol=0)
+        assert not found[b, :, len(dense):].any()
+        for row in (image == b).nonzero()[:, 0]:
+            expected = F.grid_sample(
+                dense[segment[row]][None, None], grid[row:row + 1], align_corners=False)
+            torch.testing.assert_close(pairs[row], expected[0, 0, :, 0], atol=1e-5, rtol=0)
+
+
+def test_bad_arguments_are_refused():
+    labels, index = torch.zeros(1).long(), torch.zeros(2, 2).int()
+    with pytest.raises(ValueError, match='exactly one'):
+        SegmentMap(labels)
+    with pytest.raises(ValueError, match='exactly one'):
+        SegmentMap(labels, map=index, masks=index[None].bool())
+    with pytest.raises(ValueError, match='N = 1'):
+        SegmentMap(labels, masks=torch.zeros(2, 3, 3).bool())
+    with pytest.raises(ValueError, match='larger than'):
+        SegmentBatch([SegmentMap(labels, map=index)], (1, 2))
