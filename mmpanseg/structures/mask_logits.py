@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Elements of a transient dense plane stack: small enough for a CPU's outer cache, large enough to
-# keep a GPU busy.
-_CHUNK_ELEMENTS = {'cpu': 1 << 22, 'default': 1 << 26}
+from mmpanseg.structures.chunks import chunk_rows
 
 
 class MaskRows(NamedTuple):
@@ -152,12 +150,6 @@ def sample_own_points(planes: Tensor, points: Tensor) -> Tensor:
 def sample_features(features: Tensor, points: Tensor) -> Tensor:
     """Features [B, C, h, w] at [B, P, 2] -> [B, C, P], the same points for all channels."""
     return _grid_sample(features, points)
-
-
-def chunk_rows(device: torch.device, plane_elements: int) -> int:
-    """Rows of ``plane_elements`` each that a transient stack should hold on a device."""
-    budget = _CHUNK_ELEMENTS.get(device.type, _CHUNK_ELEMENTS['default'])
-    return max(1, budget // plane_elements)
 
 
 class _SampleProduct(torch.autograd.Function):

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmpanseg.structures.chunks import chunk_rows
+
 VOID = -1
 
 
@@ -177,16 +179,22 @@ class SegmentBatch:
         Returns:
             [M, P] in 0..1.
         """
-        index, weight = bilinear_corners(points, self.size)
-        planes = self._planes.flatten(1)
         if self.dense:
             starts = torch.tensor([0] + self.counts[:-1], device=image.device).cumsum(0)
             row = starts[image] + segment
         else:
             row = image
-        corner = planes.flatten()[index + (row * planes.shape[1])[:, None, None]]
-        inside = corner if self.dense else corner == segment[:, None, None]
-        return (inside * weight).sum(-1)
+        planes = self._planes.flatten(1)
+        sampled = points.new_empty(points.shape[:2])
+        # the corners of a point take 16 times its memory, so only some rows have them at a time
+        step = chunk_rows(points.device, 16 * points.shape[1])
+        for start in range(0, len(points), step):
+            part = slice(start, start + step)
+            index, weight = bilinear_corners(points[part], self.size)
+            corner = planes.flatten()[index + (row[part] * planes.shape[1])[:, None, None]]
+            inside = corner if self.dense else corner == segment[part, None, None]
+            sampled[part] = (inside * weight).sum(-1)
+        return sampled
 
 
 def bilinear_corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ from typing import Iterator
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpanseg.structures.mask_logits import MaskLogits, chunk_rows
+from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.mask_logits import MaskLogits
 
 
 class FullSizeMasks:

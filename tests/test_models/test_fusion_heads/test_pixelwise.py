@@ -3,8 +3,8 @@ import pytest
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
-from mmpanseg.structures import mask_logits as mask_logits_module
 from mmpanseg.models.fusion_heads.pixelwise import PixelwiseFusionHead
+from mmpanseg.structures import chunks
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 
 CASES = ['typical', 'low_thresholds', 'maskformer_default_thresholds', 'repeated_stuff',
@@ -96,7 +96,7 @@ def test_streaming_equals_naive(seed, monkeypatch):
         head, cls_logits[0], (embeds[0, 0] @ features[0].flatten(1)).view(-1, 12, 16), size)
     assert len(naive.unique()) > 3
     for elements in (1, 5 * 48 * 64):  # one query at a time, and a few
-        monkeypatch.setitem(mask_logits_module._CHUNK_ELEMENTS, 'cpu', elements)
+        monkeypatch.setitem(chunks.CHUNK_ELEMENTS, 'cpu', elements)
         result, = head.predict(
             cls_logits, ProductMaskLogits(embeds, features),
             [dict(batch_input_shape=size, img_shape=size, ori_shape=size)])
