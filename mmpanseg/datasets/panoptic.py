@@ -22,6 +22,8 @@ class PanopticDataset(BaseDetDataset):
     counts (thing or stuff, not crowd), ``min_size`` drops images with a shorter side. ``test_mode``
     keeps everything. An image without annotation has no ground truth: void everywhere.
 
+    ``metainfo['label2cat']`` maps labels to the JSON's category ids once the data are loaded.
+
     Each sample has img_path, img_id, height, width, seg_map_path and segments_info, a list of
     dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label.
 
@@ -154,6 +156,9 @@ class PanopticDataset(BaseDetDataset):
                     f'metainfo has it among the {"thing" if is_thing else "stuff"}_classes')
         label_of = {name: label for label, name in enumerate(names)}
         self._category_names = {c['id']: c['name'] for c in categories}
+        # results written in COCO's format carry the data set's own category ids
+        self._metainfo['label2cat'] = {
+            label: by_name[name]['id'] for label, name in enumerate(names)}
         return {c['id']: label_of.get(c['name']) for c in categories}
 
     def _parse_segment(self, segment: dict, labels: dict, num_things: int,

@@ -38,3 +38,14 @@ def test_real_images(shared, cls):
             assert np.array_equal(mask, ids == segment['id'])
             assert mask.sum() == segment['area']
             assert data.metainfo['classes'][label] == names[segment['category_id']]
+
+
+def test_labels_map_back_to_category_ids(shared):
+    root = shared / 'data/coco_panoptic_sample'
+    data = CocoPanopticDataset(
+        ann_file='panoptic_examples.json', data_root=str(root),
+        data_prefix=dict(img='input_images', seg='panoptic_examples'), pipeline=[])
+    categories = {c['name']: c['id'] for c in json.loads(
+        (root / 'panoptic_coco_categories.json').read_text())}
+    assert [data.metainfo['label2cat'][label] for label in range(133)] == [
+        categories[name] for name in data.metainfo['classes']]
