@@ -16,7 +16,8 @@ def _unfold_order(x: Tensor) -> Tensor:
 
 def _rules(head: str) -> list[Rule]:
     pixel, query = f'{head}pixel_decoder\\.', f'{head}predictor\\.'
-    encoder, ours = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)', f'{_PIXEL}encoder.layers.\\1.'
+    encoder = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)'
+    ours = f'{_PIXEL}encoder.layers.\\1.'
     layer = f'{query}transformer_{{}}_layers\\.(\\d+)\\.'
     mask_index = {'0': '0', '1': '2', '2': '4'}
     rules: list[Rule] = [

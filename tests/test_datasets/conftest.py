@@ -29,7 +29,7 @@ def save_ids(path, ids):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Two 6x8 images. First: ids 70000 (ball), 9 (sky), 300 (ball, crowd) and void; second: void."""
+    """Two 6x8 images: ids 70000 (ball), 9 (sky), 300 (ball, crowd) and void; all void."""
     (tmp_path / 'img').mkdir()
     (tmp_path / 'seg').mkdir()
     ids = np.zeros((6, 8), np.int64)

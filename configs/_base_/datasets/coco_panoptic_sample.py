@@ -1,5 +1,6 @@
 # A few COCO images with the files as the panoptic API's repository lays them out:
-# panoptic_examples.json, panoptic_examples/*.png, input_images/*.jpg. Trained and scored on the same.
+# panoptic_examples.json, panoptic_examples/*.png, input_images/*.jpg.
+# Training and scoring use the same ones.
 _base_ = './scenes_panoptic.py'
 
 dataset_type = 'mmpanseg.CocoPanopticDataset'

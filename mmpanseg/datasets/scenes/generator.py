@@ -49,7 +49,8 @@ def make_scene(rng: np.random.Generator,
         color, alpha = draw_thing(rng, name, height, tint, frame.light)
         if name != 'bird':
             _cast_shadow(image, frame, x, foot, height, alpha.shape[1])
-        visible = _paste(image, frame, color * np.asarray(frame.mood[2], np.float32), alpha, x, foot)
+        color = color * np.asarray(frame.mood[2], np.float32)
+        visible = _paste(image, frame, color, alpha, x, foot)
         if name in THING_CLASSES:
             index[visible] = len(names)
             names.append(name)
@@ -83,6 +84,7 @@ def _plan_things(rng: np.random.Generator, frame: Frame, index: np.ndarray,
                 frame.height - 1, rng.uniform(0, frame.width))
             foot = foot + rng.uniform(0, 0.05) * frame.height
         tint = random_color(rng)
+        height = 0.0
         # groups of one class that touch and overlap
         for member in range(rng.choice((1, 2, 3, 4), p=(0.5, 0.27, 0.15, 0.08))):
             if member:
@@ -141,7 +143,8 @@ def _take_photo(rng: np.random.Generator, frame: Frame, image: np.ndarray) -> np
     """Uneven light, exposure, blur and sensor noise."""
     across = (frame.x / frame.width - 0.5) * rng.uniform(-0.25, 0.25)
     radius = ((frame.x / frame.width - 0.5) ** 2 + (frame.y / frame.height - 0.5) ** 2)
-    image = image * (rng.uniform(0.82, 1.12) * (1 + across - rng.uniform(0, 0.4) * radius))[..., None]
+    light = rng.uniform(0.82, 1.12) * (1 + across - rng.uniform(0, 0.4) * radius)
+    image = image * light[..., None]
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.8))
     grain = rng.standard_normal(image.shape, np.float32)

@@ -2,7 +2,7 @@
 
 A sprite is drawn some times larger than it is shown and reduced with its alpha, so that borders are
 anti-aliased. Coordinates of a sprite are in units of its height: x right from the middle, y up from
-the foot, 0..1. Colours are RGB in 0..1 and random for each instance: only the shape tells the class.
+the foot, 0..1. Colours are RGB in 0..1 and random for each instance: the class is in the shape.
 """
 import colorsys
 from typing import Callable, Optional
@@ -115,8 +115,8 @@ def _crate(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
     left, right = -s.half + 0.03, -s.half + 0.03 + wide
     lit = s.light[0] > 0
     front, side, top = tint, tint * (0.8 if lit else 0.55), np.minimum(tint * 1.25 + 0.05, 1)
-    s.polygon([(left, tall), (right, tall), (right + skew, tall + rise), (left + skew, tall + rise)],
-              top)
+    roof = [(left, tall), (right, tall), (right + skew, tall + rise), (left + skew, tall + rise)]
+    s.polygon(roof, top)
     s.polygon([(right, 0), (right + skew, rise), (right + skew, tall + rise), (right, tall)], side)
     s.polygon([(left, 0), (right, 0), (right, tall), (left, tall)], front)
     planks = rng.integers(3, 6)

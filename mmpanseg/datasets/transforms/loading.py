@@ -14,12 +14,12 @@ class LoadPanopticMap(BaseTransform):
     """Panoptic PNG -> map of segment indices, and the segments' labels.
 
     Reads ``seg_map_path`` and ``segments_info`` (as made by
-    :class:`mmpanseg.datasets.PanopticDataset`). Adds ``gt_seg_map``, int32 [H, W], pixel -> index of
-    its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
+    :class:`mmpanseg.datasets.PanopticDataset`). Adds ``gt_seg_map``, int32 [H, W], pixel -> index
+    of its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
     ``segments_info``. Crowd segments become void: they count neither for nor against.
 
-    Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of None
-    means that the image has no ground truth: everything is void.
+    Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
+    None means that the image has no ground truth: everything is void.
 
     Args:
         backend_args: mmengine file backend, see :func:`mmengine.fileio.get`.

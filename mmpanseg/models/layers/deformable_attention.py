@@ -2,13 +2,14 @@
 from functools import lru_cache
 from typing import Optional, Sequence
 
-import mmcv
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
-from mmpanseg.models.layers.deformable_sampling import Shapes, sample_at_pixels
+from mmpanseg.compat import operators_compiled
+from mmpanseg.models.layers.deformable_sampling import (Shapes, level_sizes,
+                                                   multi_scale_deformable_sampling)
 from mmpanseg.registry import MODELS
 
 
@@ -54,41 +55,35 @@ class MSDeformAttention(MultiScaleDeformableAttention):
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
         weights = weights.softmax(-1).unflatten(-1, grid[1:])
         locations = self._locations(offsets, reference_points, shapes)
-        if value.is_cuda and value.dtype != torch.bfloat16 and ops_compiled():
-            sampled = MultiScaleDeformableAttnFunction.apply(
-                value.contiguous(), *_level_tensors(shapes, value.device), locations.contiguous(),
-                weights.contiguous(), self.im2col_step)
+        if value.is_cuda and operators_compiled('cuda'):
+            # in single precision: half of it cannot tell neighbouring pixels apart
+            single = (t.float().contiguous() for t in (value, locations, weights))
+            sampled = _operator(*single, shapes, self.im2col_step).to(value.dtype)
         else:
-            size = _sizes(shapes, locations.device)
-            x, y = (locations * size - 0.5).unbind(-1)
-            sampled = sample_at_pixels(
-                value, shapes, x.flatten(2), y.flatten(2), weights.flatten(2))
+            sampled = multi_scale_deformable_sampling(value, shapes, locations, weights)
         return self.dropout(self.output_proj(sampled))
 
     def _locations(self, offsets: Tensor, reference_points: Tensor, shapes: Shapes) -> Tensor:
         reference = reference_points[:, :, None, :, None]
         if reference.shape[-1] == 2:
-            return reference + offsets / _sizes(shapes, offsets.device)
+            return reference + offsets / level_sizes(shapes, offsets.device)[:, None]
         if reference.shape[-1] == 4:
             return reference[..., :2] + offsets * (reference[..., 2:] * (0.5 / self.num_points))
         raise ValueError('reference_points must have 2 (point) or 4 (box) numbers each, got '
                          f'{reference.shape[-1]}')
 
 
-def ops_compiled() -> bool:
-    """Whether mmcv has its compiled operators (a stand-in module has no file)."""
-    return getattr(mmcv._ext, '__file__', None) is not None
-
-
-@lru_cache(maxsize=64)
-def _sizes(shapes: Shapes, device: torch.device) -> Tensor:
-    """(w, h) per level, float [L, 1, 2]."""
-    return torch.tensor([[[w, h]] for h, w in shapes], dtype=torch.float32).to(device)
+def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes,
+              step: int) -> Tensor:
+    """mmcv's compiled operator, float32 [B, Q, C]."""
+    return MultiScaleDeformableAttnFunction.apply(
+        value, *_level_tensors(shapes, value.device), locations, weights, step)
 
 
 @lru_cache(maxsize=64)
 def _level_tensors(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
     """(h, w) per level and first token of each level: what mmcv's operator takes."""
-    sizes = torch.tensor(shapes, dtype=torch.long)
-    tokens = sizes.prod(1)
-    return sizes.to(device), (tokens.cumsum(0) - tokens).to(device)
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        sizes = torch.tensor(shapes, dtype=torch.long)
+        tokens = sizes.prod(1)
+        return sizes.to(device), (tokens.cumsum(0) - tokens).to(device)

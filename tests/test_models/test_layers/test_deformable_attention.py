@@ -70,3 +70,30 @@ def test_shapes_that_do_not_fit_are_refused():
     value, locations, weights = inputs(((3, 5), ))
     with pytest.raises(ValueError, match='15 tokens'):
         multi_scale_deformable_sampling(value, ((3, 4), ), locations, weights)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_samples_in_single_precision(dtype):
+    value, locations, weights = (t.detach().float() for t in inputs(SHAPES[0]))
+    half = value.to(dtype)
+    found = multi_scale_deformable_sampling(half, SHAPES[0], locations, weights)
+    expected = multi_scale_deformable_sampling(half.float(), SHAPES[0], locations, weights)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected.to(dtype), atol=0, rtol=0)
+
+
+def test_module_under_autocast_is_near_full_precision():
+    torch.manual_seed(0)
+    module = MSDeformAttention(24, num_heads=3, num_levels=3, num_points=2, dropout=0.0,
+                               batch_first=True)
+    tokens = sum(h * w for h, w in SHAPES[0])
+    query = torch.randn(2, tokens, 24)
+    arguments = dict(query_pos=None, value=query, reference_points=torch.rand(2, tokens, 3, 2),
+                     spatial_shapes=SHAPES[0])
+    expected = module(query, **arguments)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = module(query, **arguments)
+    found.float().sum().backward()
+    # bf16 has 8 bits; a wrong location would be off by the size of the features, here 0.3
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.05)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
