@@ -17,5 +17,6 @@ TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmpanseg.datasets')
 METRICS = _child('metric', root.METRICS, 'mmpanseg.evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'mmpanseg.visualization')
 HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine')
+OPTIM_WRAPPERS = _child('optimizer wrapper', root.OPTIM_WRAPPERS, 'mmpanseg.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import mmcv
+import torch
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
@@ -55,6 +56,7 @@ def main() -> None:
     clock.report()
 
 
+@torch.no_grad()
 def draw(runner: Runner, folder: Path, count: int) -> Path:
     """Draw the first held-out scenes beside their ground truth; gives the folder."""
     runner.model.eval()

@@ -60,17 +60,20 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def use_amp(cfg: Config) -> None:
-    """Train with automatic mixed precision.
+    """Train with automatic mixed precision: float16 with loss scaling, on a CPU bfloat16.
 
     Raises:
-        UsageError: no GPU is there, or the config has an optimiser wrapper of another kind.
+        UsageError: the config has an optimiser wrapper of another kind.
     """
-    if not torch.cuda.is_available():
-        raise UsageError('--amp needs a CUDA GPU, and torch sees none: train without --amp')
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UsageError(f'--amp needs optim_wrapper.type OptimWrapper or AmpOptimWrapper, '
-                         f'the config has {kind}')
+    bf16 = 'mmpanseg.BFloat16OptimWrapper'
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', bf16):
+        raise UsageError('--amp needs optim_wrapper.type OptimWrapper, AmpOptimWrapper or '
+                         f'{bf16}, the config has {kind}')
+    if kind == bf16 or not torch.cuda.is_available():
+        cfg.optim_wrapper.type = bf16
+        cfg.optim_wrapper.pop('loss_scale', None)
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 

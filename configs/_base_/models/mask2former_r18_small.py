@@ -11,6 +11,7 @@ model = dict(
         channels=128,
         out_channels=128,
         num_queries=60,
+        pixel_decoder_fp32=False,
         pixel_decoder=dict(num_layers=3, feedforward_channels=512),
         transformer_decoder=dict(num_layers=6, feedforward_channels=1024),
         criterion=dict(num_points=4096)))

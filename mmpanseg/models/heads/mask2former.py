@@ -29,6 +29,8 @@ class Mask2FormerHead(BaseModule):
         channels: C of pixel and transformer decoder.
         out_channels: channels of mask features and mask embeddings.
         num_levels: maps that the transformer decoder reads in turn, coarsest first.
+        pixel_decoder_fp32: keep the pixel decoder in single precision under autocast, as
+            published; without, only its deformable sampling is.
         project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder, transformer_decoder, criterion: configs; widths are filled in from here.
     """
@@ -36,6 +38,7 @@ class Mask2FormerHead(BaseModule):
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
                  out_channels: int = 256, num_levels: int = 3, project_inputs: bool = False,
+                 pixel_decoder_fp32: bool = True,
                  pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
                  criterion: dict = dict(type='mmpanseg.MaskCriterion'),
@@ -43,6 +46,7 @@ class Mask2FormerHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.num_classes = num_things_classes + num_stuff_classes
         self.num_levels = num_levels
+        self.pixel_decoder_fp32 = pixel_decoder_fp32
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, channels=channels, out_channels=out_channels,
             num_outs=num_levels))
@@ -98,7 +102,9 @@ class Mask2FormerHead(BaseModule):
         return at_least_float(cls_logits[0]), mask_logits.float()
 
     def decode_pixels(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Mask features and multi-scale maps, in single precision as published."""
+        """Mask features and multi-scale maps."""
+        if not self.pixel_decoder_fp32:
+            return self.pixel_decoder(features)
         with torch.autocast(features[0].device.type, enabled=False):
             return self.pixel_decoder([at_least_float(x) for x in features])
 

@@ -3,6 +3,7 @@ from typing import Optional
 
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
+import torch
 from torch import Tensor
 
 from mmpanseg.registry import MODELS
@@ -43,7 +44,7 @@ class MaskTransformer(BaseDetector):
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of images [B, 3, H, W], high resolution first."""
-        return self.backbone(batch_inputs)
+        return self.backbone(batch_inputs.contiguous(memory_format=torch.channels_last))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.
