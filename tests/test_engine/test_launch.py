@@ -56,6 +56,10 @@ def test_amp(monkeypatch):
     launch.use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    launch.use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'mmpanseg.BFloat16OptimWrapper'
+    assert 'loss_scale' not in cfg.optim_wrapper
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(UsageError, match='ApexOptimWrapper'):
         launch.use_amp(cfg)

@@ -9,11 +9,11 @@ data_root = 'data/coco_panoptic_sample/'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmpanseg.LoadPanopticMap'),
-    dict(type='Resize', scale=(512, 320), keep_ratio=True),
+    dict(type='Resize', scale=(640, 640), keep_ratio=True),
     dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(512, 320), keep_ratio=True),
+    dict(type='Resize', scale=(640, 640), keep_ratio=True),
     dict(type='mmpanseg.PackPanopticInputs')]
 files = dict(
     type=dataset_type,

@@ -36,7 +36,8 @@ class LoadPanopticMap(BaseTransform):
         if 'seg_map_path' not in results:
             return results
         path = results['seg_map_path']
-        shape = results.get('img_shape') or (results['height'], results['width'])
+        # of the file: a test pipeline resizes the image first and scores at its original size
+        shape = results.get('ori_shape') or (results['height'], results['width'])
         if path is None:
             index_map = np.full(shape, VOID, np.int32)
             labels = []

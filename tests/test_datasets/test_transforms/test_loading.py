@@ -9,7 +9,7 @@ from mmpanseg.datasets.transforms.loading import index_segments
 
 def _load(tiny, **changes):
     results = dict(
-        img_path='a.png', img_shape=(6, 8), seg_map_path=str(tiny.root / 'seg/a.png'),
+        img_path='a.png', ori_shape=(6, 8), seg_map_path=str(tiny.root / 'seg/a.png'),
         segments_info=[dict(id=70000, category=4), dict(id=9, category=2),
                        dict(id=300, category=1)])
     return LoadPanopticMap()(results | changes)
@@ -74,7 +74,11 @@ def test_id_listed_twice(tiny, extra):
 
 def test_size_of_the_image(tiny):
     with pytest.raises(ValueError, match='seg/a.png is 8x6, its image a.png is 9x6'):
-        _load(tiny, img_shape=(6, 9))
+        _load(tiny, ori_shape=(6, 9))
+
+
+def test_image_may_be_resized_before(tiny):
+    assert _load(tiny, img_shape=(3, 4))['gt_seg_map'].shape == (6, 8)
 
 
 @pytest.mark.parametrize('image', [
