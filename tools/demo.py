@@ -10,7 +10,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
-from mmpanseg.engine import UsageError, load_config, set_work_dir
+from mmpanseg.engine import UsageError, has_fast_bf16, load_config, set_work_dir, use_amp
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 
@@ -18,7 +18,7 @@ CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--iters', type=int, help='training steps (default: the config\'s)')
-    parser.add_argument('--train', type=int, default=400, help='number of training scenes')
+    parser.add_argument('--train', type=int, default=800, help='number of training scenes')
     parser.add_argument('--val', type=int, default=100, help='number of held-out scenes')
     parser.add_argument('--pictures', type=int, default=8, help='scenes to draw')
     parser.add_argument('--work-dir', default='work_dirs/demo')
@@ -39,10 +39,12 @@ def main() -> None:
                for loader in ('train', 'val', 'test')}
     if args.iters:
         options.update({'train_cfg.max_iters': args.iters, 'train_cfg.val_interval': args.iters,
-                        'param_scheduler.end': args.iters,
+                        'param_scheduler.1.end': args.iters,
                         'default_hooks.checkpoint.interval': args.iters})
     cfg = load_config(str(root / CONFIG), options)
     set_work_dir(cfg, args.work_dir, CONFIG)
+    if torch.cuda.is_available() or has_fast_bf16():
+        use_amp(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     clock.lap('model trained and scored')

@@ -1,10 +1,11 @@
 from .bf16_optim_wrapper import BFloat16OptimWrapper
 from .dump_results import DumpResults
 from .hooks import ClassConsistencyHook
-from .launch import (UsageError, check_checkpoint, load_config, set_launcher, set_resume,
-                     set_work_dir, use_amp, use_auto_scale_lr)
+from .launch import (UsageError, check_checkpoint, has_fast_bf16, load_config, set_launcher,
+                     set_resume, set_work_dir, use_amp, use_auto_scale_lr)
 from .optim_constructor import ModuleTypeOptimConstructor
 
 __all__ = ['BFloat16OptimWrapper', 'ClassConsistencyHook', 'DumpResults',
-           'ModuleTypeOptimConstructor', 'UsageError', 'check_checkpoint', 'load_config', 'set_launcher', 'set_resume', 'set_work_dir',
-           'use_amp', 'use_auto_scale_lr']
+           'ModuleTypeOptimConstructor', 'UsageError', 'check_checkpoint', 'has_fast_bf16',
+           'load_config', 'set_launcher', 'set_resume', 'set_work_dir', 'use_amp',
+           'use_auto_scale_lr']

@@ -78,6 +78,12 @@ def use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def has_fast_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16 (older versions of torch do not tell)."""
+    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
+    return bool(capabilities.get('amx_bf16') or capabilities.get('avx512_bf16'))
+
+
 def use_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate with the number of images per step.
 

@@ -1,17 +1,19 @@
-# Synthetic scenes of 192 x 256 pixels, written by `python -m mmpanseg.datasets.scenes data/scenes`.
+# Synthetic scenes of 192 x 256 pixels, written by `python -m mmpanseg.datasets.scenes data/scenes`;
+# the network sees them at about two thirds of their size.
 dataset_type = 'mmpanseg.ScenesDataset'
 data_root = 'data/scenes/'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmpanseg.LoadPanopticMap'),
-    dict(type='RandomResize', scale=(256, 192), ratio_range=(1.0, 1.4), resize_type='Resize',
+    dict(type='RandomResize', scale=(176, 132), ratio_range=(1.0, 1.2), resize_type='Resize',
          keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(192, 256), crop_type='absolute', allow_negative_crop=True),
+    dict(type='RandomCrop', crop_size=(128, 176), crop_type='absolute', allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(176, 132), keep_ratio=True),
     dict(type='mmpanseg.LoadPanopticMap'),
     dict(type='mmpanseg.PackPanopticInputs')]
 
