@@ -7,11 +7,14 @@ from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
-from terminaltables import AsciiTable
 
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
-from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq, map_ids
+from mmpanseg.structures.panoptic_png import write_panoptic_png
+from .boundary import check_boundary_width
+from .ground_truth import read_ground_truth, sample_name
+from .panoptic_quality import PanopticDataError, PQStat, Segments, map_ids
+from .panoptic_variants import SIZES, image_pq_variants, sum_stats
+from .tables import make_table, percent
 
 
 @METRICS.register_module()
@@ -31,6 +34,10 @@ class PanopticMetric(BaseMetric):
             come from ``label2cat`` (label -> category id) in the dataset's metainfo. Several
             machines need a shared folder.
         format_only: write the files and score nothing, for test sets without ground truth.
+        boundary_width: also give Boundary PQ (``boundary_PQ``, ``boundary_SQ``, ``boundary_RQ``),
+            with boundaries of this width relative to the image diagonal, 0.02 in published
+            results; see :func:`image_pq_variants`.
+        by_size: also give PQ of small, medium and large segments (``PQ_small``, ...), see there.
         backend_args: file backend of the ground truth PNGs.
         collect_device, prefix, collect_dir: see mmengine's BaseMetric.
 
@@ -46,6 +53,8 @@ class PanopticMetric(BaseMetric):
                  classwise: bool = True,
                  outfile_prefix: Optional[str] = None,
                  format_only: bool = False,
+                 boundary_width: Optional[float] = None,
+                 by_size: bool = False,
                  backend_args: Optional[dict] = None,
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None,
@@ -54,24 +63,29 @@ class PanopticMetric(BaseMetric):
         if format_only and outfile_prefix is None:
             raise ValueError('PanopticMetric(format_only=True) needs outfile_prefix, the path '
                              'where the result files shall be written')
+        if boundary_width is not None:
+            check_boundary_width(boundary_width)
         self.classwise = classwise
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
+        self.boundary_width = boundary_width
+        self.by_size = by_size
         self.backend_args = backend_args
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Add (PQStat or None, written annotation or None) of each sample to ``results``."""
+        """Add (statistics or None, written annotation or None) of each sample to ``results``."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            image = f'image {sample.get("img_id")} ({sample.get("img_path")})'
-            pred = self._prediction(sample, num_classes, image)
-            stat = None
+            pred = self._prediction(sample, num_classes)
+            stats = None
             if not self.format_only:
-                gt = self._ground_truth(sample, num_classes, image)
+                gt = read_ground_truth(sample, self.dataset_meta, self.backend_args)
                 if gt is not None:
-                    stat = image_pq(gt, pred, num_classes, image)
+                    stats = image_pq_variants(
+                        gt, pred, num_classes, sample_name(sample),
+                        boundary_width=self.boundary_width, by_size=self.by_size)
             written = None if self.outfile_prefix is None else self._write(sample, pred)
-            self.results.append((stat, written))
+            self.results.append((stats, written))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Write the result file if wanted, print the table, return the averages in percent."""
@@ -83,27 +97,32 @@ class PanopticMetric(BaseMetric):
         if self.format_only:
             return {}
 
-        stats = [stat for stat, _ in results if stat is not None]
-        if not stats:
+        per_image = [stats for stats, _ in results if stats is not None]
+        if not per_image:
             raise PanopticDataError(
                 'no image of the data set has a panoptic annotation, so there is nothing to score '
                 'against; use PanopticMetric(format_only=True, outfile_prefix=...) there')
-        total = PQStat(len(self.dataset_meta['classes']))
-        for stat in stats:
-            total += stat
+        total = sum_stats(per_image)
         is_thing = np.array([name in self.dataset_meta['thing_classes']
                              for name in self.dataset_meta['classes']], bool)
-        averages = {'': total.average(), '_th': total.average(is_thing),
-                    '_st': total.average(~is_thing)}
-        table = self._table(total, is_thing, averages)
-        logger.info(f'Panoptic quality of {len(stats)} images\n{table}')
-        return {f'{key.upper()}{suffix}': 100 * average[key]
-                for suffix, average in averages.items() for key in ('pq', 'sq', 'rq')}
+        groups = {'': np.ones(len(is_thing), bool), '_th': is_thing, '_st': ~is_thing}
+        logger.info(f'Panoptic quality of {len(per_image)} images\n'
+                    f'{self._table(total, is_thing, groups)}')
+        metrics = {}
+        for variant, stat in total.items():
+            keys = ('pq', ) if variant in SIZES else ('pq', 'sq', 'rq')
+            name = {'all': '{}', 'boundary': 'boundary_{}'}.get(variant, f'{{}}_{variant}')
+            for suffix, classes in groups.items():
+                average = stat.average(classes)
+                metrics.update({name.format(key.upper()) + suffix: 100 * average[key]
+                                for key in keys})
+        return metrics
 
-    def _prediction(self, sample: dict, num_classes: int, image: str) -> Segments:
+    def _prediction(self, sample: dict, num_classes: int) -> Segments:
         if 'pred_panoptic_seg' not in sample:
-            raise PanopticDataError(f'{image}: the model gave no pred_panoptic_seg; PanopticMetric '
-                                    'needs a model with a panoptic fusion head')
+            raise PanopticDataError(
+                f'{sample_name(sample)}: the model gave no pred_panoptic_seg; PanopticMetric '
+                'needs a model with a panoptic fusion head')
         pan_map = sample['pred_panoptic_seg']['sem_seg'].squeeze(0).cpu().numpy()
         values = map_ids(pan_map)
         values = values[values != num_classes]
@@ -111,37 +130,10 @@ class PanopticMetric(BaseMetric):
         if labels.size and labels.max() >= num_classes:
             wrong = values[labels >= num_classes][0]
             raise PanopticDataError(
-                f'{image}: predicted segment {wrong} has label {wrong % INSTANCE_OFFSET}, but the '
-                f'data set has {num_classes} classes; set num_things_classes and '
-                'num_stuff_classes of the model to those of the data set')
+                f'{sample_name(sample)}: predicted segment {wrong} has label '
+                f'{wrong % INSTANCE_OFFSET}, but the data set has {num_classes} classes; set '
+                'num_things_classes and num_stuff_classes of the model to those of the data set')
         return Segments(pan_map, values, labels, void=num_classes, name='the prediction')
-
-    def _ground_truth(self, sample: dict, num_classes: int, image: str) -> Optional[Segments]:
-        """Segments of the sample's PNG, None where the image is not annotated."""
-        for key in ('seg_map_path', 'segments_info'):
-            if key not in sample:
-                raise PanopticDataError(
-                    f'{image}: the sample has no {key} in its metainfo; the test pipeline must end '
-                    f'with mmpanseg.PackPanopticInputs, with {key} among its meta_keys')
-        path, infos = sample['seg_map_path'], sample['segments_info']
-        if path is None:
-            return None
-        for info in infos:
-            if not 0 <= info['category'] < num_classes:
-                raise PanopticDataError(
-                    f'{image}: segment {info["id"]} of {path} has label {info["category"]}, but '
-                    f'the data set has {num_classes} classes; labels are 0 .. {num_classes - 1}')
-        return Segments(read_panoptic_png(path, self.backend_args),
-                        [info['id'] for info in infos],
-                        [info['category'] for info in infos],
-                        [self._is_crowd(info) for info in infos], name=str(path))
-
-    def _is_crowd(self, info: dict) -> bool:
-        if 'iscrowd' in info:
-            return bool(info['iscrowd'])
-        # mmdet's datasets mark a crowd as a segment of a thing class that is no thing.
-        name = self.dataset_meta['classes'][info['category']]
-        return name in self.dataset_meta['thing_classes'] and not info['is_thing']
 
     def _write(self, sample: dict, pred: Segments) -> dict:
         """Write a prediction as PNG; returns its annotation for the result JSON."""
@@ -160,22 +152,26 @@ class PanopticMetric(BaseMetric):
             segments_info=[dict(id=number, category_id=int(label2cat[label]))
                            for number, label in enumerate(pred.labels.tolist(), 1)])
 
-    def _table(self, total: PQStat, is_thing: np.ndarray, averages: dict) -> str:
-        rows = [['class', 'kind', 'PQ', 'SQ', 'RQ', 'TP', 'FP', 'FN']]
+    def _table(self, total: dict[str, PQStat], is_thing: np.ndarray, groups: dict) -> str:
+        """Rows of classes and groups; PQ, SQ, RQ and counts, then PQ of the other variants."""
+        main = total['all']
+        others = {name: stat for name, stat in total.items() if name != 'all'}
+        heads = [f'PQ {name}' if name in SIZES else 'Boundary PQ' for name in others]
+        rows = [['class', 'kind', 'PQ', 'SQ', 'RQ', 'TP', 'FP', 'FN', *heads]]
         if self.classwise:
-            pq, sq, rq, occurs = total.per_class()
+            *qualities, occurs = main.per_class()
+            others_pq = [stat.per_class() for stat in others.values()]
             for label, name in enumerate(self.dataset_meta['classes']):
-                quality = [f'{100 * value[label]:.1f}' if occurs[label] else '-'
-                           for value in (pq, sq, rq)]
-                rows.append([name, 'thing' if is_thing[label] else 'stuff', *quality,
-                             total.tp[label], total.fp[label], total.fn[label]])
-        groups = (('all', '', slice(None)), ('things', '_th', is_thing),
-                  ('stuff', '_st', ~is_thing))
-        for name, suffix, classes in groups:
-            average = averages[suffix]
+                rows.append([
+                    name, 'thing' if is_thing[label] else 'stuff',
+                    *(percent(value[label], occurs[label]) for value in qualities),
+                    main.tp[label], main.fp[label], main.fn[label],
+                    *(percent(pq[label], present[label]) for pq, _, _, present in others_pq)])
+        for name, classes in zip(('all', 'things', 'stuff'), groups.values()):
+            average = main.average(classes)
+            parts = [stat.average(classes) for stat in others.values()]
             rows.append([f'{name} (n={average["n"]})', '',
-                         *(f'{100 * average[key]:.1f}' for key in ('pq', 'sq', 'rq')),
-                         *(count[classes].sum() for count in (total.tp, total.fp, total.fn))])
-        table = AsciiTable([[str(cell) for cell in row] for row in rows])
-        table.justify_columns = {column: 'right' for column in range(2, len(rows[0]))}
-        return table.table
+                         *(percent(average[key]) for key in ('pq', 'sq', 'rq')),
+                         *(count[classes].sum() for count in (main.tp, main.fp, main.fn)),
+                         *(percent(part['pq'], part['n'] > 0) for part in parts)])
+        return make_table(rows, left=2)

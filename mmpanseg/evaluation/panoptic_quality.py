@@ -2,6 +2,7 @@
 
 Shapes: H, W image size; C classes; G ground-truth segments and P predicted segments of one image.
 """
+import math
 from dataclasses import dataclass
 from typing import Optional
 
@@ -128,10 +129,49 @@ class PQStat:
                     rq=float(rq[counted].sum() / max(n, 1)), n=n)
 
 
+@dataclass
+class Matching:
+    """Which segments of an image go together; indices into the ``ids`` of either side.
+
+    Attributes:
+        gt, pred: int64 [M], the two sides of each matched pair.
+        iou: float64 [M], IoU of each pair.
+        missed: bool [G], ground-truth segments that count as false negatives.
+        wrong: bool [P], predicted segments that count as false positives.
+    """
+    gt: np.ndarray
+    pred: np.ndarray
+    iou: np.ndarray
+    missed: np.ndarray
+    wrong: np.ndarray
+
+    def sums(self, gt: Segments, pred: Segments, num_classes: int) -> PQStat:
+        """IoU, true and false positives and false negatives of each class."""
+        sums = np.empty((num_classes, 4))
+        matched_labels = gt.labels[self.gt]
+        sums[:, 0] = np.bincount(matched_labels, self.iou, num_classes)
+        sums[:, 1] = np.bincount(matched_labels, minlength=num_classes)
+        sums[:, 2] = np.bincount(pred.labels[self.wrong], minlength=num_classes)
+        sums[:, 3] = np.bincount(gt.labels[self.missed], minlength=num_classes)
+        return PQStat(num_classes, sums)
+
+
 def map_ids(segment_map: np.ndarray) -> np.ndarray:
     """Sorted distinct values of an integer map [H, W]; faster than np.unique on real maps."""
     flat = segment_map.ravel()
     return np.unique(flat[_run_edges(flat[1:] != flat[:-1])[:-1]])
+
+
+def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
+    """int64 [H, W]: 0 for void, 1 + index into ``segments.ids`` for the pixels of a segment.
+
+    Raises:
+        PanopticDataError: when the map holds a value that is neither listed nor void.
+    """
+    flat = segments.map.ravel()
+    edges = _run_edges(flat[1:] != flat[:-1])
+    index = _positions(flat[edges[:-1]], segments, image)
+    return np.repeat(index, edges[1:] - edges[:-1]).reshape(segments.map.shape)
 
 
 def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image') -> PQStat:
@@ -151,7 +191,20 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
         PanopticDataError: when the maps differ in size, a segment is listed but not in its map,
             or in the map but not listed.
     """
-    overlap = _overlaps(gt, pred, image)
+    overlap = segment_overlaps(gt, pred, image)
+    return match_segments(gt, pred, overlap, image).sums(gt, pred, num_classes)
+
+
+def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str,
+                   boundary: Optional[tuple[np.ndarray, np.ndarray]] = None) -> Matching:
+    """Match segments as :func:`image_pq` says.
+
+    Args:
+        gt, pred, image: as there.
+        overlap: int64 [G + 1, P + 1] of :func:`segment_overlaps`.
+        boundary: int64 [G, P] twice, intersection and union of the segments' boundaries. Given,
+            the IoU of a pair is the smaller one of its masks' and its boundaries'.
+    """
     gt_area, pred_area = overlap[1:].sum(1), overlap[:, 1:].sum(0)
     for side, area in ((gt, gt_area), (pred, pred_area)):
         if not area.all():
@@ -163,8 +216,14 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
     union = gt_area[:, None] + (pred_area - on_void) - inter
     # IoU > 0.5 holds for at most one partner on either side, so no assignment is needed.
     same_class = gt.labels[:, None] == pred.labels
-    match = np.nonzero(same_class & (2 * inter > union) & ~gt.crowd[:, None])
+    matched = same_class & (2 * inter > union) & ~gt.crowd[:, None]
+    if boundary is not None:
+        matched &= 2 * boundary[0] > boundary[1]
+    match = np.nonzero(matched)
     gt_match, pred_match = match
+    iou = inter[match] / union[match]
+    if boundary is not None:
+        iou = np.minimum(iou, boundary[0][match] / boundary[1][match])
 
     missed = ~gt.crowd
     missed[gt_match] = False
@@ -176,34 +235,37 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
         forgiven[of_class] = (on_void + inter[crowd])[of_class]
     wrong = 2 * forgiven <= pred_area
     wrong[pred_match] = False
-
-    sums = np.empty((num_classes, 4))
-    matched_labels = gt.labels[gt_match]
-    sums[:, 0] = np.bincount(matched_labels, inter[match] / union[match], num_classes)
-    sums[:, 1] = np.bincount(matched_labels, minlength=num_classes)
-    sums[:, 2] = np.bincount(pred.labels[wrong], minlength=num_classes)
-    sums[:, 3] = np.bincount(gt.labels[missed], minlength=num_classes)
-    return PQStat(num_classes, sums)
+    return Matching(gt_match, pred_match, iou, missed, wrong)
 
 
-def _overlaps(gt: Segments, pred: Segments, image: str) -> np.ndarray:
+def segment_overlaps(gt: Segments, pred: Segments, image: str,
+                     layers: Optional[np.ndarray] = None) -> np.ndarray:
     """Pixels that each pair of segments shares, int64 [G + 1, P + 1]; row and column 0 are void.
 
     Neighbouring pixels mostly agree in both maps, so ids are looked up once per run of equal
     pairs in reading order, not once per pixel.
+
+    Args:
+        gt, pred, image: as in :func:`image_pq`.
+        layers: uint8 [H, W], values 0 .. 3; given, pixels of each value are counted apart, and
+            the result is [4, G + 1, P + 1].
     """
-    if gt.map.shape != pred.map.shape:
-        raise PanopticDataError(
-            f'{image}: {pred.name} has {_size(pred.map)} pixels, but {gt.name} has '
-            f'{_size(gt.map)} (width x height); predict at the size of the original image')
+    check_same_size(gt, pred, image)
     gt_flat, pred_flat = gt.map.ravel(), pred.map.ravel()
     change = gt_flat[1:] != gt_flat[:-1]
     change |= pred_flat[1:] != pred_flat[:-1]
+    if layers is not None:
+        layers = layers.ravel()
+        change |= layers[1:] != layers[:-1]
     edges = _run_edges(change)
     rows = _positions(gt_flat[edges[:-1]], gt, image)
     columns = _positions(pred_flat[edges[:-1]], pred, image)
     shape = (len(gt.ids) + 1, len(pred.ids) + 1)
-    counts = np.bincount(rows * shape[1] + columns, edges[1:] - edges[:-1], shape[0] * shape[1])
+    cells = rows * shape[1] + columns
+    if layers is not None:
+        cells += layers[edges[:-1]].astype(np.int64) * (shape[0] * shape[1])
+        shape = (4, *shape)
+    counts = np.bincount(cells, edges[1:] - edges[:-1], math.prod(shape))
     return counts.astype(np.int64).reshape(shape)
 
 
@@ -235,6 +297,14 @@ def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray
             f'map of {segments.name} but not in its segments_info; list them there, or paint them '
             f'{segments.void} (void)')
     return at
+
+
+def check_same_size(gt: Segments, pred: Segments, image: str) -> None:
+    """Raise a PanopticDataError unless ground truth and prediction have the same size."""
+    if gt.map.shape != pred.map.shape:
+        raise PanopticDataError(
+            f'{image}: {pred.name} has {_size(pred.map)} pixels, but {gt.name} has '
+            f'{_size(gt.map)} (width x height); predict at the size of the original image')
 
 
 def _size(segment_map: np.ndarray) -> str:

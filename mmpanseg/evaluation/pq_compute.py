@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 
 from mmpanseg.structures.panoptic_png import read_panoptic_png
-from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq
+from .boundary import check_boundary_width
+from .panoptic_quality import PanopticDataError, PQStat, Segments
+from .panoptic_variants import image_pq_variants, sum_stats, zero_stats
 
 # Below this many images a further process costs more than it saves.
 IMAGES_PER_PROCESS = 128
@@ -24,7 +26,9 @@ def pq_compute(gt_json_file: PathLike,
                gt_folder: Optional[PathLike] = None,
                pred_folder: Optional[PathLike] = None,
                *,
-               num_processes: Optional[int] = None) -> dict:
+               num_processes: Optional[int] = None,
+               boundary_width: Optional[float] = None,
+               by_size: bool = False) -> dict:
     """Panoptic quality of predictions on disk, with the numbers of the official COCO evaluation.
 
     Segment areas are counted in the PNGs; ``area`` in the JSON is not used.
@@ -36,17 +40,23 @@ def pq_compute(gt_json_file: PathLike,
         pred_folder: the same for predictions.
         num_processes: at most this many processes; by default one per usable CPU core. Few images
             are scored in this process.
+        boundary_width: also give Boundary PQ, with boundaries of this width relative to the image
+            diagonal, 0.02 in published results; see :func:`image_pq_variants`.
+        by_size: also give PQ of small, medium and large segments, see there.
 
     Returns:
         dict with ``All``, ``Things``, ``Stuff``: each a dict of pq, sq, rq in 0 .. 1 and n, the
-        number of classes that occur; and ``per_class``: category id -> dict of pq, sq, rq.
+        number of classes that occur; and ``per_class``: category id -> dict of pq, sq, rq. The same
+        again under ``Boundary``, and under ``Small``, ``Medium`` and ``Large``, where asked for.
 
     Raises:
         FileNotFoundError, NotADirectoryError: when a JSON, PNG or folder is missing.
         PanopticDataError: when an image has no prediction, a category is unknown, a segment is
             listed but not drawn or drawn but not listed, or the maps of an image differ in size.
-        ValueError: when a file cannot be decoded.
+        ValueError: when a file cannot be decoded, or ``boundary_width`` is not in 0 .. 1.
     """
+    if boundary_width is not None:
+        check_boundary_width(boundary_width)
     gt_json = _load_json(gt_json_file, ('categories', 'annotations'))
     pred_json = _load_json(pred_json_file, ('annotations',))
     folders = [_png_folder(gt_folder, gt_json_file, 'ground truth', 'gt_folder'),
@@ -54,20 +64,26 @@ def pq_compute(gt_json_file: PathLike,
     categories = {category['id']: category for category in gt_json['categories']}
     pairs = _pair_annotations(gt_json, pred_json, pred_json_file)
 
+    options = dict(boundary_width=boundary_width, by_size=by_size)
     labels = {category: label for label, category in enumerate(categories)}
-    score = partial(_score_pairs, folders=folders, labels=labels)
-    total = PQStat(len(labels))
-    for part in _map_chunks(score, pairs, num_processes):
-        total += part
+    score = partial(_score_pairs, folders=folders, labels=labels, options=options)
+    total = sum_stats(_map_chunks(score, pairs, num_processes))
 
     is_thing = np.array([category['isthing'] == 1 for category in categories.values()], bool)
-    pq, sq, rq, _ = (values.tolist() for values in total.per_class())
+    results = _report(total.pop('all'), labels, is_thing)
+    for name, stat in total.items():
+        results[name.capitalize()] = _report(stat, labels, is_thing)
+    return results
+
+
+def _report(stat: PQStat, labels: dict, is_thing: np.ndarray) -> dict:
+    pq, sq, rq, _ = (values.tolist() for values in stat.per_class())
     return {
-        'All': total.average(),
+        'All': stat.average(),
         'per_class': {category: dict(pq=pq[label], sq=sq[label], rq=rq[label])
                       for category, label in labels.items()},
-        'Things': total.average(is_thing),
-        'Stuff': total.average(~is_thing),
+        'Things': stat.average(is_thing),
+        'Stuff': stat.average(~is_thing),
     }
 
 
@@ -108,7 +124,7 @@ def _pair_annotations(gt_json: dict, pred_json: dict, pred_json_file: PathLike) 
 
 
 def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
-    """PQStat of each chunk of the pairs, in several processes if that is worth it."""
+    """Statistics of each chunk of the pairs, in several processes if that is worth it."""
     if num_processes is None:
         num_processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') \
             else os.cpu_count()
@@ -124,13 +140,16 @@ def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
         return list(executor.map(score, chunks))
 
 
-def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: dict) -> PQStat:
-    total = PQStat(len(labels))
+def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: dict,
+                 options: dict) -> dict[str, PQStat]:
+    total = zero_stats(len(labels), **options)
     for gt_annotation, pred_annotation in pairs:
         image = f'image {gt_annotation["image_id"]}'
         gt = _read_segments(gt_annotation, folders[0], labels, image, 'ground truth')
         pred = _read_segments(pred_annotation, folders[1], labels, image, 'prediction')
-        total += image_pq(gt, pred, len(labels), image)
+        stats = image_pq_variants(gt, pred, len(labels), image, **options)
+        for name, stat in stats.items():
+            total[name] += stat
     return total
 
 

@@ -51,6 +51,19 @@ def random_samples(folder: Path, count: int = 7) -> list[DetDataSample]:
     return samples
 
 
+def write_ground_truth_json(samples: list, path: Path) -> None:
+    """The samples' ground truth in COCO panoptic format."""
+    gt_json = dict(
+        categories=[dict(id=META['label2cat'][label], name=name, isthing=int(label < 2))
+                    for label, name in enumerate(META['classes'])],
+        annotations=[dict(
+            image_id=sample.img_id, file_name=f'{sample.img_id}.png',
+            segments_info=[dict(id=info['id'], iscrowd=info['iscrowd'],
+                                category_id=META['label2cat'][info['category']])
+                           for info in sample.segments_info]) for sample in samples])
+    path.write_text(json.dumps(gt_json))
+
+
 def evaluate(samples: list, meta: dict = META, batch: int = 2, **kwargs) -> dict:
     evaluator = Evaluator(PanopticMetric(**kwargs))
     evaluator.dataset_meta = meta
@@ -92,15 +105,7 @@ def test_memory_and_result_files_agree(tmp_path):
     samples = random_samples(tmp_path / 'gt')
     results = evaluate(samples, outfile_prefix=str(tmp_path / 'out/results'))
     assert list(results) == [f'panoptic/{key}' for key in KEYS]
-    gt_json = dict(
-        categories=[dict(id=META['label2cat'][label], name=name, isthing=int(label < 2))
-                    for label, name in enumerate(META['classes'])],
-        annotations=[dict(
-            image_id=sample.img_id, file_name=f'{sample.img_id}.png',
-            segments_info=[dict(id=info['id'], iscrowd=info['iscrowd'],
-                                category_id=META['label2cat'][info['category']])
-                           for info in sample.segments_info]) for sample in samples])
-    (tmp_path / 'gt.json').write_text(json.dumps(gt_json))
+    write_ground_truth_json(samples, tmp_path / 'gt.json')
     of_files = pq_compute(tmp_path / 'gt.json', tmp_path / 'out/results.json')
     for suffix, group in (('', 'All'), ('_th', 'Things'), ('_st', 'Stuff')):
         for key in ('pq', 'sq', 'rq'):
@@ -164,6 +169,46 @@ def test_table_lists_classes_and_counts(tmp_path, monkeypatch):
     assert results['panoptic/PQ'] == pytest.approx(100 * (4 / 9 + 1) / 2)
     evaluate([sample], classwise=False)
     assert 'dog' not in lines[-1] and 'all (n=2)' in lines[-1]
+
+
+def test_boundary_pq_and_sizes(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmengine.logging.MMLogger.info',
+                        lambda self, message: lines.append(message))
+    samples = random_samples(tmp_path / 'gt')
+    plain = evaluate(samples)
+    results = evaluate(samples, boundary_width=0.05, by_size=True,
+                       outfile_prefix=str(tmp_path / 'results'))
+    variants = [f'boundary_{key}' for key in KEYS] + [
+        f'PQ_{size}{suffix}' for size in ('small', 'medium', 'large')
+        for suffix in ('', '_th', '_st')]
+    assert list(results) == [f'panoptic/{key}' for key in KEYS + variants]
+    assert {key: results[key] for key in plain} == plain
+
+    write_ground_truth_json(samples, tmp_path / 'gt.json')
+    of_files = pq_compute(tmp_path / 'gt.json', tmp_path / 'results.json', boundary_width=0.05,
+                          by_size=True)
+    for suffix, group in (('', 'All'), ('_th', 'Things'), ('_st', 'Stuff')):
+        for key in ('pq', 'sq', 'rq'):
+            assert results[f'panoptic/boundary_{key.upper()}{suffix}'] == pytest.approx(
+                100 * of_files['Boundary'][group][key])
+        # all segments of these images are small
+        assert results[f'panoptic/PQ_small{suffix}'] == results[f'panoptic/PQ{suffix}']
+        assert results[f'panoptic/PQ_large{suffix}'] == of_files['Large'][group]['pq'] == 0
+    assert 0 < results['panoptic/boundary_PQ'] < results['panoptic/PQ']
+
+    head, *rows = [[cell.strip() for cell in line.strip('|').split('|')]
+                   for line in lines[-1].splitlines() if line.startswith('|')]
+    assert head[8:] == ['Boundary PQ', 'PQ small', 'PQ medium', 'PQ large']
+    of_all = next(row for row in rows if row[0].startswith('all'))
+    assert of_all[2] == of_all[9] == f'{results["panoptic/PQ"]:.1f}'
+    assert of_all[8] == f'{results["panoptic/boundary_PQ"]:.1f}'
+    assert of_all[10:] == ['-', '-']
+
+
+def test_boundary_width_is_checked_at_once():
+    with pytest.raises(ValueError, match='boundary_width=2 must lie between 0 and 1'):
+        PanopticMetric(boundary_width=2)
 
 
 def test_images_without_annotation(tmp_path):

@@ -103,6 +103,25 @@ def test_images_that_are_not_annotated_are_left_out(data):
     assert data.compute()['All'] == dict(PERFECT, n=2)
 
 
+def test_variants(data):
+    results = data.compute(boundary_width=0.02, by_size=True)
+    plain = data.compute()
+    assert {key: results[key] for key in plain} == plain
+    assert results['Boundary'] == results['Small'] == plain
+    assert results['Medium'] == results['Large'] == {
+        'All': dict(NOTHING, n=0), 'per_class': {3: NOTHING, 8: NOTHING},
+        'Things': dict(NOTHING, n=0), 'Stuff': dict(NOTHING, n=0)}
+    with pytest.raises(ValueError, match='boundary_width=0 must lie'):
+        data.compute(boundary_width=0)
+
+
+def test_variants_without_any_image(data):
+    data.gt['annotations'] = []
+    results = data.compute(boundary_width=0.02, by_size=True)
+    for part in (results, *(results[key] for key in ('Boundary', 'Small', 'Medium', 'Large'))):
+        assert part['All'] == dict(NOTHING, n=0)
+
+
 def spoil_missing_prediction(data):
     del data.pred['annotations'][1]
 
@@ -177,6 +196,8 @@ def many(tmp_path) -> DataSet:
 def test_processes_agree(many):
     results = many.compute(num_processes=2)
     assert results == many.compute(num_processes=1)
+    options = dict(boundary_width=0.02, by_size=True)
+    assert many.compute(num_processes=2, **options) == many.compute(num_processes=1, **options)
     # ball: IoU 1 on half of the images; sky: all matched, half as many false positives
     assert results['per_class'][3] == pytest.approx(dict(pq=2 / 3, sq=1, rq=2 / 3))
     assert results['per_class'][8] == pytest.approx(dict(pq=0.8, sq=1, rq=0.8))

@@ -1,0 +1,60 @@
+"""Boundaries of segments (Cheng et al., "Boundary IoU", CVPR 2021, section 4).
+
+The boundary of a mask is the part of it that lies within a distance d of its contour: what is left
+of the mask when its erosion by a square of side 2 d + 1 is taken away. What is outside the image
+counts as outside the mask. H, W image size.
+"""
+import math
+
+import cv2
+import numpy as np
+
+# Share of the image diagonal with which all published results were made.
+PUBLISHED_WIDTH = 0.02
+
+
+def check_boundary_width(width: float) -> None:
+    """Raise a ValueError unless the width is a share of the image diagonal."""
+    if not 0 < width < 1:
+        raise ValueError(f'boundary_width={width} must lie between 0 and 1: it is a share of the '
+                         f'image diagonal, {PUBLISHED_WIDTH} in published results')
+
+
+def boundary_distance(shape: tuple[int, int], width: float) -> int:
+    """d in pixels, at least 1, of an image of size (H, W); ``width`` is a share of its diagonal."""
+    return max(1, round(width * math.hypot(*shape)))
+
+
+def mask_boundary(mask: np.ndarray, distance: int) -> np.ndarray:
+    """Boundary of one mask, bool [H, W] -> bool [H, W].
+
+    Erosion is a threshold on the (chessboard) distance to the nearest pixel outside, which takes
+    the same time for any ``distance``; it is computed inside the bounding box only.
+    """
+    boundary = np.zeros(mask.shape, bool)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return boundary
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    padded = np.pad(mask[box].astype(np.uint8), 1)
+    to_outside = cv2.distanceTransform(padded, cv2.DIST_C, cv2.DIST_MASK_3)[1:-1, 1:-1]
+    boundary[box] = mask[box] & (to_outside <= distance)
+    return boundary
+
+
+def map_boundary(segment_map: np.ndarray, distance: int) -> np.ndarray:
+    """Boundaries of all segments of a map at once, void included: integer [H, W] -> bool [H, W].
+
+    The nearest pixel of another segment is one step further away than the nearest pixel that
+    touches another segment, so one distance transform serves all segments.
+    """
+    touches = np.zeros(segment_map.shape, bool)
+    touches[0] = touches[-1] = touches[:, 0] = touches[:, -1] = True
+    here, before, after = slice(None), slice(None, -1), slice(1, None)
+    for first, second in (((before, here), (after, here)), ((here, before), (here, after)),
+                          ((before, before), (after, after)), ((before, after), (after, before))):
+        differ = segment_map[first] != segment_map[second]
+        touches[first] |= differ
+        touches[second] |= differ
+    to_touching = cv2.distanceTransform((~touches).view(np.uint8), cv2.DIST_C, cv2.DIST_MASK_3)
+    return to_touching < distance

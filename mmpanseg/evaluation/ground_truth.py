@@ -1,0 +1,56 @@
+"""Panoptic ground truth of a sample, for every metric that is scored against it."""
+from typing import Optional
+
+from mmpanseg.structures.panoptic_png import read_panoptic_png
+from .panoptic_quality import PanopticDataError, Segments
+
+
+def sample_name(sample: dict) -> str:
+    """What error messages call a sample."""
+    return f'image {sample.get("img_id")} ({sample.get("img_path")})'
+
+
+def require_keys(sample: dict, keys: tuple[str, ...]) -> None:
+    """Raise a PanopticDataError unless the sample's meta information has the keys."""
+    for key in keys:
+        if key not in sample:
+            raise PanopticDataError(
+                f'{sample_name(sample)}: the sample has no {key} in its metainfo; the test '
+                f'pipeline must end with mmpanseg.PackPanopticInputs, with {key} among its '
+                'meta_keys')
+
+
+def read_ground_truth(sample: dict, dataset_meta: dict,
+                      backend_args: Optional[dict] = None) -> Optional[Segments]:
+    """Segments of the PNG at ``seg_map_path``, which ``segments_info`` describes.
+
+    Returns:
+        None where the image is not annotated (``seg_map_path`` is None).
+
+    Raises:
+        PanopticDataError: when a key is absent or a label is none of the data set's.
+        FileNotFoundError, ValueError: when the PNG is missing or broken.
+    """
+    require_keys(sample, ('seg_map_path', 'segments_info'))
+    path, infos = sample['seg_map_path'], sample['segments_info']
+    if path is None:
+        return None
+    num_classes = len(dataset_meta['classes'])
+    for info in infos:
+        if not 0 <= info['category'] < num_classes:
+            raise PanopticDataError(
+                f'{sample_name(sample)}: segment {info["id"]} of {path} has label '
+                f'{info["category"]}, but the data set has {num_classes} classes; labels are '
+                f'0 .. {num_classes - 1}')
+    return Segments(read_panoptic_png(path, backend_args),
+                    [info['id'] for info in infos],
+                    [info['category'] for info in infos],
+                    [_is_crowd(info, dataset_meta) for info in infos], name=str(path))
+
+
+def _is_crowd(info: dict, dataset_meta: dict) -> bool:
+    if 'iscrowd' in info:
+        return bool(info['iscrowd'])
+    # mmdet's datasets mark a crowd as a segment of a thing class that is no thing.
+    name = dataset_meta['classes'][info['category']]
+    return name in dataset_meta['thing_classes'] and not info['is_thing']
