@@ -1,0 +1,244 @@
+"""Mask AP and Boundary AP as mmengine metrics. H, W image size; n predicted instances."""
+import contextlib
+import io
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from pycocotools import mask as rle_tools
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mmpanseg.registry import METRICS
+from .boundary import PUBLISHED_WIDTH, boundary_distance, check_boundary_width, mask_boundary
+from .ground_truth import read_ground_truth, sample_name
+from .instance_annotations import InstanceAnnotations
+from .panoptic_quality import PanopticDataError, index_map
+from .tables import make_table, percent
+
+# name -> row of COCOeval's precision: IoU threshold or all, then range of areas
+AVERAGES = {'AP': (None, 0), 'AP50': (0.5, 0), 'AP75': (0.75, 0),
+            'APs': (None, 1), 'APm': (None, 2), 'APl': (None, 3)}
+
+
+@METRICS.register_module()
+class InstanceMetric(BaseMetric):
+    """Mask AP of ``pred_instances`` in percent, of an instance or a panoptic model.
+
+    ``pred_instances`` has masks (bool [n, H, W], or n run-length encodings), scores [n] and labels
+    [n]. AP, AP50, AP75 and APs, APm, APl (objects below 32**2, below 96**2 pixels, larger) are
+    those of COCO's evaluation with at most 100 instances per image; of a panoptic model, AP is
+    AP_pan^Th (Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, Table I). -1 stands for
+    a size that no annotated object has. The classes scored are ``thing_classes`` of the data set's
+    metainfo, or all ``classes`` where it has none; only images that were predicted are scored.
+
+    Args:
+        ann_file: COCO instance annotations. Its categories are matched to the classes by name, so
+            their order and ids do not matter; categories that are no class of the data set are
+            left out. Its images are matched by ``img_id``. None: the ground truth are the thing
+            segments of the panoptic annotation (``seg_map_path`` and ``segments_info``), crowds
+            as crowds; images without one are left out.
+        classwise: print a row for each class.
+        backend_args: file backend of the annotations.
+        collect_device, prefix, collect_dir: see mmengine's BaseMetric.
+
+    Raises:
+        FileNotFoundError: when the annotation file or a PNG is missing.
+        ValueError: when it is broken or lacks a class.
+        PanopticDataError: when an image is not in ``ann_file``, a prediction has the wrong size or
+            the label of no thing, or no image has a ground truth.
+    """
+
+    default_prefix = 'instance'
+    title = 'Mask AP'
+    evaluation_type = COCOeval
+
+    def __init__(self,
+                 ann_file: Optional[str] = None,
+                 classwise: bool = True,
+                 backend_args: Optional[dict] = None,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None,
+                 collect_dir: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.classwise = classwise
+        self.backend_args = backend_args
+        self.annotations = None if ann_file is None else InstanceAnnotations(ann_file, backend_args)
+
+    @property
+    def thing_labels(self) -> list[int]:
+        """Labels that are scored."""
+        classes = self.dataset_meta['classes']
+        things = set(self.dataset_meta.get('thing_classes', classes))
+        return [label for label, name in enumerate(classes) if name in things]
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Add (size, true objects, predicted objects) of each sample, or None, to ``results``."""
+        for sample in data_samples:
+            truth = self._panoptic_objects(sample) if self.annotations is None else \
+                self.annotations.objects(sample, self.dataset_meta['classes'], self.thing_labels)
+            if truth is None:
+                self.results.append(None)
+                continue
+            size, objects = truth
+            predicted = self._predicted_objects(sample, size)
+            for item in (*objects, *predicted):
+                self._prepare(item)
+            self.results.append((size, objects, predicted))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Print the table, return the averages in percent."""
+        scored = [result for result in results if result is not None]
+        if not scored:
+            raise PanopticDataError(
+                'no image of the data set has a ground truth, so there is nothing to score '
+                'against; check seg_map_path of the data set, or give an ann_file')
+        labels = self.thing_labels
+        evaluation = self._evaluate(scored, labels)
+        scores = {name: _average(evaluation, *where) for name, where in AVERAGES.items()}
+        rows = [['class', *AVERAGES]]
+        if self.classwise:
+            for index, label in enumerate(labels):
+                values = [_average(evaluation, *where, index) for where in AVERAGES.values()]
+                rows.append([self.dataset_meta['classes'][label],
+                             *(percent(value, value >= 0) for value in values)])
+        rows.append(['mean', *(percent(value, value >= 0) for value in scores.values())])
+        MMLogger.get_current_instance().info(
+            f'{self.title} of {len(scored)} images\n{make_table(rows)}')
+        return {name: 100 * value if value >= 0 else -1. for name, value in scores.items()}
+
+    def _prepare(self, item: dict) -> None:
+        """Add to an object what ``evaluation_type`` needs; here nothing."""
+
+    def _evaluate(self, scored: list[tuple], labels: list[int]) -> COCOeval:
+        """Run COCO's evaluation; images are counted from 0, categories are labels."""
+        categories = [dict(id=label) for label in labels]
+        images = [dict(id=number, height=size[0], width=size[1])
+                  for number, (size, _, _) in enumerate(scored)]
+        sides = []
+        for side in (1, 2):
+            coco = COCO()
+            # the evaluation takes id 0 for no match
+            objects = [dict(item, image_id=number) for number, result in enumerate(scored)
+                       for item in result[side]]
+            coco.dataset = dict(images=images, categories=categories, annotations=[
+                dict(item, id=number) for number, item in enumerate(objects, 1)])
+            sides.append(coco)
+        with contextlib.redirect_stdout(io.StringIO()):
+            for coco in sides:
+                coco.createIndex()
+            evaluation = self.evaluation_type(*sides, 'segm')
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return evaluation
+
+    def _panoptic_objects(self, sample: dict) -> Optional[tuple[tuple[int, int], list[dict]]]:
+        """Size of the image and its thing segments, None where it is not annotated."""
+        segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
+        if segments is None:
+            return None
+        index, things = index_map(segments, sample_name(sample)), set(self.thing_labels)
+        objects = []
+        for position, (label, crowd) in enumerate(zip(segments.labels.tolist(), segments.crowd), 1):
+            if label in things:
+                rle = encode(index == position)
+                objects.append(dict(category_id=label, segmentation=rle, iscrowd=int(crowd),
+                                    area=int(rle_tools.area(rle))))
+        return index.shape, objects
+
+    def _predicted_objects(self, sample: dict, size: tuple[int, int]) -> list[dict]:
+        image = sample_name(sample)
+        if 'pred_instances' not in sample:
+            raise PanopticDataError(f'{image}: the model gave no pred_instances; set '
+                                    'instance_on=True in its test_cfg')
+        pred = sample['pred_instances']
+        labels = pred['labels'].tolist()
+        unknown = sorted(set(labels) - set(self.thing_labels))
+        if unknown:
+            raise PanopticDataError(
+                f'{image}: predicted instances have the label(s) {unknown}, which are no things '
+                f'among the {len(self.dataset_meta["classes"])} classes of the data set; set '
+                'num_things_classes of the model to that of the data set')
+        objects = []
+        for mask, label, score in zip(pred['masks'], labels, pred['scores'].tolist()):
+            rle = _as_rle(mask)
+            if tuple(rle['size']) != tuple(size):
+                raise PanopticDataError(
+                    f'{image}: the predicted masks have {rle["size"][1]}x{rle["size"][0]} pixels, '
+                    f'but the ground truth has {size[1]}x{size[0]} (width x height); predict at '
+                    'the size of the original image')
+            objects.append(dict(category_id=label, segmentation=rle, score=score, iscrowd=0,
+                                area=int(rle_tools.area(rle))))
+        return objects
+
+
+class BoundaryEvaluation(COCOeval):
+    """COCO's evaluation with the smaller one of mask IoU and boundary IoU.
+
+    Every object needs its ``boundary`` as a run-length encoding. A crowd, of which an instance may
+    be any part, is compared by mask alone.
+    """
+
+    def computeIoU(self, image_id: int, category_id: int) -> Union[list, np.ndarray]:
+        iou = super().computeIoU(image_id, category_id)
+        true, predicted = self._gts[image_id, category_id], self._dts[image_id, category_id]
+        if not true or not predicted:
+            return iou
+        order = np.argsort([-item['score'] for item in predicted], kind='mergesort')
+        boundary_iou = rle_tools.iou([predicted[at]['boundary'] for at in order[:len(iou)]],
+                                     [item['boundary'] for item in true], [0] * len(true))
+        crowd = np.array([bool(item['iscrowd']) for item in true])
+        return np.where(crowd, iou, np.minimum(iou, boundary_iou))
+
+
+@METRICS.register_module()
+class BoundaryAPMetric(InstanceMetric):
+    """Boundary AP of ``pred_instances`` in percent (Cheng et al., "Boundary IoU", CVPR 2021).
+
+    AP where the IoU of two objects is the smaller one of mask IoU and boundary IoU, the IoU of
+    their boundaries. Names and arguments are those of :class:`InstanceMetric`.
+
+    Args:
+        boundary_width: width of the boundary relative to the image diagonal.
+    """
+
+    default_prefix = 'boundary'
+    title = 'Boundary AP'
+    evaluation_type = BoundaryEvaluation
+
+    def __init__(self, *args, boundary_width: float = PUBLISHED_WIDTH, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        check_boundary_width(boundary_width)
+        self.boundary_width = boundary_width
+
+    def _prepare(self, item: dict) -> None:
+        mask = rle_tools.decode(item['segmentation']).view(bool)
+        distance = boundary_distance(mask.shape, self.boundary_width)
+        item['boundary'] = encode(mask_boundary(mask, distance))
+
+
+def encode(mask: np.ndarray) -> dict:
+    """Run-length encoding of a mask, bool [H, W]."""
+    return rle_tools.encode(np.asfortranarray(mask).view(np.uint8))
+
+
+def _as_rle(mask: Union[torch.Tensor, np.ndarray, dict]) -> dict:
+    if isinstance(mask, dict):
+        return mask
+    if isinstance(mask, torch.Tensor):
+        mask = mask.cpu().numpy()
+    return encode(mask.astype(bool, copy=False))
+
+
+def _average(evaluation: COCOeval, threshold: Optional[float], area: int,
+             category: Union[int, slice] = slice(None)) -> float:
+    """Mean precision over recalls and IoU thresholds, or at one; -1 without annotated objects."""
+    # [IoU threshold, recall, category, range of areas, number of detections]
+    precision = evaluation.eval['precision'][..., area, -1]
+    if threshold is not None:
+        precision = precision[np.isclose(evaluation.params.iouThrs, threshold)]
+    precision = precision[:, :, category]
+    defined = precision[precision > -1]
+    return float(defined.mean()) if defined.size else -1.

@@ -1,0 +1,211 @@
+"""Mean intersection over union as an mmengine metric. H, W image size; C classes."""
+import io
+from typing import Optional, Sequence
+
+import numpy as np
+from mmengine import fileio
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from PIL import Image, UnidentifiedImageError
+
+from mmpanseg.registry import METRICS
+from .ground_truth import read_ground_truth, require_keys, sample_name
+from .panoptic_quality import PanopticDataError, index_map
+from .tables import make_table, percent
+
+# Pixels that are counted at once; bounds the memory that large images take.
+CHUNK = 1 << 22
+
+
+@METRICS.register_module()
+class SemanticMetric(BaseMetric):
+    """mIoU and accuracies in percent of ``pred_sem_seg.sem_seg`` (labels, integer [1, H, W]).
+
+    Returned: ``mIoU``; ``fwIoU``, its mean weighted by the classes' share of the ground truth;
+    ``mAcc``, mean over classes of the share of a class's pixels that are right; ``pAcc``, share of
+    all pixels that are right. As in the evaluation behind the published numbers, sums run over all
+    images before they are divided, ignored pixels count nowhere, and means are over the classes
+    that occur in the ground truth. Each process keeps a few counts per image, no maps.
+
+    With ``source='panoptic'`` the ground truth follows from a panoptic annotation, as for
+    mIoU_pan (Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, Table I): the pixels of
+    all segments of a class have its label, void is ignored. Crowd segments have the label of their
+    class like any other, since only their instances are unknown.
+
+    Args:
+        source: ``'semantic'``: ``seg_map_path`` is an image of class labels; ``'panoptic'``: it is
+            a panoptic PNG that ``segments_info`` describes. Images without annotation
+            (``seg_map_path`` is None) are left out.
+        ignore_index: value of pixels that do not count; by default ``ignore_index`` of the data
+            set's metainfo, or 255. Only for ``source='semantic'``, as the following two.
+        label_map: dict value in the file -> label, other values stay as they are; by default
+            ``label_map`` of the data set's metainfo.
+        reduce_zero_label: 0 in the file does not count and every other value is a label + 1, as
+            in ADE20K; applied before ``label_map``.
+        classwise: print a row for each class.
+        backend_args: file backend of the ground truth.
+        collect_device, prefix, collect_dir: see mmengine's BaseMetric.
+
+    Raises:
+        FileNotFoundError, ValueError: when a ground truth file is missing or broken.
+        PanopticDataError: when prediction and ground truth differ in size or have labels that are
+            none of the data set's, or there is no ground truth at all.
+    """
+
+    default_prefix = 'semantic'
+
+    def __init__(self,
+                 source: str = 'semantic',
+                 ignore_index: Optional[int] = None,
+                 label_map: Optional[dict[int, int]] = None,
+                 reduce_zero_label: bool = False,
+                 classwise: bool = True,
+                 backend_args: Optional[dict] = None,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None,
+                 collect_dir: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if source not in ('semantic', 'panoptic'):
+            raise ValueError(f'source={source!r} must be \'semantic\' or \'panoptic\'')
+        self.source = source
+        self.ignore_index = ignore_index
+        self.label_map = label_map
+        self.reduce_zero_label = reduce_zero_label
+        self.classwise = classwise
+        self.backend_args = backend_args
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Add the confusion of each sample to ``results``: None, or cells and their counts."""
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            pred = self._prediction(sample, num_classes)
+            gt = (self._semantic_ground_truth if self.source == 'semantic'
+                  else self._panoptic_ground_truth)(sample)
+            if gt is None:
+                self.results.append(None)
+                continue
+            if gt.shape != pred.shape:
+                raise PanopticDataError(
+                    f'{sample_name(sample)}: pred_sem_seg has {pred.shape[1]}x{pred.shape[0]} '
+                    f'pixels, but {sample["seg_map_path"]} has {gt.shape[1]}x{gt.shape[0]} (width '
+                    'x height); predict at the size of the original image')
+            counts = _confusion(gt.ravel(), pred.ravel(), num_classes)
+            cells = np.flatnonzero(counts)
+            self.results.append((cells, counts[cells]))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Print the table, return the averages in percent."""
+        confusions = [confusion for confusion in results if confusion is not None]
+        names = self.dataset_meta['classes']
+        total = np.zeros(len(names) ** 2, np.int64)
+        for cells, counts in confusions:
+            total[cells] += counts
+        if not total.any():
+            raise PanopticDataError(
+                f'{len(confusions)} of {len(results)} images have a ground truth and none of them '
+                'has a labelled pixel, so there is nothing to score against; check seg_map_path '
+                'and ignore_index')
+        total = total.reshape(len(names), len(names))
+        right, true, predicted = total.diagonal(), total.sum(1), total.sum(0)
+        occurs = true > 0
+        iou = right / np.maximum(true + predicted - right, 1)
+        accuracy = right / np.maximum(true, 1)
+        share = true / true.sum()
+        scores = dict(mIoU=iou[occurs].mean(), fwIoU=(share * iou).sum(),
+                      mAcc=accuracy[occurs].mean(), pAcc=right.sum() / true.sum())
+
+        rows = [['class', 'IoU', 'accuracy', 'share of pixels']]
+        if self.classwise:
+            for label, name in enumerate(names):
+                rows.append([name, percent(iou[label], occurs[label]),
+                             percent(accuracy[label], occurs[label]), percent(share[label])])
+        rows += [[f'mean (n={occurs.sum()})', percent(scores['mIoU']), percent(scores['mAcc']), ''],
+                 ['of all pixels', percent(scores['fwIoU']), percent(scores['pAcc']), '']]
+        MMLogger.get_current_instance().info(
+            f'Semantic segmentation of {len(confusions)} images\n{make_table(rows)}')
+        return {name: 100 * float(score) for name, score in scores.items()}
+
+    def _prediction(self, sample: dict, num_classes: int) -> np.ndarray:
+        if 'pred_sem_seg' not in sample:
+            raise PanopticDataError(
+                f'{sample_name(sample)}: the model gave no pred_sem_seg; set semantic_on=True in '
+                'its test_cfg')
+        pred = sample['pred_sem_seg']['sem_seg'].squeeze(0).cpu().numpy()
+        if pred.size and not (pred.min() >= 0 and pred.max() < num_classes):
+            raise PanopticDataError(
+                f'{sample_name(sample)}: pred_sem_seg has labels {pred.min()} .. {pred.max()}, '
+                f'but the data set has {num_classes} classes; set num_things_classes and '
+                'num_stuff_classes of the model to those of the data set')
+        return pred
+
+    def _panoptic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
+        """Labels int64 [H, W], -1 = ignored."""
+        segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
+        if segments is None:
+            return None
+        return np.append(-1, segments.labels)[index_map(segments, sample_name(sample))]
+
+    def _semantic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
+        """Labels int64 [H, W], -1 = ignored."""
+        require_keys(sample, ('seg_map_path', ))
+        path = sample['seg_map_path']
+        if path is None:
+            return None
+        values = read_label_image(path, self.backend_args)
+        ignore_index = self.ignore_index
+        if ignore_index is None:
+            ignore_index = self.dataset_meta.get('ignore_index', 255)
+        label_map = self.label_map or self.dataset_meta.get('label_map') or {}
+        num_classes = len(self.dataset_meta['classes'])
+
+        # Values are few: translate a table of them, not each pixel.
+        table = np.arange(max(values.max(initial=0), ignore_index) + 1)
+        kept = table - 1 if self.reduce_zero_label else table
+        labels = kept.copy()
+        for value, label in label_map.items():
+            labels[kept == value] = -1 if label == ignore_index else label
+        labels[ignore_index] = -1
+        unknown = np.flatnonzero(labels >= num_classes)
+        present = np.bincount(values.ravel(), minlength=len(table))[unknown] > 0
+        if present.any():
+            raise PanopticDataError(
+                f'{path} has the value(s) {unknown[present][:10].tolist()}, which are no labels of '
+                f'the {num_classes} classes and not ignore_index={ignore_index}; give a label_map '
+                'or the right ignore_index')
+        return labels[values]
+
+
+def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
+    """Pixel values of an image of one channel (8 or 16 bit, or palette indices), int64 [H, W].
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        ValueError: when it is no image or has several channels.
+    """
+    try:
+        data = fileio.get(path, backend_args=backend_args)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'label map {path} does not exist; check the folder of the segmentation '
+            'maps') from error
+    try:
+        # OpenCV would replace palette indices by their colours
+        values = np.asarray(Image.open(io.BytesIO(data)))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f'label map {path} is no readable image; write or download it '
+                         'again') from error
+    if values.ndim != 2:
+        raise ValueError(f'label map {path} has {values.shape[-1]} channels; it must have one, '
+                         'with the class of each pixel (for panoptic PNGs: source=\'panoptic\')')
+    return values.astype(np.int64)
+
+
+def _confusion(gt: np.ndarray, pred: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels of each (true, predicted) pair of labels, int64 [C * C]; negative truth is ignored."""
+    counts = np.zeros(num_classes ** 2, np.int64)
+    for start in range(0, gt.size, CHUNK):
+        part = gt[start:start + CHUNK]
+        counted = part >= 0
+        cells = part[counted] * num_classes + pred[start:start + CHUNK][counted]
+        counts += np.bincount(cells, minlength=counts.size)
+    return counts
