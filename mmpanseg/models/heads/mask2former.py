@@ -9,8 +9,11 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
+from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.transformer_decoders.masked_attention import Memory
+from mmpanseg.models.transformer_decoders.masked_attention import MaskRegions
+from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
+from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
@@ -28,38 +31,48 @@ class Mask2FormerHead(BaseModule):
         num_queries: Q.
         channels: C of pixel and transformer decoder.
         out_channels: channels of mask features and mask embeddings.
-        num_levels: maps that the transformer decoder reads in turn, coarsest first.
+        levels: maps of the pixel decoder that the queries read, 0 = coarsest (1/32).
+        multi_scale: 'efficient': decoder layers read the maps in turn; 'naive': each layer reads
+            all of them at once (Table 4d).
+        query_features: content the queries start from: 'supervised', 'unsupervised' (learnt, the
+            first prediction has no loss) or 'zero' (the same, not learnt) (Table Xb).
+        project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder_fp32: keep the pixel decoder in single precision under autocast, as
             published; without, only its deformable sampling is.
-        project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder, transformer_decoder, criterion: configs; widths are filled in from here.
     """
 
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
-                 out_channels: int = 256, num_levels: int = 3, project_inputs: bool = False,
-                 pixel_decoder_fp32: bool = True,
+                 out_channels: int = 256, levels: Sequence[int] = (0, 1, 2),
+                 multi_scale: str = 'efficient', query_features: str = 'supervised',
+                 project_inputs: bool = False, pixel_decoder_fp32: bool = True,
                  pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
                  criterion: dict = dict(type='mmpanseg.MaskCriterion'),
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        if not levels or not all(0 <= level < len(in_channels) for level in levels):
+            raise ValueError(f'levels={list(levels)} must name maps of the pixel decoder: '
+                             f'0 (the coarsest) .. {len(in_channels) - 1}')
         self.num_classes = num_things_classes + num_stuff_classes
-        self.num_levels = num_levels
+        self.levels = tuple(levels)
         self.pixel_decoder_fp32 = pixel_decoder_fp32
+        self.multi_scale = choose('multi_scale', multi_scale, MULTI_SCALE)
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, channels=channels, out_channels=out_channels,
-            num_outs=num_levels))
+            num_outs=max(levels) + 1))
         self.transformer_decoder = MODELS.build(
             transformer_decoder, default_args=dict(channels=channels))
         decoder_width = self.pixel_decoder.channels
         project = project_inputs or decoder_width != channels
         self.decoder_input_projs = ModuleList(
             nn.Conv2d(decoder_width, channels, 1) if project else nn.Identity()
-            for _ in range(num_levels))
+            for _ in levels)
         self.query_embed = nn.Embedding(num_queries, channels)
-        self.query_feat = nn.Embedding(num_queries, channels)
-        self.level_embed = nn.Embedding(num_levels, channels)
+        self.query_feat = choose('query_features', query_features, QUERY_FEATURES)(
+            num_queries, channels)
+        self.level_embed = nn.Embedding(len(levels), channels)
         self.cls_embed = nn.Linear(channels, self.num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True),
@@ -88,11 +101,12 @@ class Mask2FormerHead(BaseModule):
     def loss(self, features: Sequence[Tensor],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name against the samples' ``gt_segments``."""
-        cls_logits, mask_logits = self(features)
+        mask_features, maps = self.decode_pixels(features)
+        queries = self.decode_queries(mask_features, maps)[self.query_feat.first_supervised:]
         segments = SegmentBatch(
             [sample.gt_segments for sample in batch_data_samples],
             batch_data_samples[0].batch_input_shape)
-        return self.criterion(cls_logits, mask_logits, segments)
+        return self.criterion(*self.classify(queries, mask_features), segments)
 
     def predict(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
         """Class logits [B, Q, K + 1] and mask logits of the last prediction only."""
@@ -110,21 +124,23 @@ class Mask2FormerHead(BaseModule):
 
     def decode_queries(self, mask_features: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Normalised queries of all predictions [L, B, Q, C]."""
-        memories = [self._memory(level, x) for level, x in enumerate(maps)]
+        memories = self.multi_scale([
+            self._memory(index, maps[level]) for index, level in enumerate(self.levels)])
+        regions = MaskRegions(
+            mask_features, [memory.sizes for memory in memories], self.mask_embed)
         batch = len(mask_features)
         return self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
-            self.query_embed.weight.expand(batch, -1, -1),
-            memories, mask_features, self.mask_embed)
+            self.query_embed.weight.expand(batch, -1, -1), memories, regions)
 
     def classify(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, MaskLogits]:
         """Class logits [L, B, Q, K + 1] and mask logits of queries [L, B, Q, C]."""
         return (self.cls_embed(queries),
                 ProductMaskLogits(self.mask_embed(queries), mask_features))
 
-    def _memory(self, level: int, x: Tensor) -> Memory:
+    def _memory(self, index: int, x: Tensor) -> Memory:
         size = tuple(x.shape[-2:])
-        value = self.decoder_input_projs[level](x).flatten(2).transpose(1, 2)
-        value = value + self.level_embed.weight[level]
+        value = self.decoder_input_projs[index](x).flatten(2).transpose(1, 2)
+        value = value + self.level_embed.weight[index]
         position = sine_encoding(size, value.shape[-1], value.device, value.dtype)
-        return Memory(value + position, value, size)
+        return Memory(value + position, value, (size, ))

@@ -26,14 +26,15 @@ class Attention(BaseModule):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor,
-                allowed: Optional[Tensor] = None) -> Tensor:
+                mask: Optional[Tensor] = None) -> Tensor:
         """Attend.
 
         Args:
             query: [B, Q, C], with its position code already added.
             key: [B, K, C], likewise.
             value: [B, K, C].
-            allowed: bool [B, Q, K] or [Q, K], True where a query may look; every row needs one.
+            mask: [B, Q, K], [Q, K] or, a head each, [B, heads, Q, K]; bool: True where a query may
+                look, every row needs one; float: added to the attention logits.
 
         Returns:
             [B, Q, C], without the residual.
@@ -44,10 +45,12 @@ class Attention(BaseModule):
         q, k, v = (
             F.linear(x, w, b).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
             for x, w, b in zip((query, key, value), weights, biases))
-        if allowed is not None and allowed.ndim == 3:
-            allowed = allowed[:, None]
+        if mask is not None and mask.ndim == 3:
+            mask = mask[:, None]
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(q.dtype)
         out = F.scaled_dot_product_attention(
-            q, k, v, allowed, dropout_p=attn.dropout if self.training else 0.0)
+            q, k, v, mask, dropout_p=attn.dropout if self.training else 0.0)
         return self.dropout(attn.out_proj(out.transpose(1, 2).flatten(2)))
 
 

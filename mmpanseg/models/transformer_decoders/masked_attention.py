@@ -1,8 +1,9 @@
-"""Masked-attention transformer decoder (Mask2Former section 3.2).
+"""Masked-attention transformer decoder (Mask2Former section 3.2) and its ablations.
 
-Shapes: B images, Q queries, C channels, S = h * w positions of a map, L predictions.
+Shapes: B images, Q queries, C channels, S positions of a memory, L predictions.
 """
-from typing import Callable, NamedTuple, Optional, Sequence
+from functools import partial
+from typing import Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +11,16 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.attention import Attention, FeedForward
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION, Region
+from mmpanseg.models.transformer_decoders.memory import Memory
 from mmpanseg.registry import MODELS
 
-
-class Memory(NamedTuple):
-    """A feature map of ``size`` (h, w) as keys and values, each [B, S, C]."""
-    key: Tensor
-    value: Tensor
-    size: tuple[int, int]
+PARTS = ('cross', 'self', 'ffn')
 
 
-class MaskedAttentionLayer(BaseModule):
-    """Masked cross-attention, self-attention, feed-forward, each with residual and norm.
+class DecoderLayer(BaseModule):
+    """Cross-attention, self-attention, feed-forward, each with residual and norm.
 
     Args:
         channels: C.
@@ -29,97 +28,133 @@ class MaskedAttentionLayer(BaseModule):
         feedforward_channels: hidden width.
         dropout: of all three parts.
         pre_norm: normalise before each part instead of after its residual.
+        cross_attention: kind, a key of ``CROSS_ATTENTION``.
+        order: of the three parts; norm i belongs to part i of it.
     """
 
     def __init__(self, channels: int, num_heads: int, feedforward_channels: int,
-                 dropout: float = 0.0, pre_norm: bool = False) -> None:
+                 dropout: float = 0.0, pre_norm: bool = False, cross_attention: str = 'masked',
+                 order: Sequence[str] = PARTS) -> None:
         super().__init__()
-        self.cross_attn = Attention(channels, num_heads, dropout)
+        if sorted(order) != sorted(PARTS):
+            raise ValueError(f'order={list(order)} must hold each of {", ".join(PARTS)} once')
+        kind = choose('cross_attention', cross_attention, CROSS_ATTENTION)
+        self.cross_attn = kind(channels, num_heads, dropout)
         self.self_attn = Attention(channels, num_heads, dropout)
         self.ffn = FeedForward(channels, feedforward_channels, dropout)
         self.norms = ModuleList(nn.LayerNorm(channels) for _ in range(3))
         self.pre_norm = pre_norm
+        self.order = tuple(order)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
-                allowed: Tensor) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
         """Update queries.
 
         Args:
             query, query_pos: [B, Q, C].
-            memory: the map to look at.
-            allowed: bool [B, Q, S], positions each query may look at.
+            memory: what to look at.
+            region: gives bool [B, Q, S], the positions inside each query's mask.
 
         Returns:
             [B, Q, C].
         """
-        query = self._residual(0, query, lambda x: self.cross_attn(
-            x + query_pos, memory.key, memory.value, allowed))
-        query = self._residual(1, query, lambda x: self.self_attn(
-            x + query_pos, x + query_pos, x))
-        return self._residual(2, query, self.ffn)
+        parts = {
+            'cross': lambda x: self.cross_attn(x, query_pos, memory, region),
+            'self': lambda x: self.self_attn(x + query_pos, x + query_pos, x),
+            'ffn': self.ffn}
+        for norm, name in zip(self.norms, self.order):
+            query = self._residual(norm, query, parts[name])
+        return query
 
-    def _residual(self, index: int, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
-        norm = self.norms[index]
+    def _residual(self, norm: nn.Module, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
         return x + part(norm(x)) if self.pre_norm else norm(x + part(x))
+
+
+class MaskRegions:
+    """Where queries may look: inside the masks that they predict (Equation 2).
+
+    Args:
+        mask_features: [B, C', h, w] at 1/4 of the input.
+        sizes: of the maps in each memory.
+        embed_masks: mask embeddings [B, Q, C'] of normalised queries [B, Q, C].
+    """
+
+    def __init__(self, mask_features: Tensor, sizes: Sequence[Sequence[tuple[int, int]]],
+                 embed_masks: Callable[[Tensor], Tensor]) -> None:
+        self.mask_features = mask_features
+        self.sizes = sizes
+        self.embed_masks = embed_masks
+        self._resized: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, queries: Tensor, level: int) -> Tensor:
+        """bool [B, Q, S] on memory number ``level``, for normalised queries [B, Q, C]."""
+        if level not in self._resized:  # all layers that read a memory share one resized copy
+            self._resized[level] = resize_features(self.mask_features, self.sizes[level])
+        return attention_mask(self.embed_masks(queries), self._resized[level])
 
 
 @MODELS.register_module()
 class MaskedAttentionDecoder(BaseModule):
-    """Decoder whose layers look at one map each, inside the mask predicted before.
+    """Decoder whose layers look at one memory each, inside the mask predicted before.
+
+    With ``cross_attention='plain'``, ``order=('self', 'cross', 'ffn')`` and ``dropout=0.1`` it is
+    the decoder of DETR and MaskFormer.
 
     Args:
-        num_layers: decoder layers; layer i reads map i mod (number of maps).
+        num_layers: decoder layers; layer i reads memory i mod (number of memories).
         channels, num_heads, feedforward_channels, dropout, pre_norm: of each layer.
+        cross_attention: 'masked'; 'plain': looks everywhere; 'smca': at predicted places;
+            'mask_pooling': the mean inside the mask (Table 4c).
+        order: of cross-attention, self-attention and feed-forward in a layer (Table 4b).
     """
 
     def __init__(self, num_layers: int = 9, channels: int = 256, num_heads: int = 8,
                  feedforward_channels: int = 2048, dropout: float = 0.0,
-                 pre_norm: bool = False, init_cfg: Optional[dict] = None) -> None:
+                 pre_norm: bool = False, cross_attention: str = 'masked',
+                 order: Sequence[str] = PARTS, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.layers = ModuleList(
-            MaskedAttentionLayer(channels, num_heads, feedforward_channels, dropout, pre_norm)
+            DecoderLayer(channels, num_heads, feedforward_channels, dropout, pre_norm,
+                         cross_attention, order)
             for _ in range(num_layers))
         self.post_norm = nn.LayerNorm(channels)
 
     def init_weights(self) -> None:
-        super().init_weights()
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        super().init_weights()
 
     def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                mask_features: Tensor, embed_masks: Callable[[Tensor], Tensor]) -> Tensor:
+                regions: Callable[[Tensor, int], Tensor]) -> Tensor:
         """Decode.
 
         Args:
             query, query_pos: [B, Q, C].
-            memories: maps, low resolution first.
-            mask_features: [B, C', h, w] at 1/4 of the input.
-            embed_masks: mask embeddings [B, Q, C'] of normalised queries.
+            memories: what to look at, low resolution first.
+            regions: bool [B, Q, S] for normalised queries and the number of a memory, see
+                :class:`MaskRegions`.
 
         Returns:
             Normalised queries of all predictions [L, B, Q, C], L = layers + 1: the initial queries'
             first, the final ones last.
         """
-        resized = [resize_features(mask_features, memory.size) for memory in memories]
         outputs = [self.post_norm(query)]
         for index, layer in enumerate(self.layers):
             level = index % len(memories)
-            with torch.no_grad():
-                allowed = attention_mask(embed_masks(outputs[-1]), resized[level])
-            query = layer(query, query_pos, memories[level], allowed)
+            query = layer(query, query_pos, memories[level], partial(regions, outputs[-1], level))
             outputs.append(self.post_norm(query))
         return torch.stack(outputs)
 
 
-def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Features [B, C, h, w] resized bilinearly, without gradient, flat [B, C, S].
+def resize_features(features: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Features [B, C, h, w] resized bilinearly to each size, flat, one after the other, [B, C, S].
 
-    Resizing commutes with the product that makes mask logits, so the attention masks of all
-    layers that read a map share its one resized copy.
+    Resizing commutes with the product that makes mask logits, so features are resized, not masks.
     """
-    with torch.no_grad():
-        return F.interpolate(features, size, mode='bilinear', align_corners=False).flatten(2)
+    resized = [F.interpolate(features, size, mode='bilinear', align_corners=False).flatten(2)
+               for size in sizes]
+    return resized[0] if len(resized) == 1 else torch.cat(resized, dim=-1)
 
 
 def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:

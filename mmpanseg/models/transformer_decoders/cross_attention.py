@@ -1,0 +1,145 @@
+"""How queries read a memory (Mask2Former, Table 4c).
+
+All kinds share one call: ``(query, query_pos, memory, region)``. ``region`` is a function, so that
+kinds that do not look at masks never compute one.
+
+Shapes: B images, Q queries, C channels, S positions of the memory.
+"""
+from typing import Callable, Optional
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.attention import Attention
+from mmpanseg.models.transformer_decoders.memory import Memory
+from mmpanseg.structures.mask_logits import at_least_float
+
+Region = Callable[[], Tensor]
+
+# exp(-10000) is zero in every precision, and half precision still holds the number
+_SMALLEST_LOG_WEIGHT = -1e4
+
+
+class PlainCrossAttention(Attention):
+    """Every query looks everywhere (DETR); its subclasses restrict or weight that by a mask."""
+
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+        """Read.
+
+        Args:
+            query, query_pos: [B, Q, C].
+            memory: what to read.
+            region: gives bool [B, Q, S], True inside each query's mask; no row is all False.
+
+        Returns:
+            [B, Q, C], without the residual.
+        """
+        mask = self.mask(query, query_pos, memory, region)
+        return super().forward(query + query_pos, memory.key, memory.value, mask)
+
+    def mask(self, query: Tensor, query_pos: Tensor, memory: Memory,
+             region: Region) -> Optional[Tensor]:
+        """Mask of the attention, in a form that :class:`Attention` takes."""
+        return None
+
+
+class MaskedCrossAttention(PlainCrossAttention):
+    """Every query looks inside the mask that it predicted before (Equation 2)."""
+
+    def mask(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+        return region()
+
+
+class SpatiallyModulatedAttention(PlainCrossAttention):
+    """Every query looks around places it predicts: spatially modulated co-attention.
+
+    Gao et al., Fast Convergence of DETR with Spatially Modulated Co-Attention, section 3.2: a
+    query has a centre, each head an offset from it and a scale for both axes, and the logarithm
+    of the Gaussian ``exp(-((x - cx) sx)^2 / beta - ((y - cy) sy)^2 / beta)`` is added to the
+    attention logits. Places are counted in positions of the map that is read. As in its released
+    code the scale multiplies, so zero switches the modulation off; unlike there every layer
+    predicts its own centre, as every layer has its own mask in masked attention.
+
+    Args:
+        channels, num_heads, dropout: of the attention.
+        beta: bandwidth, 8 in the released code.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0,
+                 beta: float = 8.0) -> None:
+        super().__init__(channels, num_heads, dropout)
+        self.beta = beta
+        self.norm = nn.LayerNorm(channels)
+        self.centre = nn.Sequential(
+            nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, 2))
+        self.offset = nn.Linear(channels, 2 * num_heads)
+        self.scale = nn.Linear(channels, 2 * num_heads)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.zeros_(self.scale.weight)
+        nn.init.ones_(self.scale.bias)
+
+    def mask(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+        x = self.norm(query + query_pos)
+        centre = at_least_float(self.centre(x)).sigmoid()[:, None]
+        offset, scale = (
+            at_least_float(part(x)).unflatten(-1, (-1, 2)).transpose(1, 2)
+            for part in (self.offset, self.scale))
+        return torch.cat([
+            self.log_weight(centre, offset, scale, size) for size in memory.sizes], dim=-1)
+
+    def log_weight(self, centre: Tensor, offset: Tensor, scale: Tensor,
+                   size: tuple[int, int]) -> Tensor:
+        """Logarithm of the Gaussians on one map.
+
+        Args:
+            centre: [B, 1, Q, 2], (x, y) in 0..1.
+            offset: [B, heads, Q, 2], in positions of the map.
+            scale: [B, heads, Q, 2].
+            size: (h, w) of the map.
+
+        Returns:
+            [B, heads, Q, h * w].
+        """
+        squares = []
+        for axis, length in enumerate(reversed(size)):
+            place = torch.arange(length, device=offset.device, dtype=offset.dtype) + 0.5
+            middle = centre[..., axis] * length + offset[..., axis]
+            squares.append(((place - middle[..., None]) * scale[..., axis, None])**2)
+        x, y = squares
+        log_weight = -(y[..., :, None] + x[..., None, :]) / self.beta
+        return log_weight.flatten(-2).clamp(min=_SMALLEST_LOG_WEIGHT)
+
+
+class MaskPooling(BaseModule):
+    """The mean of the values inside each query's mask, projected, in place of attention.
+
+    After K-Net (Zhang et al., section 3.2), whose masks are hard as well. Averaging before the
+    projection is the same as after it and costs much less.
+
+    Args:
+        channels: C.
+        num_heads: of no use here: a mean has no heads.
+        dropout: of the output.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.proj = nn.Linear(channels, channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+        """Read; see :class:`PlainCrossAttention`."""
+        inside = region().to(memory.value.dtype)
+        mean = inside / inside.sum(-1, keepdim=True) @ memory.value
+        return self.dropout(self.proj(mean))
+
+
+CROSS_ATTENTION: dict[str, type[BaseModule]] = {
+    'masked': MaskedCrossAttention,
+    'plain': PlainCrossAttention,
+    'smca': SpatiallyModulatedAttention,
+    'mask_pooling': MaskPooling,
+}
