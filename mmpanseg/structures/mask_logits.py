@@ -3,11 +3,12 @@
 Shapes: L predictions (decoder layers) of B images with Q queries each, C channels, h, w mask size;
 P points; M (layer, image, query) rows. Points are (x, y) in [0, 1], see ``segment_map``.
 """
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mmpanseg.structures.chunks import chunk_rows
 
@@ -22,6 +23,10 @@ class MaskRows(NamedTuple):
     image: Tensor
     query: Tensor
     splits: Sequence[int]
+
+
+# dense logits [m, h, w] of some rows of one image, the image and the rows -> values [n, m]
+Reduce = Callable[[Tensor, int, slice], Tensor]
 
 
 class MaskLogits:
@@ -55,6 +60,22 @@ class MaskLogits:
 
         Returns:
             logits [M, P] and points [M, P, 2].
+        """
+        raise NotImplementedError
+
+    def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
+                    row_elements: int) -> Tensor:
+        """Values computed from all pixels of single masks, with gradient.
+
+        Args:
+            rows: which M masks.
+            reduce: makes values of some masks; called again in the backward pass.
+            num_values: n, how many for each mask.
+            row_elements: size of what ``reduce`` makes of a mask on the way; masks come in chunks
+                that fit.
+
+        Returns:
+            [n, M].
         """
         raise NotImplementedError
 
@@ -94,6 +115,13 @@ class ProductMaskLogits(MaskLogits):
         embeds = self.embeds[rows.layer, rows.image, rows.query]
         return _SampleProduct.apply(embeds, self.features, rows.splits, choose)
 
+    def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
+                    row_elements: int) -> Tensor:
+        embeds = self.embeds[rows.layer, rows.image, rows.query]
+        step = chunk_rows(embeds.device, row_elements)
+        return _ReduceProduct.apply(
+            embeds, self.features, rows.splits, step, reduce, num_values)
+
     def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
         product = self.embeds[layer, image, query] @ self.features[image].flatten(1)
         return product.view(-1, *self.size)
@@ -118,13 +146,24 @@ class DenseMaskLogits(MaskLogits):
 
     def sample_rows(self, rows: MaskRows,
                     choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        if len(self) == 1:
-            picked = self.logits[0][rows.image, rows.query]
-        else:
-            picked = torch.stack(list(self.logits))[rows.layer, rows.image, rows.query]
+        picked = self._pick(rows)
         with torch.no_grad():
             points = choose(picked)
         return sample_own_points(picked, points), points
+
+    def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
+                    row_elements: int) -> Tensor:
+        picked = self._pick(rows)
+        step = chunk_rows(picked.device, row_elements)
+        return torch.cat([picked.flatten(1)[:, 0].expand(num_values, -1)[:, :0]] + [
+            checkpoint(reduce, picked[part], image, part, use_reentrant=False)
+            for image, part in image_chunks(rows.splits, step)], dim=1)
+
+    def _pick(self, rows: MaskRows) -> Tensor:
+        """Dense logits [M, h, w]."""
+        if len(self) == 1:
+            return self.logits[0][rows.image, rows.query]
+        return torch.stack(list(self.logits))[rows.layer, rows.image, rows.query]
 
     def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
         return self.logits[layer][image, query]
@@ -152,6 +191,15 @@ def sample_features(features: Tensor, points: Tensor) -> Tensor:
     return _grid_sample(features, points)
 
 
+def image_chunks(splits: Sequence[int], step: int) -> Iterator[tuple[int, slice]]:
+    """Image and rows of at most ``step`` masks at a time, in the order of :class:`MaskRows`."""
+    row = 0
+    for image, count in enumerate(splits):
+        for start in range(row, row + count, step):
+            yield image, slice(start, min(start + step, row + count))
+        row += count
+
+
 class _SampleProduct(torch.autograd.Function):
     """Bilinear samples of ``embeds . features`` whose dense form lives for a chunk of rows only.
 
@@ -164,16 +212,12 @@ class _SampleProduct(torch.autograd.Function):
                 choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         height, width = features.shape[-2:]
         step = chunk_rows(features.device, height * width)
+        planes = features.flatten(2)
         values, points = [], []
-        row = 0
-        for image, count in enumerate(splits):
-            plane = features[image].flatten(1)
-            for start in range(row, row + count, step):
-                chunk = embeds[start:min(start + step, row + count)]
-                logits = (chunk @ plane).view(-1, height, width)
-                points.append(choose(logits))
-                values.append(sample_own_points(logits, points[-1]))
-            row += count
+        for image, part in image_chunks(splits, step):
+            logits = (embeds[part] @ planes[image]).view(-1, height, width)
+            points.append(choose(logits))
+            values.append(sample_own_points(logits, points[-1]))
         if not values:
             points.append(choose(embeds.new_zeros(0, height, width)))
             values.append(points[-1][..., 0])
@@ -191,17 +235,49 @@ class _SampleProduct(torch.autograd.Function):
         step = chunk_rows(features.device, height * width)
         grad_embeds = torch.zeros_like(embeds)
         grad_features = torch.zeros_like(features, memory_format=torch.contiguous_format)
-        row = 0
-        for image, count in enumerate(ctx.splits):
-            plane = features[image].flatten(1)
-            grad_plane = grad_features[image].view(len(plane), -1)
-            for start in range(row, row + count, step):
-                part = slice(start, min(start + step, row + count))
-                dense = _scatter_points(grad[part], points[part], height, width)
-                grad_embeds[part] = dense @ plane.T
-                grad_plane.addmm_(embeds[part].T, dense)
-            row += count
+        planes, grad_planes = features.flatten(2), grad_features.flatten(2)
+        for image, part in image_chunks(ctx.splits, step):
+            dense = _scatter_points(grad[part], points[part], height, width)
+            grad_embeds[part] = dense @ planes[image].T
+            grad_planes[image].addmm_(embeds[part].T, dense)
         return grad_embeds, grad_features, None, None
+
+
+class _ReduceProduct(torch.autograd.Function):
+    """Values of the dense form of ``embeds . features``, which lives for a chunk of rows only.
+
+    The backward pass makes it anew, chunk by chunk.
+    """
+
+    @staticmethod
+    def forward(ctx, embeds: Tensor, features: Tensor, splits: Sequence[int], step: int,
+                reduce: Reduce, num_values: int) -> Tensor:
+        ctx.save_for_backward(embeds, features)
+        ctx.chunks = list(image_chunks(splits, step))
+        ctx.reduce = reduce
+        # filled in place: small results between large intermediates would fragment a CPU's heap
+        values = embeds.new_empty(num_values, len(embeds))
+        planes = features.flatten(2)
+        for image, part in ctx.chunks:
+            logits = (embeds[part] @ planes[image]).view(-1, *features.shape[-2:])
+            values[:, part] = reduce(logits, image, part)
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        embeds, features = ctx.saved_tensors
+        grad_embeds = torch.zeros_like(embeds)
+        grad_features = torch.zeros_like(features, memory_format=torch.contiguous_format)
+        planes, grad_planes = features.flatten(2), grad_features.flatten(2)
+        for image, part in ctx.chunks:
+            logits = (embeds[part] @ planes[image]).view(-1, *features.shape[-2:])
+            with torch.enable_grad():
+                values = ctx.reduce(logits.requires_grad_(), image, part)
+            dense = torch.autograd.grad(values, logits, grad[:, part])[0].flatten(1)
+            grad_embeds[part] = dense @ planes[image].T
+            grad_planes[image].addmm_(embeds[part].T, dense)
+        return grad_embeds, grad_features, None, None, None, None
 
 
 def _scatter_points(grad: Tensor, points: Tensor, height: int, width: int) -> Tensor:

@@ -141,6 +141,17 @@ class SegmentBatch:
             F.pad(s.dense(), (0, width - s.shape[1], 0, height - s.shape[0]))
             for s in segments])
 
+    def masks(self, image: int, segment: Tensor) -> Tensor:
+        """Dense masks bool [m, H, W] of some segments of one image, padded to ``size``.
+
+        Args:
+            image: index in the batch.
+            segment: int64 [m], indices within the image.
+        """
+        if self.dense:
+            return self._planes[sum(self.counts[:image]) + segment]
+        return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
+
     def sample_all(self, points: Tensor) -> Tensor:
         """Every segment of every image at its image's points.
 

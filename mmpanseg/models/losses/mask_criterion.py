@@ -1,4 +1,4 @@
-"""Set prediction criterion of mask classification: match, sample points, add up losses."""
+"""Set prediction criterion of mask classification: match, compare masks, add up losses."""
 from typing import Sequence
 
 import torch
@@ -6,13 +6,15 @@ import torch.nn.functional as F
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from mmpanseg.registry import MODELS, TASK_UTILS
-from mmpanseg.structures.mask_logits import MaskLogits, at_least_float
-from mmpanseg.structures.segment_map import SegmentBatch
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.losses.comparison import LOSS_ON, MATCH_ON
+from mmpanseg.models.losses.point_losses import MASK_LOSSES, dice_loss
 from mmpanseg.models.task_modules.assigners import Matches
 from mmpanseg.models.task_modules.match_costs import MatchInputs
 from mmpanseg.models.task_modules.point_sampling import PointSampler
-from mmpanseg.models.losses.point_losses import dice_loss, mask_cross_entropy
+from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.structures.mask_logits import MaskLogits, at_least_float
+from mmpanseg.structures.segment_map import SegmentBatch
 
 
 @MODELS.register_module()
@@ -28,6 +30,9 @@ class MaskCriterion(nn.Module):
         match_costs: configs of the match costs.
         cls_weight, mask_weight, dice_weight: factors of the three losses.
         no_object_weight: class weight of "no object" in the class loss.
+        mask_loss: 'cross_entropy', or 'focal' as in MaskFormer.
+        match_on, loss_on: what masks are compared on in matching and in the loss: 'points' or
+            whole 'masks' (Table 5; see :mod:`mmpanseg.models.losses.comparison`).
         num_points, oversample_ratio, importance_ratio: see :class:`PointSampler`.
     """
 
@@ -38,7 +43,8 @@ class MaskCriterion(nn.Module):
                      dict(type='mmpanseg.MaskCrossEntropyCost', weight=5.0),
                      dict(type='mmpanseg.MaskDiceCost', weight=5.0)),
                  cls_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0,
-                 no_object_weight: float = 0.1, num_points: int = 12544,
+                 no_object_weight: float = 0.1, mask_loss: str = 'cross_entropy',
+                 match_on: str = 'points', loss_on: str = 'points', num_points: int = 12544,
                  oversample_ratio: float = 3.0, importance_ratio: float = 0.75) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -47,6 +53,9 @@ class MaskCriterion(nn.Module):
         self.cls_weight = cls_weight
         self.mask_weight = mask_weight
         self.dice_weight = dice_weight
+        self.mask_loss = choose('mask_loss', mask_loss, MASK_LOSSES)
+        self.compare_all = choose('match_on', match_on, MATCH_ON)
+        self.compare_pairs = choose('loss_on', loss_on, LOSS_ON)
         self.sampler = PointSampler(num_points, oversample_ratio, importance_ratio)
         class_weight = torch.ones(num_classes + 1)
         class_weight[-1] = no_object_weight
@@ -74,17 +83,15 @@ class MaskCriterion(nn.Module):
     @torch.no_grad()
     def match(self, cls_logits: Tensor, mask_logits: MaskLogits,
               segments: SegmentBatch) -> Matches:
-        """Assign every prediction of every image at fresh uniform points."""
+        """Assign every prediction of every image."""
         if segments.max_count == 0:
             costs = cls_logits.new_zeros(*cls_logits.shape[:3], 0)
             return self.assigner(costs, segments.counts)
         costs = []
         labels = pad_labels(segments.labels)
         for layer in range(len(mask_logits)):
-            points = self.sampler.uniform(len(segments), cls_logits.device, cls_logits.dtype)
-            costs.append(self.costs(
-                cls_logits[layer], labels, mask_logits.sample(layer, points),
-                segments.sample_all(points)))
+            costs.append(self.costs(cls_logits[layer], labels, *self.compare_all(
+                self.sampler, mask_logits, layer, segments, cls_logits[layer])))
         return self.assigner(torch.stack(costs), segments.counts)
 
     def costs(self, cls_logits: Tensor, labels: Tensor, mask_logits: Tensor,
@@ -108,21 +115,17 @@ class MaskCriterion(nn.Module):
 
     def loss_masks(self, mask_logits: MaskLogits, matches: Matches,
                    segments: SegmentBatch) -> dict[str, Tensor]:
-        """Mask and dice losses at importance-sampled points, each [L].
+        """Mask and dice losses of the matched pairs, each [L].
 
         Both are divided by the number of segments in the batch (the mean over the processes, at
         least one), also of segments that found no prediction.
         """
-        rows = matches.rows
-        logits, points = mask_logits.sample_rows(rows, self.sampler.uncertain)
-        with torch.no_grad():
-            targets = segments.sample_pairs(points, rows.image, matches.segment)
-        num_masks = reduce_mean(logits.new_tensor(float(sum(segments.counts)))).clamp(min=1)
-        zeros = logits.new_zeros(len(mask_logits))
-        by_layer = {
-            'loss_mask': self.mask_weight * mask_cross_entropy(logits, targets),
-            'loss_dice': self.dice_weight * dice_loss(logits, targets)}
-        return {name: zeros.index_add(0, rows.layer, loss) / num_masks
+        mask, dice = self.compare_pairs(
+            [self.mask_loss, dice_loss], self.sampler, mask_logits, matches, segments)
+        num_masks = reduce_mean(mask.new_tensor(float(sum(segments.counts)))).clamp(min=1)
+        zeros = mask.new_zeros(len(mask_logits))
+        by_layer = {'loss_mask': self.mask_weight * mask, 'loss_dice': self.dice_weight * dice}
+        return {name: zeros.index_add(0, matches.rows.layer, loss) / num_masks
                 for name, loss in by_layer.items()}
 
 

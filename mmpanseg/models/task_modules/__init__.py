@@ -1,4 +1,6 @@
 from .assigners import OneToOneAssigner
-from .match_costs import ClassificationCost, MaskCrossEntropyCost, MaskDiceCost
+from .match_costs import ClassificationCost, MaskCrossEntropyCost, MaskDiceCost, MaskFocalCost
 
-__all__ = ['ClassificationCost', 'MaskCrossEntropyCost', 'MaskDiceCost', 'OneToOneAssigner']
+__all__ = [
+    'ClassificationCost', 'MaskCrossEntropyCost', 'MaskDiceCost', 'MaskFocalCost',
+    'OneToOneAssigner']

@@ -71,6 +71,32 @@ class MaskCrossEntropyCost(MatchCost):
 
 
 @TASK_UTILS.register_module()
+class MaskFocalCost(MatchCost):
+    """Mean focal loss over the points or pixels, as in MaskFormer.
+
+    The loss of a target t is linear in t between those of 0 and 1, so one product with the targets
+    is enough.
+
+    Args:
+        weight: factor of the cost.
+        alpha: share of the target; 1 - alpha is the background's.
+        gamma: power of the focus on badly predicted points.
+    """
+
+    def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        super().__init__(weight)
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def cost(self, inputs: MatchInputs) -> Tensor:
+        x, masks = inputs.mask_logits, inputs.masks
+        inside = self.alpha * (1 - masks)**self.gamma * F.softplus(-x)
+        outside = (1 - self.alpha) * masks**self.gamma * F.softplus(x)
+        total = outside.sum(-1, keepdim=True) + (inside - outside) @ inputs.targets
+        return total / x.shape[-1]
+
+
+@TASK_UTILS.register_module()
 class MaskDiceCost(MatchCost):
     """Dice cost 1 - (2 p.t + eps) / (|p| + |t| + eps) over the points.
 
