@@ -46,7 +46,7 @@ class InstanceAnnotations:
 
         Returns:
             (H, W), and for each object a dict of category_id (the label), segmentation (run-length
-            encoding), area and iscrowd.
+            encoding), iscrowd and, where the file has it, area.
 
         Raises:
             ValueError: when the file has no category of one of the classes, or an annotation has
@@ -71,11 +71,12 @@ class InstanceAnnotations:
         for annotation in self.annotations[image['id']]:
             label = label_of.get(self.category_names[annotation['category_id']])
             if label is not None:
-                rle = self._encode(annotation, size)
-                objects.append(dict(
-                    category_id=label, segmentation=rle, iscrowd=int(annotation.get('iscrowd', 0)),
-                    # COCO's own areas, which decide about sizes, are those of the polygons
-                    area=annotation.get('area', int(rle_tools.area(rle)))))
+                item = dict(category_id=label, segmentation=self._encode(annotation, size),
+                            iscrowd=int(annotation.get('iscrowd', 0)))
+                if 'area' in annotation:
+                    # COCO's, which decide about sizes, are not the masks' but the polygons'
+                    item['area'] = annotation['area']
+                objects.append(item)
         return size, objects
 
     def _read(self, backend_args: Optional[dict]) -> dict:

@@ -18,6 +18,9 @@ from .instance_annotations import InstanceAnnotations
 from .panoptic_quality import PanopticDataError, index_map
 from .tables import make_table, percent
 
+# bool [H, W], or a run-length encoding
+Mask = Union[np.ndarray, dict]
+
 # name -> row of COCOeval's precision: IoU threshold or all, then range of areas
 AVERAGES = {'AP': (None, 0), 'AP50': (0.5, 0), 'AP75': (0.75, 0),
             'APs': (None, 1), 'APm': (None, 2), 'APl': (None, 3)}
@@ -77,16 +80,12 @@ class InstanceMetric(BaseMetric):
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Add (size, true objects, predicted objects) of each sample, or None, to ``results``."""
         for sample in data_samples:
-            truth = self._panoptic_objects(sample) if self.annotations is None else \
-                self.annotations.objects(sample, self.dataset_meta['classes'], self.thing_labels)
+            truth = (self._panoptic_objects(sample) if self.annotations is None
+                     else self._annotated_objects(sample))
             if truth is None:
                 self.results.append(None)
-                continue
-            size, objects = truth
-            predicted = self._predicted_objects(sample, size)
-            for item in (*objects, *predicted):
-                self._prepare(item)
-            self.results.append((size, objects, predicted))
+            else:
+                self.results.append((*truth, self._predicted_objects(sample, truth[0])))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Print the table, return the averages in percent."""
@@ -109,8 +108,10 @@ class InstanceMetric(BaseMetric):
             f'{self.title} of {len(scored)} images\n{make_table(rows)}')
         return {name: 100 * value if value >= 0 else -1. for name, value in scores.items()}
 
-    def _prepare(self, item: dict) -> None:
-        """Add to an object what ``evaluation_type`` needs; here nothing."""
+    def _object(self, mask: Mask, **item: object) -> dict:
+        """An object as ``evaluation_type`` needs it."""
+        rle = mask if isinstance(mask, dict) else encode(mask)
+        return dict(dict(area=int(rle_tools.area(rle)), iscrowd=0), segmentation=rle, **item)
 
     def _evaluate(self, scored: list[tuple], labels: list[int]) -> COCOeval:
         """Run COCO's evaluation; images are counted from 0, categories are labels."""
@@ -134,18 +135,22 @@ class InstanceMetric(BaseMetric):
             evaluation.accumulate()
         return evaluation
 
+    def _annotated_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]]:
+        """Size of the image and its objects in ``ann_file``."""
+        size, objects = self.annotations.objects(
+            sample, self.dataset_meta['classes'], self.thing_labels)
+        return size, [self._object(item.pop('segmentation'), **item) for item in objects]
+
     def _panoptic_objects(self, sample: dict) -> Optional[tuple[tuple[int, int], list[dict]]]:
         """Size of the image and its thing segments, None where it is not annotated."""
         segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
         if segments is None:
             return None
         index, things = index_map(segments, sample_name(sample)), set(self.thing_labels)
-        objects = []
-        for position, (label, crowd) in enumerate(zip(segments.labels.tolist(), segments.crowd), 1):
-            if label in things:
-                rle = encode(index == position)
-                objects.append(dict(category_id=label, segmentation=rle, iscrowd=int(crowd),
-                                    area=int(rle_tools.area(rle))))
+        objects = [self._object(index == position, category_id=label, iscrowd=int(crowd))
+                   for position, (label, crowd)
+                   in enumerate(zip(segments.labels.tolist(), segments.crowd), 1)
+                   if label in things]
         return index.shape, objects
 
     def _predicted_objects(self, sample: dict, size: tuple[int, int]) -> list[dict]:
@@ -161,16 +166,18 @@ class InstanceMetric(BaseMetric):
                 f'{image}: predicted instances have the label(s) {unknown}, which are no things '
                 f'among the {len(self.dataset_meta["classes"])} classes of the data set; set '
                 'num_things_classes of the model to that of the data set')
+        masks = pred['masks']
+        if isinstance(masks, torch.Tensor):
+            masks = masks.cpu().numpy().astype(bool, copy=False)
         objects = []
-        for mask, label, score in zip(pred['masks'], labels, pred['scores'].tolist()):
-            rle = _as_rle(mask)
-            if tuple(rle['size']) != tuple(size):
+        for mask, label, score in zip(masks, labels, pred['scores'].tolist()):
+            shape = tuple(mask['size'] if isinstance(mask, dict) else mask.shape)
+            if shape != size:
                 raise PanopticDataError(
-                    f'{image}: the predicted masks have {rle["size"][1]}x{rle["size"][0]} pixels, '
-                    f'but the ground truth has {size[1]}x{size[0]} (width x height); predict at '
-                    'the size of the original image')
-            objects.append(dict(category_id=label, segmentation=rle, score=score, iscrowd=0,
-                                area=int(rle_tools.area(rle))))
+                    f'{image}: the predicted masks have {shape[1]}x{shape[0]} pixels, but the '
+                    f'ground truth has {size[1]}x{size[0]} (width x height); predict at the size '
+                    'of the original image')
+            objects.append(self._object(mask, category_id=label, score=score))
         return objects
 
 
@@ -213,23 +220,18 @@ class BoundaryAPMetric(InstanceMetric):
         check_boundary_width(boundary_width)
         self.boundary_width = boundary_width
 
-    def _prepare(self, item: dict) -> None:
-        mask = rle_tools.decode(item['segmentation']).view(bool)
+    def _object(self, mask: Mask, **item: object) -> dict:
+        item = super()._object(mask, **item)
+        if isinstance(mask, dict):
+            mask = rle_tools.decode(mask).view(bool)
         distance = boundary_distance(mask.shape, self.boundary_width)
         item['boundary'] = encode(mask_boundary(mask, distance))
+        return item
 
 
 def encode(mask: np.ndarray) -> dict:
     """Run-length encoding of a mask, bool [H, W]."""
     return rle_tools.encode(np.asfortranarray(mask).view(np.uint8))
-
-
-def _as_rle(mask: Union[torch.Tensor, np.ndarray, dict]) -> dict:
-    if isinstance(mask, dict):
-        return mask
-    if isinstance(mask, torch.Tensor):
-        mask = mask.cpu().numpy()
-    return encode(mask.astype(bool, copy=False))
 
 
 def _average(evaluation: COCOeval, threshold: Optional[float], area: int,

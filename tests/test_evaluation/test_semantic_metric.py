@@ -169,7 +169,7 @@ def test_bad_ground_truth(tmp_path):
             ('none.png', FileNotFoundError, 'none.png does not exist'),
             ('empty.png', ValueError, 'empty.png is no readable image'),
             ('rgb.png', ValueError, 'rgb.png has 3 channels'),
-            ('labels.png', PanopticDataError, r'labels.png has the value\(s\) \[4, 9\].*4 classes')):
+            ('labels.png', PanopticDataError, r'labels.png has the value.* \[4, 9\].* 4 cl')):
         with pytest.raises(error, match=message):
             evaluate([make_sample(pred, seg_map_path=str(tmp_path / name))])
     with pytest.raises(PanopticDataError, match='has no seg_map_path .*PackPanopticInputs'):
