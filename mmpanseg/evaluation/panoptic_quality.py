@@ -163,14 +163,14 @@ def map_ids(segment_map: np.ndarray) -> np.ndarray:
 
 
 def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
-    """int64 [H, W]: 0 for void, 1 + index into ``segments.ids`` for the pixels of a segment.
+    """int32 [H, W]: 0 for void, 1 + index into ``segments.ids`` for the pixels of a segment.
 
     Raises:
         PanopticDataError: when the map holds a value that is neither listed nor void.
     """
     flat = segments.map.ravel()
     edges = _run_edges(flat[1:] != flat[:-1])
-    index = _positions(flat[edges[:-1]], segments, image)
+    index = _positions(flat[edges[:-1]], segments, image).astype(np.int32)
     return np.repeat(index, edges[1:] - edges[:-1]).reshape(segments.map.shape)
 
 

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmpanseg.registry import METRICS
 from .ground_truth import read_ground_truth, require_keys, sample_name
-from .panoptic_quality import PanopticDataError, index_map
+from .panoptic_quality import PanopticDataError, index_map, map_ids
 from .tables import make_table, percent
 
 # Pixels that are counted at once; bounds the memory that large images take.
@@ -139,14 +139,15 @@ class SemanticMetric(BaseMetric):
         return pred
 
     def _panoptic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
-        """Labels int64 [H, W], -1 = ignored."""
+        """Labels int32 [H, W], -1 = ignored."""
         segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
         if segments is None:
             return None
-        return np.append(-1, segments.labels)[index_map(segments, sample_name(sample))]
+        labels = np.append(-1, segments.labels).astype(np.int32)
+        return labels[index_map(segments, sample_name(sample))]
 
     def _semantic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
-        """Labels int64 [H, W], -1 = ignored."""
+        """Labels int32 [H, W], -1 = ignored."""
         require_keys(sample, ('seg_map_path', ))
         path = sample['seg_map_path']
         if path is None:
@@ -159,24 +160,23 @@ class SemanticMetric(BaseMetric):
         num_classes = len(self.dataset_meta['classes'])
 
         # Values are few: translate a table of them, not each pixel.
-        table = np.arange(max(values.max(initial=0), ignore_index) + 1)
+        table = np.arange(max(int(values.max(initial=0)), ignore_index) + 1, dtype=np.int32)
         kept = table - 1 if self.reduce_zero_label else table
         labels = kept.copy()
         for value, label in label_map.items():
             labels[kept == value] = -1 if label == ignore_index else label
         labels[ignore_index] = -1
-        unknown = np.flatnonzero(labels >= num_classes)
-        present = np.bincount(values.ravel(), minlength=len(table))[unknown] > 0
-        if present.any():
+        unknown = np.intersect1d(map_ids(values), np.flatnonzero(labels >= num_classes))
+        if unknown.size:
             raise PanopticDataError(
-                f'{path} has the value(s) {unknown[present][:10].tolist()}, which are no labels of '
+                f'{path} has the value(s) {unknown[:10].tolist()}, which are no labels of '
                 f'the {num_classes} classes and not ignore_index={ignore_index}; give a label_map '
                 'or the right ignore_index')
         return labels[values]
 
 
 def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
-    """Pixel values of an image of one channel (8 or 16 bit, or palette indices), int64 [H, W].
+    """Pixel values of an image of one channel (8 or 16 bit, or palette indices), integer [H, W].
 
     Raises:
         FileNotFoundError: when the file does not exist.
@@ -197,7 +197,7 @@ def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarr
     if values.ndim != 2:
         raise ValueError(f'label map {path} has {values.shape[-1]} channels; it must have one, '
                          'with the class of each pixel (for panoptic PNGs: source=\'panoptic\')')
-    return values.astype(np.int64)
+    return values if values.dtype.kind in 'iu' else values.astype(np.int64)
 
 
 def _confusion(gt: np.ndarray, pred: np.ndarray, num_classes: int) -> np.ndarray:
@@ -206,6 +206,6 @@ def _confusion(gt: np.ndarray, pred: np.ndarray, num_classes: int) -> np.ndarray
     for start in range(0, gt.size, CHUNK):
         part = gt[start:start + CHUNK]
         counted = part >= 0
-        cells = part[counted] * num_classes + pred[start:start + CHUNK][counted]
+        cells = part[counted].astype(np.int64) * num_classes + pred[start:start + CHUNK][counted]
         counts += np.bincount(cells, minlength=counts.size)
     return counts
