@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmpanseg.evaluation import Segments, image_pq, pq_compute
+from mmpanseg.evaluation import Segments, image_pq, image_pq_variants, pq_compute
 from mmpanseg.structures import id2rgb
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
@@ -117,12 +117,18 @@ def measure(width: int, height: int, images: int, segments: int, rounds: int) ->
                 for gt, pred in maps:
                     image_pq(Segments(*gt), Segments(*pred), NUM_CLASSES)
 
+            def score_boundaries() -> None:
+                for gt, pred in maps:
+                    image_pq_variants(Segments(*gt), Segments(*pred), NUM_CLASSES,
+                                      boundary_width=0.02, by_size=True)
+
             def score_official():
                 with contextlib.redirect_stdout(io.StringIO()):
                     return pq_compute_single_core(0, batch, folder / 'gt', folder / 'pred',
                                                   CATEGORIES)
 
-            contestants = {'from PNG files': score_files, 'from maps in memory': score_maps}
+            contestants = {'from PNG files': score_files, 'from maps in memory': score_maps,
+                           '... with boundaries and sizes': score_boundaries}
             if pq_compute_single_core is not None:
                 contestants['panopticapi, from PNG files'] = score_official
                 official = score_official().pq_average(CATEGORIES, isthing=None)[0]['pq']
@@ -133,7 +139,7 @@ def measure(width: int, height: int, images: int, segments: int, rounds: int) ->
     print(f'{width}x{height}, {segments} segments, {images} images, median of {rounds} rounds')
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, median in medians.items():
-        line = f'  {name:28s} {median:7.3f} ms per image'
+        line = f'  {name:30s} {median:7.3f} ms per image'
         if pq_compute_single_core is not None:
             line += f'   {medians["panopticapi, from PNG files"] / median:5.1f}x'
         print(line)
