@@ -1,0 +1,4 @@
+# Dropout in the transformer decoder (Table 4b).
+_base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+
+model = dict(panoptic_head=dict(transformer_decoder=dict(dropout=0.1)))

@@ -1,0 +1,4 @@
+# Cross-attention to everything (Tables 4a and 4c).
+_base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+
+model = dict(panoptic_head=dict(transformer_decoder=dict(cross_attention='plain')))

@@ -1,0 +1,4 @@
+# Points in matching, whole masks in the loss (Table 5).
+_base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+
+model = dict(panoptic_head=dict(criterion=dict(loss_on='masks')))

@@ -1,0 +1,4 @@
+# Spatially modulated co-attention (Table 4c).
+_base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+
+model = dict(panoptic_head=dict(transformer_decoder=dict(cross_attention='smca')))
