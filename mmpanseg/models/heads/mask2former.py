@@ -13,7 +13,7 @@ from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.transformer_decoders.masked_attention import MaskRegions
 from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
-from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES
+from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES, QUERY_POSITIONS
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
@@ -36,6 +36,7 @@ class Mask2FormerHead(BaseModule):
             all of them at once (Table 4d).
         query_features: content the queries start from: 'supervised', 'unsupervised' (learnt, the
             first prediction has no loss) or 'zero' (the same, not learnt) (Table Xb).
+        query_positions: 'learnt' position codes, or 'none' as in MP-Former's released code.
         project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder_fp32: keep the pixel decoder in single precision under autocast, as
             published; without, only its deformable sampling is.
@@ -46,7 +47,8 @@ class Mask2FormerHead(BaseModule):
                  num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
                  out_channels: int = 256, levels: Sequence[int] = (0, 1, 2),
                  multi_scale: str = 'efficient', query_features: str = 'supervised',
-                 project_inputs: bool = False, pixel_decoder_fp32: bool = True,
+                 query_positions: str = 'learnt', project_inputs: bool = False,
+                 pixel_decoder_fp32: bool = True,
                  pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
                  criterion: dict = dict(type='mmpanseg.MaskCriterion'),
@@ -69,7 +71,8 @@ class Mask2FormerHead(BaseModule):
         self.decoder_input_projs = ModuleList(
             nn.Conv2d(decoder_width, channels, 1) if project else nn.Identity()
             for _ in levels)
-        self.query_embed = nn.Embedding(num_queries, channels)
+        self.query_embed = choose('query_positions', query_positions, QUERY_POSITIONS)(
+            num_queries, channels)
         self.query_feat = choose('query_features', query_features, QUERY_FEATURES)(
             num_queries, channels)
         self.level_embed = nn.Embedding(len(levels), channels)
@@ -103,10 +106,8 @@ class Mask2FormerHead(BaseModule):
         """Losses by name against the samples' ``gt_segments``."""
         mask_features, maps = self.decode_pixels(features)
         queries = self.decode_queries(mask_features, maps)[self.query_feat.first_supervised:]
-        segments = SegmentBatch(
-            [sample.gt_segments for sample in batch_data_samples],
-            batch_data_samples[0].batch_input_shape)
-        return self.criterion(*self.classify(queries, mask_features), segments)
+        return self.criterion(
+            *self.classify(queries, mask_features), batch_segments(batch_data_samples))
 
     def predict(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
         """Class logits [B, Q, K + 1] and mask logits of the last prediction only."""
@@ -124,8 +125,7 @@ class Mask2FormerHead(BaseModule):
 
     def decode_queries(self, mask_features: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Normalised queries of all predictions [L, B, Q, C]."""
-        memories = self.multi_scale([
-            self._memory(index, maps[level]) for index, level in enumerate(self.levels)])
+        memories = self.memories(maps)
         regions = MaskRegions(
             mask_features, [memory.sizes for memory in memories], self.mask_embed)
         batch = len(mask_features)
@@ -138,9 +138,20 @@ class Mask2FormerHead(BaseModule):
         return (self.cls_embed(queries),
                 ProductMaskLogits(self.mask_embed(queries), mask_features))
 
+    def memories(self, maps: Sequence[Tensor]) -> list[Memory]:
+        """What the decoder layers read in turn."""
+        return self.multi_scale([
+            self._memory(index, maps[level]) for index, level in enumerate(self.levels)])
+
     def _memory(self, index: int, x: Tensor) -> Memory:
         size = tuple(x.shape[-2:])
         value = self.decoder_input_projs[index](x).flatten(2).transpose(1, 2)
         value = value + self.level_embed.weight[index]
         position = sine_encoding(size, value.shape[-1], value.device, value.dtype)
         return Memory(value + position, value, (size, ))
+
+
+def batch_segments(batch_data_samples: SampleList) -> SegmentBatch:
+    """Ground truth of a batch, over its padded input."""
+    return SegmentBatch([sample.gt_segments for sample in batch_data_samples],
+                        batch_data_samples[0].batch_input_shape)

@@ -1,5 +1,5 @@
 """Set prediction criterion of mask classification: match, compare masks, add up losses."""
-from typing import Sequence
+from typing import Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from mmpanseg.models.task_modules.point_sampling import PointSampler
 from mmpanseg.registry import MODELS, TASK_UTILS
 from mmpanseg.structures.mask_logits import MaskLogits, at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
+
+Match = Callable[[Tensor, MaskLogits, SegmentBatch], Matches]
 
 
 @MODELS.register_module()
@@ -62,41 +64,48 @@ class MaskCriterion(nn.Module):
         # derived from the config, so it is no part of a checkpoint
         self.register_buffer('class_weight', class_weight, persistent=False)
 
-    def forward(self, cls_logits: Tensor, mask_logits: MaskLogits,
-                segments: SegmentBatch) -> dict[str, Tensor]:
+    def forward(self, cls_logits: Tensor, mask_logits: MaskLogits, segments: SegmentBatch,
+                num_masks: Optional[Tensor] = None,
+                match: Optional[Match] = None) -> dict[str, Tensor]:
         """Losses by name, ``loss_*`` for the last prediction and ``d{i}.loss_*`` for the others.
 
         Args:
             cls_logits: [L, B, Q, K + 1].
             mask_logits: L predictions of the same queries.
             segments: ground truth of the B images; images without any are fine.
+            num_masks: divisor of the mask losses, by default :meth:`num_masks`.
+            match: how to assign predictions, by default :meth:`match`.
         """
         with torch.autocast(cls_logits.device.type, enabled=False):
             cls_logits = at_least_float(cls_logits)
             mask_logits = mask_logits.float()
-            matches = self.match(cls_logits, mask_logits, segments)
+            matches = (match or self.match)(cls_logits, mask_logits, segments)
             losses = {
                 'loss_cls': self.loss_cls(cls_logits, matches, segments),
-                **self.loss_masks(mask_logits, matches, segments)}
+                **self.loss_masks(mask_logits, matches, segments, num_masks)}
         return name_by_layer(losses)
 
     @torch.no_grad()
     def match(self, cls_logits: Tensor, mask_logits: MaskLogits,
               segments: SegmentBatch) -> Matches:
         """Assign every prediction of every image."""
+        return self.assigner(self.all_costs(cls_logits, mask_logits, segments), segments.counts)
+
+    @torch.no_grad()
+    def all_costs(self, cls_logits: Tensor, mask_logits: MaskLogits,
+                  segments: SegmentBatch) -> Tensor:
+        """Sum of the weighted match costs of all predictions [L, B, Q, N]."""
         if segments.max_count == 0:
-            costs = cls_logits.new_zeros(*cls_logits.shape[:3], 0)
-            return self.assigner(costs, segments.counts)
-        costs = []
+            return cls_logits.new_zeros(*cls_logits.shape[:3], 0)
         labels = pad_labels(segments.labels)
-        for layer in range(len(mask_logits)):
-            costs.append(self.costs(cls_logits[layer], labels, *self.compare_all(
-                self.sampler, mask_logits, layer, segments, cls_logits[layer])))
-        return self.assigner(torch.stack(costs), segments.counts)
+        return torch.stack([
+            self.costs(cls_logits[layer], labels, *self.compare_all(
+                self.sampler, mask_logits, layer, segments, cls_logits[layer]))
+            for layer in range(len(mask_logits))])
 
     def costs(self, cls_logits: Tensor, labels: Tensor, mask_logits: Tensor,
               targets: Tensor) -> Tensor:
-        """Sum of the weighted match costs [B, Q, N]; shapes as in :class:`MatchInputs`."""
+        """The same for one prediction [B, Q, N]; shapes as in :class:`MatchInputs`."""
         inputs = MatchInputs(cls_logits, labels, mask_logits, targets)
         return sum(cost(inputs) for cost in self.match_costs)
 
@@ -111,18 +120,24 @@ class MaskCriterion(nn.Module):
         loss = F.cross_entropy(
             cls_logits.flatten(0, 2), target.flatten(), weight, reduction='none')
         total = loss.view(len(cls_logits), -1).sum(1)
-        return self.cls_weight * total / weight[target].flatten(1).sum(1)
+        # zero where there are no queries, or only unmatched ones that weigh nothing
+        total_weight = weight[target].flatten(1).sum(1).clamp(min=torch.finfo(weight.dtype).tiny)
+        return self.cls_weight * total / total_weight
 
-    def loss_masks(self, mask_logits: MaskLogits, matches: Matches,
-                   segments: SegmentBatch) -> dict[str, Tensor]:
-        """Mask and dice losses of the matched pairs, each [L].
+    def num_masks(self, segments: SegmentBatch) -> Tensor:
+        """Segments in the batch, also those that find no prediction: mean over the processes.
 
-        Both are divided by the number of segments in the batch (the mean over the processes, at
-        least one), also of segments that found no prediction.
+        At least one. The only exchange between processes, so every process must come by as often.
         """
+        count = self.class_weight.new_tensor(float(sum(segments.counts)))
+        return reduce_mean(count).clamp(min=1)
+
+    def loss_masks(self, mask_logits: MaskLogits, matches: Matches, segments: SegmentBatch,
+                   num_masks: Optional[Tensor] = None) -> dict[str, Tensor]:
+        """Mask and dice losses of the matched pairs, divided by ``num_masks``, each [L]."""
+        num_masks = self.num_masks(segments) if num_masks is None else num_masks
         mask, dice = self.compare_pairs(
             [self.mask_loss, dice_loss], self.sampler, mask_logits, matches, segments)
-        num_masks = reduce_mean(mask.new_tensor(float(sum(segments.counts)))).clamp(min=1)
         zeros = mask.new_zeros(len(mask_logits))
         by_layer = {'loss_mask': self.mask_weight * mask, 'loss_dice': self.dice_weight * dice}
         return {name: zeros.index_add(0, matches.rows.layer, loss) / num_masks

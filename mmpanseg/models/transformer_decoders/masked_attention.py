@@ -46,20 +46,22 @@ class DecoderLayer(BaseModule):
         self.pre_norm = pre_norm
         self.order = tuple(order)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region,
+                self_mask: Optional[Tensor] = None) -> Tensor:
         """Update queries.
 
         Args:
             query, query_pos: [B, Q, C].
             memory: what to look at.
             region: gives bool [B, Q, S], the positions inside each query's mask.
+            self_mask: bool [Q, Q], True where a query may look at another; None: everywhere.
 
         Returns:
             [B, Q, C].
         """
         parts = {
             'cross': lambda x: self.cross_attn(x, query_pos, memory, region),
-            'self': lambda x: self.self_attn(x + query_pos, x + query_pos, x),
+            'self': lambda x: self.self_attn(x + query_pos, x + query_pos, x, self_mask),
             'ffn': self.ffn}
         for norm, name in zip(self.norms, self.order):
             query = self._residual(norm, query, parts[name])
@@ -86,8 +88,9 @@ class MaskRegions:
         self._resized: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def __call__(self, queries: Tensor, level: int) -> Tensor:
-        """bool [B, Q, S] on memory number ``level``, for normalised queries [B, Q, C]."""
+    def __call__(self, queries: Tensor, layer: int) -> Tensor:
+        """bool [B, Q, S] on the memory of a decoder layer, for normalised queries [B, Q, C]."""
+        level = layer % len(self.sizes)
         if level not in self._resized:  # all layers that read a memory share one resized copy
             self._resized[level] = resize_features(self.mask_features, self.sizes[level])
         return attention_mask(self.embed_masks(queries), self._resized[level])
@@ -126,14 +129,17 @@ class MaskedAttentionDecoder(BaseModule):
         super().init_weights()
 
     def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                regions: Callable[[Tensor, int], Tensor]) -> Tensor:
+                regions: Callable[[Tensor, int], Tensor],
+                self_mask: Optional[Tensor] = None) -> Tensor:
         """Decode.
 
         Args:
             query, query_pos: [B, Q, C].
             memories: what to look at, low resolution first.
-            regions: bool [B, Q, S] for normalised queries and the number of a memory, see
+            regions: bool [B, Q, S] for normalised queries and the number of a layer, see
                 :class:`MaskRegions`.
+            self_mask: bool [Q, Q], True where a query may look at another in self-attention; None:
+                everywhere.
 
         Returns:
             Normalised queries of all predictions [L, B, Q, C], L = layers + 1: the initial queries'
@@ -141,8 +147,8 @@ class MaskedAttentionDecoder(BaseModule):
         """
         outputs = [self.post_norm(query)]
         for index, layer in enumerate(self.layers):
-            level = index % len(memories)
-            query = layer(query, query_pos, memories[level], partial(regions, outputs[-1], level))
+            query = layer(query, query_pos, memories[index % len(memories)],
+                          partial(regions, outputs[-1], index), self_mask)
             outputs.append(self.post_norm(query))
         return torch.stack(outputs)
 
@@ -167,5 +173,9 @@ def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
     Returns:
         bool [B, Q, S]. A logit of exactly zero is allowed (sigmoid 0.5 is inside).
     """
-    allowed = embeds @ features >= 0
+    return open_empty(embeds @ features >= 0)
+
+
+def open_empty(allowed: Tensor) -> Tensor:
+    """Rows of a mask [..., S] that allow nothing allow everything."""
     return allowed | ~allowed.any(-1, keepdim=True)

@@ -1,6 +1,6 @@
-"""Content that queries start from (Mask2Former, Tables 4b and Xb).
+"""What queries start from: content (Mask2Former, Tables 4b and Xb) and position code.
 
-Each kind is a module with ``weight`` [Q, C] and ``first_supervised``, the index of the first
+Each kind of content is a module with ``weight`` [Q, C] and ``first_supervised``, the index of the first
 prediction with a loss: 0 is the prediction made from the start content itself, 1 that of the first
 decoder layer.
 """
@@ -36,4 +36,8 @@ QUERY_FEATURES: dict[str, type[nn.Module]] = {
     'supervised': SupervisedQueries,
     'unsupervised': UnsupervisedQueries,
     'zero': ZeroQueries,
+}
+QUERY_POSITIONS: dict[str, type[nn.Module]] = {
+    'learnt': nn.Embedding,
+    'none': ZeroQueries,
 }
