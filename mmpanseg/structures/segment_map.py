@@ -8,8 +8,9 @@ from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmpanseg.structures.cells import pool_maps, pool_masks
 from mmpanseg.structures.chunks import chunk_rows
 
 VOID = -1
@@ -151,6 +152,22 @@ class SegmentBatch:
         if self.dense:
             return self._planes[sum(self.counts[:image]) + segment]
         return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
+
+    def cells(self, size: tuple[int, int]) -> Tensor:
+        """Cells of a coarser grid that a segment has a pixel in.
+
+        Equal to adaptive max pooling of the padded dense masks, or to area resizing above zero.
+
+        Args:
+            size: (h, w) of the grid, at most that of the padded input.
+
+        Returns:
+            bool [B, Nmax, h * w], rows beyond an image's count are False.
+        """
+        if self.dense:
+            rows = pool_masks(self._planes, size).split(self.counts)
+            return nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        return pool_maps(self._planes, size, self.max_count)
 
     def sample_all(self, points: Tensor) -> Tensor:
         """Every segment of every image at its image's points.
