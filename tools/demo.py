@@ -1,6 +1,5 @@
 """From nothing to a trained, scored and drawn panoptic model, on synthetic scenes."""
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
-from mmpanseg.engine import UsageError, has_fast_bf16, load_config, set_work_dir, use_amp
+from mmpanseg.engine import has_fast_bf16, load_config, run_tool, set_work_dir, use_amp
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 
@@ -88,7 +87,4 @@ class Clock:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UsageError as error:
-        sys.exit(f'demo.py: error: {error}')
+    run_tool(main)
