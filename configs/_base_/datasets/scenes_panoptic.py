@@ -1,19 +1,19 @@
 # Synthetic scenes of 192 x 256 pixels, written by `python -m mmpanseg.datasets.scenes data/scenes`;
-# the network sees them at about two thirds of their size.
+# the network sees them at three quarters of their size.
 dataset_type = 'mmpanseg.ScenesDataset'
 data_root = 'data/scenes/'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmpanseg.LoadPanopticMap'),
-    dict(type='RandomResize', scale=(176, 132), ratio_range=(1.0, 1.2), resize_type='Resize',
+    dict(type='RandomResize', scale=(192, 144), ratio_range=(1.0, 1.2), resize_type='Resize',
          keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(128, 176), crop_type='absolute', allow_negative_crop=True),
+    dict(type='RandomCrop', crop_size=(128, 192), crop_type='absolute', allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(176, 132), keep_ratio=True),
+    dict(type='Resize', scale=(192, 144), keep_ratio=True),
     dict(type='mmpanseg.LoadPanopticMap'),
     dict(type='mmpanseg.PackPanopticInputs')]
 
