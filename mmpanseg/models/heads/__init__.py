@@ -1,3 +1,4 @@
 from .mask2former import Mask2FormerHead
+from .mp_former import MPFormerHead
 
-__all__ = ['Mask2FormerHead']
+__all__ = ['MPFormerHead', 'Mask2FormerHead']
