@@ -3,7 +3,10 @@ from .panoptic_metric import PanopticMetric
 from .panoptic_quality import PanopticDataError, PQStat, Segments, image_pq
 from .panoptic_variants import image_pq_variants
 from .pq_compute import pq_compute
+from .query_consistency import QueryConsistencyMetric, mask_consistency, query_utilization
+from .query_trace import trace_queries
 from .semantic_metric import SemanticMetric
 
 __all__ = ['BoundaryAPMetric', 'InstanceMetric', 'PQStat', 'PanopticDataError', 'PanopticMetric',
-           'Segments', 'SemanticMetric', 'image_pq', 'image_pq_variants', 'pq_compute']
+           'QueryConsistencyMetric', 'Segments', 'SemanticMetric', 'image_pq', 'image_pq_variants',
+           'mask_consistency', 'pq_compute', 'query_utilization', 'trace_queries']

@@ -1,0 +1,39 @@
+"""Steadiness of queries over the decoder layers, logged in training."""
+from mmengine.dist import get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmpanseg.evaluation.query_consistency import QueryConsistencyMetric
+from mmpanseg.evaluation.query_trace import trace_queries
+from mmpanseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class QueryConsistencyHook(Hook):
+    """Logs mIoU-L^i and Util^i of the first validation images with each validation's scores.
+
+    The names are ``val/queries/mIoU-L_1`` and so on, see :class:`QueryConsistencyMetric`.
+
+    Args:
+        num_images: how many images, shared by the processes.
+        part: 'matching' or 'piloted', see :func:`trace_queries`.
+        match_on: 'points' or 'masks'.
+    """
+
+    def __init__(self, num_images: int = 50, part: str = 'matching',
+                 match_on: str = 'points') -> None:
+        self.num_images = num_images
+        self.part = part
+        self.match_on = match_on
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        loader = runner.val_dataloader
+        count = min(self.num_images, len(loader.dataset))
+        metric = QueryConsistencyMetric(prefix='queries')
+        for index in range(get_rank(), count, get_world_size()):
+            data = loader.collate_fn([loader.dataset[index]])
+            metric.process(data, trace_queries(model, data, self.part, self.match_on))
+        for name, value in metric.evaluate(count).items():
+            runner.message_hub.update_scalar(f'val/{name}', value)
