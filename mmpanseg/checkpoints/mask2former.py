@@ -1,4 +1,6 @@
 """Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
+import re
+
 import torch
 from torch import Tensor
 
@@ -57,6 +59,33 @@ def _rules(head: str) -> list[Rule]:
     return rules
 
 
+def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
+    """Pixel decoders with a step for every map; none of them in a state dict gives no rules.
+
+    The deformable one has a single step (``adapter_1``), and other names for its encoder.
+    """
+    steps = {int(match[1]) for match in map(
+        re.compile(rf'{head}pixel_decoder\.adapter_(\d+)\.weight').fullmatch, state_dict) if match}
+    if len(steps) < 2:
+        return []
+    pixel, last = f'{head}pixel_decoder\\.', f'layer_{len(steps) + 1}'
+    encoder = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)'
+    with_encoder = any('pixel_decoder.transformer' in key for key in state_dict)
+    top = 'encoder_out_proj' if with_encoder else 'last_feat_conv'
+    rules: list[Rule] = [
+        (rf'{pixel}{last}\.weight', f'{_PIXEL}{top}.conv.weight', None),
+        (rf'{pixel}{last}\.norm{_WEIGHT}', rf'{_PIXEL}{top}.gn.\1', None),
+        (rf'{pixel}input_proj{_WEIGHT}', rf'{_PIXEL}encoder_in_proj.\1', None),
+        (rf'{encoder}\.self_attn\.(.+)', rf'{_PIXEL}encoder.layers.\1.self_attn.attn.\2',
+         None)]
+    for step in steps:
+        for theirs, name in (('adapter', 'lateral_convs'), ('layer', 'output_convs')):
+            conv = f'{_PIXEL}{name}.{step - 1}'
+            rules += [(rf'{pixel}{theirs}_{step}\.weight', f'{conv}.conv.weight', None),
+                      (rf'{pixel}{theirs}_{step}\.norm{_WEIGHT}', rf'{conv}.gn.\1', None)]
+    return rules
+
+
 def _resnet_rules() -> list[Rule]:
     # detectron2 counts stages from res2, ours from layer1
     rules: list[Rule] = [
@@ -100,8 +129,9 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         KeyError: for a parameter that does not belong to the model.
     """
     with torch.no_grad():
+        head = r'(?:sem_seg_head\.)?'
         return rename(state_dict, [
-            *_rules(r'(?:sem_seg_head\.)?'), *_resnet_rules(), *_swin_rules(),
+            *_fpn_rules(state_dict, head), *_rules(head), *_resnet_rules(), *_swin_rules(),
             # class weights of the loss: set by the config
             (r'criterion\.empty_weight', None, None),
             (r'backbone\..+\.num_batches_tracked', None, None)])

@@ -1,3 +1,4 @@
+from .fpn import FPNPixelDecoder, TransformerFPNPixelDecoder
 from .msdeformattn import MSDeformAttnPixelDecoder
 
-__all__ = ['MSDeformAttnPixelDecoder']
+__all__ = ['FPNPixelDecoder', 'MSDeformAttnPixelDecoder', 'TransformerFPNPixelDecoder']
