@@ -1,7 +1,7 @@
 """How steady queries are from decoder layer to decoder layer (MP-Former section 3).
 
-Shapes: L decoder layers, so L + 1 predictions, number 0 before the first layer; N queries, h, w mask
-size, O segments of an image.
+Shapes: L decoder layers, so L + 1 predictions, number 0 before the first layer; N queries, h, w
+mask size, O segments of an image.
 """
 from typing import Optional, Sequence
 

@@ -14,7 +14,7 @@ MaskNoise = Callable[[Tensor, float], Tensor]
 
 
 def point_noise(masks: Tensor, ratio: float) -> Tensor:
-    """Invert cells at random places, 0 to ``ratio`` times the mask's area of them (the paper's law).
+    """Invert cells at random places, up to ``ratio`` times the mask's area (the paper's law).
 
     The number is uniform in that range, and rounded up or down at random, so that the smallest
     masks meet noise too. Places are drawn with replacement over the whole grid; one that is drawn

@@ -15,7 +15,8 @@ def blob(height=16, width=24, box=(4, 6, 10, 16)):
 
 def test_cell_noise_is_the_published_law(golden, monkeypatch):
     noise = torch.load(
-        golden / 'mp_former/train_forward_noised.pth', weights_only=True)['cases']['noised']['noise']
+        golden / 'mp_former/train_forward_noised.pth',
+        weights_only=True)['cases']['noised']['noise']
     for rows, draws in zip(noise['mask_rows_per_layer'], noise['mask_uniform_draws'], strict=True):
         open_cells = ~rows['clean_rows'][:, None]
         assert torch.equal(open_cells.sum((1, 2)), rows['foreground_cells'])
@@ -52,7 +53,8 @@ def test_rate_of_label_flips(kind, rate):
 
 @pytest.mark.parametrize('kind', ['other', 'any'])
 def test_flips_with_one_class(kind):
-    assert not Piloting(1, label_noise=1.0, label_flip=kind).noised_labels(torch.zeros(9).long()).any()
+    labels = torch.zeros(9, dtype=torch.long)
+    assert not Piloting(1, label_noise=1.0, label_flip=kind).noised_labels(labels).any()
 
 
 @pytest.mark.parametrize('kind, mean', [('point', 0.1), ('cell', 0.2)])
