@@ -261,7 +261,8 @@ def _point_grads(corners: _Corners, weights: Tensor,
 
 def _dots(table: Tensor, rows: Tensor, bags: Tensor) -> Tensor:
     """Inner products [n, K] of table [T, D] at rows [n, K] with bags [n, D]."""
-    if table.device.type != 'cpu':
+    # a sparse matrix refuses rows with more entries than columns, which tiny images have
+    if table.device.type != 'cpu' or rows.shape[1] > len(table):
         return torch.einsum('nkd,nd->nk', F.embedding(rows, table), bags)
     # The pattern of a sparse matrix says which of all products are wanted: nothing is gathered.
     count, size = rows.shape

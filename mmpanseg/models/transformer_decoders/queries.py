@@ -1,8 +1,8 @@
 """What queries start from: content (Mask2Former, Tables 4b and Xb) and position code.
 
-Each kind of content is a module with ``weight`` [Q, C] and ``first_supervised``, the index of the first
-prediction with a loss: 0 is the prediction made from the start content itself, 1 that of the first
-decoder layer.
+Each kind of content is a module with ``weight`` [Q, C] and ``first_supervised``, the index of the
+first prediction with a loss: 0 is the prediction made from the start content itself, 1 that of the
+first decoder layer.
 """
 import torch
 from torch import nn

@@ -9,7 +9,7 @@ from mmpanseg.models.layers.deformable_sampling import multi_scale_deformable_sa
 
 pytestmark = pytest.mark.ops
 
-SHAPES = [((3, 5), (6, 4), (1, 7)), ((1, 1), (2, 9)), ((5, 5), )]
+SHAPES = [((3, 5), (6, 4), (1, 7)), ((1, 1), (2, 9)), ((5, 5), ), ((1, 1), )]
 
 
 def inputs(shapes, batch=2, queries=7, heads=3, width=4, points=2):
