@@ -1,44 +1,144 @@
-"""Mask logits at output size, a few queries at a time."""
-from typing import Iterator
+"""Mask logits at output size: a few queries, or a few rows, at a time.
 
+Shapes: Q queries; h, w mask logits; H, W result.
+"""
+import copy
+from typing import Callable, Iterator
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmpanseg.structures.chunks import chunk_rows
 from mmpanseg.structures.mask_logits import MaskLogits
 
+FLIPPED_DIMS = {'horizontal': (-1, ), 'vertical': (-2, ), 'diagonal': (-2, -1)}
+
+# first and last + 1 row -> those rows of something
+ReadRows = Callable[[int, int], Tensor]
+
 
 class FullSizeMasks:
-    """Mask logits of chosen queries of one image, resized to the result's size on demand.
+    """Mask logits of one image, resized to the result's size on demand.
 
-    Resized exactly as all queries at once would be (to the padded input, cut to the image, to the
-    original size), but only a chunk of queries has pixels at any time.
+    Resized as all queries at once would be (to the padded input, cut to the image, to the
+    original size), but only a chunk of queries or of rows has pixels at any time.
 
     Args:
         mask_logits: of the batch; the last prediction is read.
         image: index in the batch.
-        metainfo: of the image: ``batch_input_shape``, ``img_shape``, ``ori_shape``.
+        metainfo: of the image: ``batch_input_shape``, ``img_shape``, ``ori_shape``; with
+            ``unflip`` also ``flip`` and ``flip_direction``.
         rescale: to ``ori_shape``, else to ``img_shape``.
+        unflip: undo the flip that the pipeline applied to the image.
     """
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
-                 rescale: bool = True) -> None:
+                 rescale: bool = True, unflip: bool = False) -> None:
         self.mask_logits = mask_logits
         self.image = image
         self.padded = tuple(metainfo['batch_input_shape'])
         self.cut = tuple(metainfo['img_shape'][:2])
         self.size = tuple(metainfo['ori_shape'][:2]) if rescale else self.cut
+        flipped = unflip and metainfo.get('flip')
+        self.flipped_dims = FLIPPED_DIMS[metainfo['flip_direction']] if flipped else ()
+
+    def at_size(self, size: tuple[int, int]) -> 'FullSizeMasks':
+        """The same masks for a result of another size."""
+        other = copy.copy(self)
+        other.size = size
+        return other
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Logits [m, H, W] of the queries in order, m of them at a time."""
         largest = max(self.size[0] * self.size[1], self.padded[0] * self.padded[1])
         for part in queries.split(chunk_rows(queries.device, largest)):
-            yield self.resize(self.mask_logits.dense(-1, self.image, part))
+            yield self.full(part)
 
-    def resize(self, logits: Tensor) -> Tensor:
-        """[m, h, w] -> [m, H, W]."""
+    def full(self, queries: Tensor) -> Tensor:
+        """Logits [m, H, W] of all the queries at once."""
+        logits = self.mask_logits.dense(-1, self.image, queries)
         logits = _resize(logits, self.padded)[:, :self.cut[0], :self.cut[1]]
-        return _resize(logits, self.size)
+        return self.unflip(_resize(logits, self.size))
+
+    def unflip(self, x: Tensor) -> Tensor:
+        """Turn [..., H, W] of the network's image into that of the original one."""
+        return x.flip(self.flipped_dims) if self.flipped_dims else x
+
+    def own_rows(self, start: int, stop: int) -> tuple[int, int]:
+        """Where rows of the original image lie in the network's, which may be upside down."""
+        if -2 in self.flipped_dims:
+            return self.size[0] - stop, self.size[0] - start
+        return start, stop
+
+    def coarse(self, queries: Tensor) -> Tensor:
+        """Logits [m, h, w] before any resizing; smaller than the network's own maps."""
+        return self.mask_logits.dense(-1, self.image, queries)
+
+    def cut_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
+        """Some rows at the size of the network's image, [m, stop - start, cut width]."""
+        height = coarse.shape[1]
+        first, last = source_rows(start, stop, height, self.padded[0])
+        rows = resize_rows(coarse[:, first:last], first, height, self.padded, start, stop)
+        return rows[..., :self.cut[1]]
+
+    def result_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
+        """Some rows of the result, [m, stop - start, W], in the network's orientation."""
+        return self.resize_cut(lambda *rows: self.cut_rows(coarse, *rows), start, stop)
+
+    def resize_cut(self, read: ReadRows, start: int, stop: int) -> Tensor:
+        """Rows of the result from planes at the size of the network's image.
+
+        Args:
+            read: gives some of their rows.
+            start, stop: rows of the result, in the network's orientation.
+        """
+        first, last = source_rows(start, stop, self.cut[0], self.size[0])
+        return resize_rows(read(first, last), first, self.cut[0], self.size, start, stop)
+
+
+def source_rows(start: int, stop: int, in_rows: int, out_rows: int) -> tuple[int, int]:
+    """First and last + 1 row of the input that bilinear resizing reads for some output rows."""
+    if in_rows == out_rows:
+        return start, stop
+    lower, upper, _ = _row_weights(torch.tensor([start, stop - 1]), in_rows, out_rows)
+    return int(lower[0]), int(upper[1]) + 1
+
+
+def resize_rows(planes: Tensor, first: int, in_rows: int, size: tuple[int, int], start: int,
+                stop: int) -> Tensor:
+    """Some rows of bilinearly resized planes, from the rows that matter only.
+
+    Args:
+        planes: [m, n, w], rows from ``first`` on of planes that have ``in_rows``.
+        size: (H, W) of the whole result.
+        start, stop: rows of the result.
+
+    Returns:
+        [m, stop - start, W], as ``interpolate(..., align_corners=False)`` of the whole gives, to
+        the last rounding.
+    """
+    if planes.shape[2] != size[1]:
+        planes = F.interpolate(
+            planes[None], (planes.shape[1], size[1]), mode='bilinear', align_corners=False)[0]
+    if in_rows == size[0]:
+        return planes[:, start - first:stop - first]
+    rows = torch.arange(start, stop, device=planes.device)
+    lower, upper, weight = _row_weights(rows, in_rows, size[0])
+    weight = weight.to(planes.dtype)[:, None]
+    return planes[:, lower - first].mul_(1 - weight).addcmul_(planes[:, upper - first], weight)
+
+
+def _row_weights(rows: Tensor, in_rows: int, out_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Input rows that output rows lie between, and the weight of the second one.
+
+    Positions are rounded to single precision where torch rounds them: on tall images that moves
+    values by more than their own rounding.
+    """
+    scale = float(torch.tensor(in_rows, dtype=torch.float32) / out_rows)
+    position = ((rows.double() + 0.5) * scale - 0.5).float().clamp(min=0)
+    lower = position.long().clamp(max=in_rows - 1)
+    return lower, (lower + 1).clamp(max=in_rows - 1), (position - lower).clamp(max=1)
 
 
 def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:

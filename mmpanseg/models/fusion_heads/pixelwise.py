@@ -1,19 +1,19 @@
 """Pixel-wise fusion: every pixel goes to the query with the largest weighted mask there."""
-from typing import Optional, Sequence
+from typing import Optional
 
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
-from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.full_size import FullSizeMasks
+from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.chunks import chunk_rows
 
 
 @MODELS.register_module()
-class PixelwiseFusionHead(BaseModule):
+class PixelwiseFusionHead(FusionHead):
     """Panoptic inference of MaskFormer (section 3.4) as published with Mask2Former.
 
     Only queries above the score threshold ever get pixels, and one running arg-max over them
@@ -27,52 +27,22 @@ class PixelwiseFusionHead(BaseModule):
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.8,
                  overlap_thr: float = 0.8, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg=init_cfg)
-        self.num_things_classes = num_things_classes
-        self.num_classes = num_things_classes + num_stuff_classes
+        super().__init__(num_things_classes, num_stuff_classes, init_cfg)
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
 
-    def predict(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
-                rescale: bool = True) -> list[dict]:
-        """Segments of every image of a batch.
-
-        Args:
-            cls_logits: [B, Q, K + 1].
-            mask_logits: of the same queries; the last prediction is read.
-            metainfos: one dict per image, see :class:`FullSizeMasks`.
-            rescale: results at the original size.
-
-        Returns:
-            per image a dict with ``pred_panoptic_seg``.
-        """
-        scores, labels = cls_logits.softmax(-1).max(-1)
-        return [
-            dict(pred_panoptic_seg=self.panoptic(
-                scores[i], labels[i], FullSizeMasks(mask_logits, i, metainfo, rescale)))
-            for i, metainfo in enumerate(metainfos)]
-
-    def panoptic(self, scores: Tensor, labels: Tensor, masks: FullSizeMasks) -> PixelData:
-        """Panoptic map of one image.
-
-        Args:
-            scores, labels: [Q], best of the K + 1 classes.
-            masks: the queries' masks.
-
-        Returns:
-            ``sem_seg`` int32 [1, H, W] in mmdet's coding (stuff: label; thing: label + instance x
-            1000; void: K); ``segments_info`` lists the accepted segments.
-        """
+    def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
         kept = ((labels != self.num_classes) & (scores > self.score_thr)).nonzero()[:, 0]
         winner, inside, own = compete(scores[kept], kept, masks)
         # won, own and painted pixels per query: the one host copy of an image
-        counts = torch.bincount(
-            winner.flatten().long() * 2 + inside.flatten(), minlength=2 * len(kept))
-        table = torch.stack([counts[0::2] + counts[1::2], own, counts[1::2], labels[kept]])
+        outside, painted = count_winners(winner, inside, len(kept))
+        table = torch.stack([outside + painted, own, painted, labels[kept]])
         values, segments = self.accept(*table.tolist(), scores[kept].tolist())
         values = torch.tensor([*values, self.num_classes], device=scores.device, dtype=torch.int32)
-        index = torch.where(inside, winner, len(kept)).long()
-        result = PixelData(sem_seg=values[index][None])
+        winner[~inside] = len(kept)
+        for rows in winner.split(chunk_rows(winner.device, winner.shape[1])):
+            rows.copy_(values[rows.long()])
+        result = PixelData(sem_seg=winner[None])
         result.set_metainfo(dict(segments_info=segments))
         return result
 
@@ -105,7 +75,7 @@ class PixelwiseFusionHead(BaseModule):
 
 
 def compete(scores: Tensor, queries: Tensor,
-            masks: FullSizeMasks) -> tuple[Tensor, Tensor, Tensor]:
+            masks: OutputMasks) -> tuple[Tensor, Tensor, Tensor]:
     """Running arg-max of score x mask over queries, keeping a few planes only.
 
     Args:
@@ -136,3 +106,13 @@ def compete(scores: Tensor, queries: Tensor,
             position += 1
     own = torch.stack(own) if own else queries
     return winner, inside, own
+
+
+def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Pixels that each of ``count`` queries won outside its own mask, and inside; int64 [count]."""
+    counts = torch.zeros(2 * count, dtype=torch.long, device=winner.device)
+    if count:
+        step = chunk_rows(winner.device, winner.shape[1])
+        for part, within in zip(winner.split(step), inside.split(step)):
+            counts += torch.bincount((part.long() * 2 + within).flatten(), minlength=2 * count)
+    return counts[0::2], counts[1::2]

@@ -1,3 +1,4 @@
 from .mask_transformer import MaskTransformer
+from .tta import PanopticTTAModel
 
-__all__ = ['MaskTransformer']
+__all__ = ['MaskTransformer', 'PanopticTTAModel']

@@ -1,32 +1,45 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
+from dataclasses import fields
 from typing import Optional
 
+import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
-import torch
 from torch import Tensor
 
+from mmpanseg.models.fusion_heads.outputs import Outputs
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
+
+TEST_MODES = ('whole', 'tile')
 
 
 @MODELS.register_module()
 class MaskTransformer(BaseDetector):
-    """Mask classification model for panoptic segmentation.
+    """Mask classification model for panoptic, instance and semantic segmentation.
 
-    The numbers of classes are given here and nowhere else; labels are contiguous, things first.
+    The numbers of classes are given here and nowhere else; labels are contiguous, things first. A
+    model for semantic segmentation only has no things, one for instance segmentation no stuff.
 
     Args:
         num_things_classes, num_stuff_classes: classes of the data set.
         backbone: config; gives maps at strides 4, 8, 16, 32.
         panoptic_head: config of the head (predictions and losses).
         panoptic_fusion_head: config of the fusion head (predictions to segments).
+        test_cfg: options of :class:`mmpanseg.models.fusion_heads.Outputs`; ``mode='tile'`` cuts
+            images into overlapping tiles (default: 'whole'), with the options of
+            :class:`mmpanseg.models.segmentors.tiling.Tiling`.
         data_preprocessor, init_cfg: see mmengine.
+
+    Raises:
+        ValueError: a number of classes or an entry of ``test_cfg`` is not possible.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
                  panoptic_head: dict,
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
-                 data_preprocessor: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if num_things_classes < 0 or num_stuff_classes < 0 or not (
@@ -34,6 +47,10 @@ class MaskTransformer(BaseDetector):
             raise ValueError(
                 'model.num_things_classes and model.num_stuff_classes must be the numbers of '
                 f'classes of the data set, got {num_things_classes} and {num_stuff_classes}')
+        self.outputs, self.tiling = read_test_cfg(test_cfg or {})
+        if self.outputs.instance_on and not num_things_classes:
+            raise ValueError('model.test_cfg.instance_on=True needs classes that are things, but '
+                             'model.num_things_classes is 0')
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
@@ -56,7 +73,8 @@ class MaskTransformer(BaseDetector):
             if 'gt_segments' not in sample:
                 raise ValueError(
                     f'no gt_segments for {sample.get("img_path", "an image")}: the training '
-                    'pipeline needs mmpanseg.LoadPanopticMap before mmpanseg.PackPanopticInputs')
+                    'pipeline needs to load annotations (mmpanseg.LoadPanopticMap) before '
+                    'mmpanseg.PackPanopticInputs')
         return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
@@ -67,12 +85,26 @@ class MaskTransformer(BaseDetector):
             rescale: results at the original image size, else at the network's input size.
 
         Returns:
-            the samples with ``pred_panoptic_seg``.
+            the samples with those of ``pred_panoptic_seg``, ``pred_instances`` and
+            ``pred_sem_seg`` that ``test_cfg`` switches on.
         """
-        cls_logits, mask_logits = self.panoptic_head.predict(self.extract_feat(batch_inputs))
-        results = self.panoptic_fusion_head.predict(
-            cls_logits, mask_logits, [sample.metainfo for sample in batch_data_samples], rescale)
+        metainfos = [sample.metainfo for sample in batch_data_samples]
+        if self.tiling is None:
+            results = self._predict_whole(batch_inputs, metainfos, rescale)
+        else:
+            divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
+            results = [predict_tiles(
+                lambda part, shapes: self._predict_whole(part, [shapes])[0], image, metainfo,
+                self.tiling, self.outputs, self.num_things_classes, self.num_classes, divisor,
+                rescale) for image, metainfo in zip(batch_inputs, metainfos)]
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _predict_whole(self, inputs: Tensor, metainfos: list[dict],
+                       rescale: bool = True) -> list[dict]:
+        """Results of images [B, 3, H, W] that go through the network in one piece."""
+        cls_logits, mask_logits = self.panoptic_head.predict(self.extract_feat(inputs))
+        return self.panoptic_fusion_head.predict(
+            cls_logits, mask_logits, metainfos, rescale, self.outputs)
 
     def add_pred_to_datasample(self, data_samples: SampleList,
                                results_list: list[dict]) -> SampleList:
@@ -86,3 +118,22 @@ class MaskTransformer(BaseDetector):
                  batch_data_samples: OptSampleList = None) -> tuple:
         """Raw predictions of the head, without losses or post-processing."""
         return self.panoptic_head(self.extract_feat(batch_inputs))
+
+
+def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:
+    """Options of the outputs, and of tiles unless images are predicted whole.
+
+    Raises:
+        ValueError: for an unknown key or a value that is not possible; the text names it.
+    """
+    mode = test_cfg.get('mode', 'whole')
+    choose('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
+    kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
+    known = {'mode'}.union(*kinds.values())
+    for key in test_cfg:
+        if key not in known:
+            raise ValueError(f'model.test_cfg has no entry {key!r}; it may have '
+                             f'{", ".join(sorted(known))}')
+    outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})
+                       for kind, names in kinds.items())
+    return outputs, tiling if mode == 'tile' else None

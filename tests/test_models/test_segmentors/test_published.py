@@ -1,4 +1,4 @@
-"""Whole published models: backbones, image to panoptic map, initial values."""
+"""Whole published models: backbones, image to results, initial values."""
 import json
 
 import pytest
@@ -44,7 +44,18 @@ def test_backbone_matches_published(golden, name, build):
         torch.testing.assert_close(found, data['outputs'][f'res{stage}'], atol=2e-4, rtol=0)
 
 
-def test_image_to_panoptic_map_matches_published(golden):
+def assert_same_instances(found, expected):
+    """The same instances, up to the order of equally good ones."""
+    assert found.labels.tolist() and len(found.scores) == len(expected['scores'])
+    order, wanted = (scores.argsort(descending=True)
+                     for scores in (found.scores, expected['scores']))
+    assert torch.equal(found.labels[order], expected['classes'][wanted])
+    torch.testing.assert_close(
+        found.scores[order], expected['scores'][wanted], atol=2e-3, rtol=0)
+    assert (found.masks[order] != expected['masks'][wanted]).float().mean() <= 0.005
+
+
+def test_image_to_results_matches_published(golden):
     data = load(golden, 'full_model')
     settings, config = data['settings'], data['config']
     pixel, predictor = config['pixel_decoder'], config['predictor']
@@ -68,7 +79,9 @@ def test_image_to_panoptic_map_matches_published(golden):
                 feedforward_channels=predictor['dim_feedforward'])),
         panoptic_fusion_head=dict(
             type='mmpanseg.PixelwiseFusionHead', score_thr=settings['object_mask_threshold'],
-            overlap_thr=settings['overlap_threshold']))).eval()
+            overlap_thr=settings['overlap_threshold']),
+        test_cfg=dict(instance_on=True, semantic_on=True,
+                      max_per_image=settings['topk_per_image']))).eval()
     missing, unexpected = model.load_state_dict(
         convert_mask2former(data['state_dict']), strict=False)
     assert not unexpected and all(k.endswith('relative_position_index') for k in missing)
@@ -91,6 +104,9 @@ def test_image_to_panoptic_map_matches_published(golden):
         values = torch.tensor([settings['num_classes']] + [s['id'] for s in info])
         different = result.pred_panoptic_seg.sem_seg[0] != values[expected['panoptic_seg'].long()]
         assert different.float().mean() <= 0.005
+        wanted = expected['sem_seg'].argmax(0)
+        assert (result.pred_sem_seg.sem_seg[0] != wanted).float().mean() <= 0.005
+        assert_same_instances(result.pred_instances, expected['instances'])
 
 
 def test_initial_values_match_published(golden, repo_root):

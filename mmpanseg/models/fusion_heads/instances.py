@@ -1,0 +1,91 @@
+"""Instance segmentation from queries. Q queries, K classes, n instances, H, W result."""
+from typing import Union
+
+import numpy as np
+import torch
+from mmdet.structures.mask import mask2bbox
+from mmengine.structures import InstanceData
+from pycocotools import mask as rle_tools
+from torch import Tensor
+
+from mmpanseg.models.fusion_heads.views import OutputMasks
+
+MASK_FORMATS = ('dense', 'rle')
+
+
+class MaskStore:
+    """Masks of n instances, filled in as they are made: one bool tensor, or run lengths.
+
+    Args:
+        count: n.
+        size: (H, W).
+        mask_format: 'dense' (bool [n, H, W]) or 'rle' (n COCO run-length encodings), which takes
+            no n x H x W bytes.
+        device: of the dense masks and of the boxes.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int], mask_format: str,
+                 device: torch.device) -> None:
+        dense = mask_format == 'dense'
+        self.masks: Union[Tensor, list[dict]] = (
+            torch.zeros(count, *size, dtype=torch.bool, device=device) if dense else [{}] * count)
+        self.bboxes = torch.zeros(count, 4, device=device)
+
+    def put(self, positions: Tensor, mask: Tensor) -> None:
+        """Store one mask, bool [H, W], for some instances."""
+        self.bboxes[positions] = mask2bbox(mask[None]).to(self.bboxes)
+        if isinstance(self.masks, Tensor):
+            self.masks[positions] = mask.to(self.masks.device)
+            return
+        encoded = encode_mask(mask)
+        for position in positions.tolist():
+            self.masks[position] = encoded
+
+
+def encode_mask(mask: Tensor) -> dict:
+    """COCO run-length encoding of a mask, bool [H, W]."""
+    return rle_tools.encode(np.asfortranarray(mask.cpu().numpy()).view(np.uint8))
+
+
+def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int,
+                      max_per_image: int, mask_format: str = 'dense') -> InstanceData:
+    """The best (query, class) pairs of an image as instances, as published.
+
+    Pairs with a stuff class are removed after the selection, so there may be fewer than
+    ``max_per_image``. A mask is where its logit is above zero; the score is the class probability
+    times the mean mask probability inside the mask (0 for an empty one).
+
+    Args:
+        probs: [Q, K + 1], class probabilities, "no object" last.
+        masks: the queries' masks.
+        num_things_classes: labels below are things.
+        max_per_image: pairs to select.
+        mask_format: see :class:`MaskStore`.
+
+    Returns:
+        by descending class probability: ``masks``, ``scores`` [n], ``labels`` int64 [n] and
+        ``bboxes`` [n, 4]:
+        the tight boxes around the masks, (x1, y1, x2, y2) with x2 and y2 one behind the last
+        pixel; zeros for an empty mask. (Published models give no boxes.)
+    """
+    num_classes = probs.shape[1] - 1
+    pairs = probs[:, :-1].flatten()
+    scores, index = pairs.topk(min(max_per_image, len(pairs)))
+    things = index % num_classes < num_things_classes
+    scores, index = scores[things], index[things]
+    labels = index % num_classes
+    # a query may be selected with several classes
+    queries, query_of = (index // num_classes).unique(return_inverse=True)
+
+    store = MaskStore(len(labels), masks.size, mask_format, probs.device)
+    means, row = probs.new_zeros(len(queries)), 0
+    for logits in masks.chunks(queries) if len(queries) else ():
+        inside = logits > 0
+        area = inside.flatten(1).sum(1)
+        total = logits.sigmoid_().mul_(inside).flatten(1).sum(1)
+        means[row:row + len(logits)] = total / (area + 1e-6)
+        for mask in inside:
+            store.put((query_of == row).nonzero()[:, 0], mask)
+            row += 1
+    return InstanceData(masks=store.masks, scores=scores * means[query_of], labels=labels,
+                        bboxes=store.bboxes)
