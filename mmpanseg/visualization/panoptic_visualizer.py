@@ -7,7 +7,8 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmdet.visualization.palette import get_palette
 from mmengine.dist import master_only
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
+from pycocotools import mask as rle_tools
 
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
@@ -24,7 +25,8 @@ _VOID = -1
 class PanopticVisualizer(DetLocalVisualizer):
     """Draws image, prediction and ground truth side by side as panoptic overlays.
 
-    Samples without panoptic data are drawn by mmdet's visualizer.
+    Of a prediction the panoptic map is drawn; without one the instances, better ones on top, or
+    else the semantic map. Samples without masks or maps are drawn by mmdet's visualizer.
 
     Args:
         alpha: opacity of the tint, 0..1.
@@ -57,8 +59,8 @@ class PanopticVisualizer(DetLocalVisualizer):
         Args:
             name: identifier of the picture; the window's title.
             image: RGB [H,W,3], 0..255.
-            data_sample: `pred_panoptic_seg` and `gt_segments` are drawn where present. Maps of
-                another size than the image are resized to it.
+            data_sample: the prediction and `gt_segments` are drawn where present. Maps of another
+                size than the image are resized to it.
             draw_gt: draw the ground truth.
             draw_pred: draw the prediction.
             show: open a window (nothing goes to the backends then).
@@ -67,7 +69,7 @@ class PanopticVisualizer(DetLocalVisualizer):
             pred_score_thr: predicted things with a lower score are left out.
             step: step under which backends store the picture.
         """
-        has_pred = draw_pred and data_sample is not None and 'pred_panoptic_seg' in data_sample
+        has_pred = draw_pred and data_sample is not None and _has_prediction(data_sample)
         has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
         if not has_pred and not has_gt:
             super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time,
@@ -77,7 +79,7 @@ class PanopticVisualizer(DetLocalVisualizer):
         image = image.clip(0, 255).astype(np.uint8)
         panels = []
         if has_pred:
-            pan_map, segments = self._prediction(data_sample.pred_panoptic_seg, pred_score_thr)
+            pan_map, segments = self._prediction(data_sample, pred_score_thr)
             panels.append(('prediction', self._draw(image, pan_map, segments)))
         if has_gt:
             pan_map, segments = self._ground_truth(data_sample.gt_segments)
@@ -116,7 +118,17 @@ class PanopticVisualizer(DetLocalVisualizer):
             return None
         return palette
 
-    def _prediction(self, pred: PixelData, score_thr: float) -> tuple[np.ndarray, list[Segment]]:
+    def _prediction(self, sample: DetDataSample,
+                    score_thr: float) -> tuple[np.ndarray, list[Segment]]:
+        """Map and segments of whatever was predicted."""
+        if 'pred_panoptic_seg' in sample:
+            return self._panoptic(sample.pred_panoptic_seg, score_thr)
+        if 'pred_instances' in sample:
+            return _instances(sample.pred_instances, tuple(sample.ori_shape[:2]), score_thr)
+        labels = _to_numpy(sample.pred_sem_seg.sem_seg).squeeze(0)
+        return labels, [Segment(int(k), int(k), False) for k in np.unique(labels)]
+
+    def _panoptic(self, pred: PixelData, score_thr: float) -> tuple[np.ndarray, list[Segment]]:
         """Map and segments of a prediction in mmdet's coding."""
         pan_map = _to_numpy(pred.sem_seg).squeeze(0)
         infos = pred.metainfo.get('segments_info')
@@ -149,6 +161,26 @@ class PanopticVisualizer(DetLocalVisualizer):
         """Labels below this are things; all of them where the dataset does not say."""
         things = (self.dataset_meta or {}).get('thing_classes')
         return INSTANCE_OFFSET if things is None else len(things)
+
+
+def _has_prediction(sample: DetDataSample) -> bool:
+    return ('pred_panoptic_seg' in sample or 'pred_sem_seg' in sample
+            or 'masks' in sample.get('pred_instances', ()))
+
+
+def _instances(pred: InstanceData, size: tuple[int, int],
+               score_thr: float) -> tuple[np.ndarray, list[Segment]]:
+    """Map and segments of instances that may overlap; those with a higher score lie on top."""
+    pan_map, segments = np.full(size, _VOID, dtype=np.int64), []
+    scores, labels = _to_numpy(pred.scores), _to_numpy(pred.labels)
+    for k in np.argsort(scores, kind='stable'):
+        if scores[k] < score_thr:
+            continue
+        mask = pred.masks[k]
+        mask = rle_tools.decode(mask).astype(bool) if isinstance(mask, dict) else _to_numpy(mask)
+        pan_map[mask] = k
+        segments.append(Segment(int(k), int(labels[k]), True, float(scores[k])))
+    return pan_map, segments
 
 
 def _to_numpy(value: torch.Tensor | np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData, PixelData
 
+from mmpanseg.models.fusion_heads.instances import encode_mask
 from mmpanseg.structures import SegmentMap
 from mmpanseg.visualization import PanopticVisualizer, Segment, draw_panoptic
 
@@ -112,6 +113,31 @@ def test_other_samples_are_mmdets(visualizer, image, tmp_path):
     mmdets.dataset_meta = META
     np.testing.assert_array_equal(saved(visualizer, tmp_path, image, boxes),
                                   saved(mmdets, tmp_path, image, boxes))
+
+
+def test_instances_alone(visualizer, image, tmp_path):
+    """Of two that overlap the better one lies on top; dense masks and run lengths look alike."""
+    masks = torch.zeros(3, *SIZE, dtype=torch.bool)
+    masks[0, 10:40, 10:50] = masks[1, 30:55, 30:70] = masks[2, :5, :5] = True
+    found = dict(labels=torch.tensor([0, 0, 0]), scores=torch.tensor([0.9, 0.6, 0.1]))
+    dense, rle = (DetDataSample(metainfo=dict(ori_shape=SIZE), pred_instances=InstanceData(
+        masks=m, **found)) for m in (masks, [encode_mask(mask) for mask in masks]))
+    expected_map = np.full(SIZE, -1)
+    expected_map[masks[1]], expected_map[masks[0]] = 1, 0
+    expected = draw_panoptic(
+        image, expected_map, [Segment(1, 0, True, 0.6), Segment(0, 0, True, 0.9)],
+        META['classes'], META['palette'], min_side=0)
+    np.testing.assert_array_equal(saved(visualizer, tmp_path, image, dense), expected)
+    np.testing.assert_array_equal(saved(visualizer, tmp_path, image, rle), expected)
+
+
+def test_semantic_map_alone(visualizer, image, tmp_path):
+    labels = torch.zeros(1, *SIZE, dtype=torch.int32)
+    labels[:, 20:] = 1
+    sample = DetDataSample(pred_sem_seg=PixelData(sem_seg=labels))
+    expected = draw_panoptic(image, labels[0].numpy(), [Segment(k, k, False) for k in (0, 1)],
+                             META['classes'], META['palette'], min_side=0)
+    np.testing.assert_array_equal(saved(visualizer, tmp_path, image, sample), expected)
 
 
 def test_backends_get_the_picture(image, tmp_path):
