@@ -21,6 +21,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', default='outputs', help='picture file to write, or folder for '
                         'several: {name of the image}.png (default: outputs)')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
+    parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'),
+                        help='predict large images at their own size, in tiles of H x W pixels')
+    parser.add_argument('--overlap', type=int, help='pixels that neighbouring tiles share '
+                        '(default: an eighth of the tile)')
     parser.add_argument('--score-thr', type=float, default=0.3,
                         help='things with a lower score are not drawn (default: 0.3)')
     parser.add_argument('--show', action='store_true', help='also show each in a window')
@@ -29,11 +33,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def summary(prediction: dict) -> str:
+    """How much was found, in a few words."""
+    counts = [f'{len(prediction[key])} {name}' for key, name in (
+        ('segments_info', 'segments'), ('instances', 'instances')) if key in prediction]
+    if 'sem_seg' in prediction:
+        counts.append(f'{len(set(prediction["sem_seg"].ravel().tolist()))} classes')
+    return ', '.join(counts)
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
-                                    show_progress=False)
+    try:
+        inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
+                                        show_progress=False, tile=args.tile, overlap=args.overlap)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     out = Path(args.out)
     is_file = out.suffix.lower() in PICTURE_SUFFIXES
     images = inferencer.find_images(args.img)
@@ -45,7 +61,7 @@ def main() -> None:
                             pred_score_thr=args.score_thr)
         target = out if is_file else out / f'{Path(image).stem}.png'
         mmcv.imwrite(result['visualization'][0][..., ::-1], str(target))
-        print(f'{image}: {len(result["predictions"][0]["segments_info"])} segments -> {target}')
+        print(f'{image}: {summary(result["predictions"][0])} -> {target}')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 
+from mmpanseg.apis import use_tta
 from mmpanseg.engine import (DumpResults, UsageError, add_run_options, build_runner,
                              check_checkpoint, read_config, run_tool)
 
@@ -13,6 +14,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', metavar='FILE.pkl', help='also write the predictions to a file')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation: flips, and the scales of the config')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='write pictures of the predictions to '
                         '{work dir}/{time stamp}/{show dir}')
@@ -30,6 +33,8 @@ def main() -> None:
     cfg.load_from = check_checkpoint(args.checkpoint)
     if args.show or args.show_dir:
         trigger_visualization_hook(cfg, args)
+    if args.tta:
+        use_tta(cfg)
     runner = build_runner(cfg, args.launcher)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

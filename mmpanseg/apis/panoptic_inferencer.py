@@ -1,7 +1,6 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
 import copy
 import glob
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,10 +11,13 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.dataset import Compose
+from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmpanseg.structures.panoptic_png import write_panoptic_png
+from mmpanseg.apis.prediction_files import PredictionFiles
+from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.models.fusion_heads.instances import encode_mask
 
 
 class ImageError(ValueError):
@@ -26,29 +28,35 @@ class PanopticInferencer(DetInferencer):
     """mmdet's DetInferencer, whose results are panoptic segments.
 
     Arguments are those of DetInferencer: `model` (config file or Config), `weights` (checkpoint),
-    `device`. Class names come from the checkpoint, else from the config's test dataset.
+    `device`. Class names come from the checkpoint, else from the config's test dataset. With `tile`
+    (height, width) images keep the size of their files and are predicted in tiles of that size,
+    which overlap by `overlap` pixels (default: an eighth).
 
     Calling it takes a file, folder, glob pattern, BGR array ([H,W], [H,W,3] or [H,W,4]) or a list
     of these and the options of DetInferencer, and returns a dict:
 
-    - `predictions`: per image a dict of `segments_info`, a list of dict(id, label, class_name,
-      isthing, score), and `panoptic_seg`, int32 [H,W], pixel -> id (1, 2, ...), 0 = void. With
-      `return_datasamples=True` the model's DetDataSamples instead.
+    - `predictions`: per image a dict of what the model's `test_cfg` switches on: `segments_info`,
+      a list of dict(id, label, class_name, isthing, score), with `panoptic_seg`, int32 [H,W],
+      pixel -> id (1, 2, ...), 0 = void; `instances`, a list of dict(label, class_name, score,
+      bbox [x1, y1, x2, y2], mask as COCO run lengths); `sem_seg`, int32 [H,W], pixel -> label.
+      With `return_datasamples=True` the model's DetDataSamples instead.
     - `visualization`: per image the drawn uint8 RGB picture, with `return_vis=True`.
 
-    With `out_dir` the pictures go to vis/ and the results to preds/ in it: per image a PNG of
-    `panoptic_seg` in COCO's colour coding, and one panoptic.json that describes the PNGs written
-    so far (category ids are the contiguous labels). `no_save_vis=True` or `no_save_pred=True`
-    leaves one of them out.
+    With `out_dir` the pictures go to vis/ and the results to preds/ in it, see
+    :class:`PredictionFiles`. `no_save_vis=True` or `no_save_pred=True` leaves one of them out.
 
     Raises:
         FileNotFoundError: no image lies at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
+        ValueError: `tile` and `overlap` do not go together.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
+                 **kwargs) -> None:
+        self._tile, self._overlap = tile, overlap
         super().__init__(*args, **kwargs)
-        self._written: list[dict] = []
+        self._files = PredictionFiles(
+            self.model.dataset_meta['classes'], self.model.num_things_classes)
 
     def __call__(self, inputs, *args, no_save_pred: bool = False, **kwargs) -> dict:
         """Predict; see the class."""
@@ -66,51 +74,50 @@ class PanopticInferencer(DetInferencer):
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """One prediction as described at the class; written too if there is a folder."""
-        coded = data_sample.pred_panoptic_seg
+        result = {}
+        if 'pred_panoptic_seg' in data_sample:
+            result.update(self._segments(data_sample.pred_panoptic_seg))
+        if 'pred_instances' in data_sample:
+            result['instances'] = self._instances(data_sample.pred_instances)
+        if 'pred_sem_seg' in data_sample:
+            result['sem_seg'] = data_sample.pred_sem_seg.sem_seg[0].cpu().numpy()
+        if pred_out_dir:
+            self._files.write(Path(pred_out_dir) / 'preds', data_sample.get('img_path'),
+                              tuple(data_sample.ori_shape[:2]), result)
+        return result
+
+    def _segments(self, coded: PixelData) -> dict:
+        """`panoptic_seg` and `segments_info` of a map in mmdet's coding."""
         values = coded.sem_seg[0].cpu().numpy()
-        classes = self.model.dataset_meta['classes']
         panoptic_seg, segments = np.zeros(values.shape, dtype=np.int32), []
         for info in coded.metainfo['segments_info']:
             segment = dict(
                 id=len(segments) + 1, label=int(info['label']),
-                class_name=classes[info['label']], isthing=bool(info['isthing']),
+                class_name=self._class_name(info['label']), isthing=bool(info['isthing']),
                 score=float(info['score']))
             panoptic_seg[values == info['id']] = segment['id']
             segments.append(segment)
-        if pred_out_dir:
-            self._write(data_sample, panoptic_seg, segments, Path(pred_out_dir) / 'preds')
         return dict(segments_info=segments, panoptic_seg=panoptic_seg)
 
-    def _write(self, data_sample: DetDataSample, panoptic_seg: np.ndarray, segments: list[dict],
-               folder: Path) -> None:
-        """Write one PNG, and the JSON of all written so far to this folder."""
-        source = data_sample.get('img_path')
-        stem = Path(source).stem if source else f'{self.num_predicted_imgs:08d}'
-        self.num_predicted_imgs += 1
-        here = [entry for entry in self._written if entry['folder'] == folder]
-        names = {entry['annotation']['file_name'] for entry in here}
-        name, repeat = f'{stem}.png', 1
-        while name in names:
-            name, repeat = f'{stem}_{repeat}.png', repeat + 1
-        write_panoptic_png(folder / name, panoptic_seg)
+    def _instances(self, found: InstanceData) -> list[dict]:
+        masks = (found.masks if isinstance(found.masks, list)
+                 else [encode_mask(mask) for mask in found.masks])
+        # text instead of bytes, as JSON wants it
+        masks = [dict(size=list(mask['size']), counts=mask['counts'].decode()) for mask in masks]
+        return [dict(label=label, class_name=self._class_name(label), score=score, bbox=bbox,
+                     mask=mask)
+                for label, score, bbox, mask in zip(
+                    found.labels.tolist(), found.scores.tolist(), found.bboxes.tolist(), masks)]
 
-        height, width = panoptic_seg.shape
-        areas = np.bincount(panoptic_seg.ravel(), minlength=len(segments) + 1)
-        image = dict(id=len(here), file_name=str(source or name), height=height, width=width)
-        annotation = dict(image_id=len(here), file_name=name, segments_info=[
-            dict(id=s['id'], category_id=s['label'], iscrowd=0, area=int(areas[s['id']]),
-                 score=s['score']) for s in segments])
-        here.append(dict(folder=folder, image=image, annotation=annotation))
-        self._written.append(here[-1])
-        content = dict(images=[entry['image'] for entry in here],
-                       annotations=[entry['annotation'] for entry in here],
-                       categories=self._categories())
-        (folder / 'panoptic.json').write_text(json.dumps(content))
+    def _class_name(self, label: int) -> str:
+        return self.model.dataset_meta['classes'][label]
 
-    def _categories(self) -> list[dict]:
-        num_things = self.model.num_things_classes
-        return [dict(id=label, name=name, isthing=int(label < num_things))
-                for label, name in enumerate(self.model.dataset_meta['classes'])]
+    def _init_model(self, cfg: ConfigDict, *args, **kwargs) -> nn.Module:
+        if self._tile is not None:
+            use_tiles(cfg, self._tile, self._overlap)
+        elif self._overlap is not None:
+            raise ValueError('overlap without tile: give the size of the tiles too')
+        return super()._init_model(cfg, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:

@@ -14,6 +14,8 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
+from pycocotools import mask as rle_tools
 
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.structures.panoptic_png import read_panoptic_png
@@ -176,6 +178,84 @@ def test_class_names_come_from_the_config_if_need_be(files, inferencer):
                                   inferencer(path)['predictions'][0]['panoptic_seg'])
 
 
+ALL_OUTPUTS = {'instance_on': True, 'semantic_on': True}
+
+
+def with_outputs(files, **test_cfg):
+    cfg = Config.fromfile(files / 'tiny.py')
+    cfg.model.test_cfg = dict(ALL_OUTPUTS, **test_cfg)
+    return cfg
+
+
+@pytest.mark.parametrize('mask_format', ['dense', 'rle'])
+def test_all_outputs_of_one_pass(files, tmp_path, expected, mask_format):
+    inferencer = PanopticInferencer(
+        with_outputs(files, mask_format=mask_format), str(files / 'tiny.pth'), device='cpu',
+        show_progress=False)
+    path = str(files / 'images/a.png')
+    sample = inferencer(path, return_datasamples=True)['predictions'][0]
+    prediction = inferencer([path, path], out_dir=str(tmp_path))['predictions'][0]
+    assert torch.equal(sample.pred_panoptic_seg.sem_seg, expected.pred_panoptic_seg.sem_seg)
+    np.testing.assert_array_equal(prediction['sem_seg'], sample.pred_sem_seg.sem_seg[0])
+    assert len(prediction['instances']) == len(sample.pred_instances.labels) > 4
+    for k, found in enumerate(prediction['instances']):
+        mask = sample.pred_instances.masks[k]
+        mask = rle_tools.decode(mask) if mask_format == 'rle' else mask.numpy()
+        np.testing.assert_array_equal(rle_tools.decode(found['mask']), mask)
+        assert found['score'] == float(sample.pred_instances.scores[k])
+        assert found['class_name'] == META['classes'][found['label']] != 'grass'
+
+    folder = tmp_path / 'preds'
+    labels = np.array(Image.open(folder / 'a_semantic.png'))
+    np.testing.assert_array_equal(labels, prediction['sem_seg'])
+    results = json.loads((folder / 'instances.json').read_text())
+    assert [r['image_id'] for r in results] == (
+        [0] * (len(results) // 2) + [1] * (len(results) // 2))
+    for result, found in zip(results, prediction['instances']):
+        x, y, width, height = result['bbox']
+        assert [x, y, x + width, y + height] == found['bbox']
+        assert result['segmentation'] == found['mask']
+    assert {path.name for path in folder.iterdir()} == {
+        'a.png', 'a_1.png', 'a_semantic.png', 'a_1_semantic.png', 'instances.json',
+        'panoptic.json'}
+
+
+@pytest.mark.parametrize('switch', ['instance_on', 'semantic_on'])
+def test_mmdets_inferencer_with_one_output(files, tmp_path, switch):
+    cfg = Config.fromfile(files / 'tiny.py')
+    cfg.model.test_cfg = {'panoptic_on': False, switch: True}
+    inferencer = DetInferencer(cfg, str(files / 'tiny.pth'), device='cpu', show_progress=False)
+    result = inferencer(str(files / 'images/a.png'), out_dir=str(tmp_path), pred_score_thr=0.0,
+                        no_save_pred=False)
+    assert (tmp_path / 'vis/a.png').is_file()
+    assert bool(result['predictions'][0].get('masks')) == (switch == 'instance_on')
+
+
+def test_tiles(files):
+    """Images keep their size, and a tile that holds the whole image gives its result."""
+    path = str(files / 'images/a.png')
+    cfg = with_outputs(files)
+    cfg.test_dataloader.dataset.pipeline.pop(1)
+    whole = PanopticInferencer(cfg, str(files / 'tiny.pth'), device='cpu', show_progress=False)
+    one = PanopticInferencer(with_outputs(files), str(files / 'tiny.pth'), device='cpu',
+                             show_progress=False, tile=(48, 72), overlap=10)
+    assert one.model.tiling.tile == (48, 72) and whole.model.tiling is None
+    whole, one = (i(path, return_datasamples=True)['predictions'][0] for i in (whole, one))
+    assert one.img_shape == (48, 72)
+    # tiles number things in another order
+    a, b = (sample.pred_panoptic_seg.sem_seg.flatten().tolist() for sample in (whole, one))
+    assert len(set(zip(a, b))) == len(set(a)) == len(set(b))
+    assert torch.equal(one.pred_sem_seg.sem_seg, whole.pred_sem_seg.sem_seg)
+
+    small = PanopticInferencer(with_outputs(files), str(files / 'tiny.pth'), device='cpu',
+                               show_progress=False, tile=(32, 40))
+    assert small.model.tiling.overlap == 4
+    result = small(path)['predictions'][0]
+    assert result['panoptic_seg'].shape == result['sem_seg'].shape == (48, 72)
+    with pytest.raises(ValueError, match='overlap without tile'):
+        PanopticInferencer(with_outputs(files), device='cpu', overlap=4)
+
+
 @pytest.mark.parametrize('name', ['empty.jpg', 'text.jpg'])
 def test_unreadable_image(inferencer, files, name):
     with pytest.raises(ImageError, match=f'{name} cannot be read'):
@@ -202,13 +282,19 @@ def test_image_demo(files, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.png', 'b.png', 'c.png']
     done = demo(files, 'images/a.png', 'tiny.py', 'tiny.pth', '--out', tmp_path / 'one.png')
     assert cv2.imread(str(tmp_path / 'one.png')).shape[1] >= 640
+    done = demo(files, 'images/a.png', 'tiny.py', 'tiny.pth', '--out', tmp_path / 'tiles.png',
+                '--tile', 32, 40, '--overlap', 8)
+    assert done.returncode == 0 and 'segments ->' in done.stdout
+    assert (tmp_path / 'tiles.png').is_file()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('args, line', [
     (('images/a.png', 'tiny.py', 'absent.pth'), 'checkpoint absent.pth does not exist'),
     (('images/a.png', 'absent.py', 'tiny.pth'), 'config file absent.py does not exist'),
-    (('text.jpg', 'tiny.py', 'tiny.pth'), 'text.jpg cannot be read')])
+    (('text.jpg', 'tiny.py', 'tiny.pth'), 'text.jpg cannot be read'),
+    (('images/a.png', 'tiny.py', 'tiny.pth', '--tile', 32, 40, '--overlap', 32),
+     'overlap=32 must lie between 1 and 31')])
 def test_image_demo_mistakes(files, args, line):
     done = demo(files, *args)
     assert done.returncode == 1
