@@ -1,16 +1,15 @@
 """Mean intersection over union as an mmengine metric. H, W image size; C classes."""
-import io
 from typing import Optional, Sequence
 
 import numpy as np
-from mmengine import fileio
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from PIL import Image, UnidentifiedImageError
 
 from mmpanseg.registry import METRICS
+from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
+                                              read_label_image)
 from .ground_truth import read_ground_truth, require_keys, sample_name
-from .panoptic_quality import PanopticDataError, index_map, map_ids
+from .panoptic_quality import PanopticDataError, index_map
 from .tables import make_table, percent
 
 # Pixels that are counted at once; bounds the memory that large images take.
@@ -155,49 +154,15 @@ class SemanticMetric(BaseMetric):
         values = read_label_image(path, self.backend_args)
         ignore_index = self.ignore_index
         if ignore_index is None:
-            ignore_index = self.dataset_meta.get('ignore_index', 255)
-        label_map = self.label_map or self.dataset_meta.get('label_map') or {}
-        num_classes = len(self.dataset_meta['classes'])
-
+            ignore_index = self.dataset_meta.get('ignore_index', IGNORE_INDEX)
+        label_map = self.label_map or self.dataset_meta.get('label_map')
         # Values are few: translate a table of them, not each pixel.
-        table = np.arange(max(int(values.max(initial=0)), ignore_index) + 1, dtype=np.int32)
-        kept = table - 1 if self.reduce_zero_label else table
-        labels = kept.copy()
-        for value, label in label_map.items():
-            labels[kept == value] = -1 if label == ignore_index else label
-        labels[ignore_index] = -1
-        unknown = np.intersect1d(map_ids(values), np.flatnonzero(labels >= num_classes))
-        if unknown.size:
-            raise PanopticDataError(
-                f'{path} has the value(s) {unknown[:10].tolist()}, which are no labels of '
-                f'the {num_classes} classes and not ignore_index={ignore_index}; give a label_map '
-                'or the right ignore_index')
-        return labels[values]
-
-
-def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
-    """Pixel values of an image of one channel (8 or 16 bit, or palette indices), integer [H, W].
-
-    Raises:
-        FileNotFoundError: when the file does not exist.
-        ValueError: when it is no image or has several channels.
-    """
-    try:
-        data = fileio.get(path, backend_args=backend_args)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'label map {path} does not exist; check the folder of the segmentation '
-            'maps') from error
-    try:
-        # OpenCV would replace palette indices by their colours
-        values = np.asarray(Image.open(io.BytesIO(data)))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f'label map {path} is no readable image; write or download it '
-                         'again') from error
-    if values.ndim != 2:
-        raise ValueError(f'label map {path} has {values.shape[-1]} channels; it must have one, '
-                         'with the class of each pixel (for panoptic PNGs: source=\'panoptic\')')
-    return values if values.dtype.kind in 'iu' else values.astype(np.int64)
+        try:
+            table = label_table(distinct_values(values), len(self.dataset_meta['classes']), path,
+                                label_map, ignore_index, self.reduce_zero_label)
+        except ValueError as error:
+            raise PanopticDataError(str(error)) from None
+        return table[values]
 
 
 def _confusion(gt: np.ndarray, pred: np.ndarray, num_classes: int) -> np.ndarray:
