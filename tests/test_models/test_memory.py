@@ -94,3 +94,30 @@ def test_inference_of_a_large_image_stays_below_two_gigabytes():
     assert kilobytes < 2 << 20
     assert different == 0
     assert segments > 5
+
+
+SEMANTIC_AND_INSTANCES = '''
+    import resource
+    import torch
+    import mmpanseg
+    from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
+    from mmpanseg.structures.mask_logits import ProductMaskLogits
+
+    torch.manual_seed(0)
+    head = PixelwiseFusionHead(37, 28)
+    embeds = torch.randn(1, 1, 100, 32)
+    features = torch.nn.functional.interpolate(torch.randn(1, 32, 9, 12), (192, 288)) / 4
+    cls_logits = torch.randn(1, 100, 66)
+    meta = dict(batch_input_shape=(768, 1152), img_shape=(768, 1152), ori_shape=(2000, 3000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    head.predict(cls_logits, ProductMaskLogits(embeds, features), [meta], outputs=Outputs(
+        panoptic_on=False, instance_on=True, semantic_on=True, mask_format='rle'))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+'''
+
+
+@pytest.mark.slow
+def test_scores_and_masks_never_exist_at_full_size():
+    # the score maps alone would be 65 x 2000 x 3000 floats, 1.5 gigabytes
+    kilobytes, = run(SEMANTIC_AND_INSTANCES)
+    assert kilobytes < 400 << 10
