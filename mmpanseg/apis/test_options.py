@@ -59,7 +59,8 @@ def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, 
         # behind the step that loads the image
         at = 1 + next(k for k, step in enumerate(pipeline) if step['type'] in LOAD_IMAGE)
         head, tail = pipeline[:at], pipeline[at:]
-        resizes = [dict(type='Resize', scale_factor=scale, keep_ratio=True) for scale in scales]
+        resizes = [dict(type='Resize', scale_factor=float(scale), keep_ratio=True)
+                   for scale in scales]
     else:
         head, tail = pipeline[:at], pipeline[at + 1:]
         resizes = [_scaled(pipeline[at], scale) for scale in scales]
