@@ -77,6 +77,7 @@ class MaskTransformer(BaseDetector):
                     'mmpanseg.PackPanopticInputs')
         return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
+    @torch.no_grad()
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
                 rescale: bool = True) -> SampleList:
         """Segments of images [B, 3, H, W], added to the data samples.

@@ -93,3 +93,15 @@ def test_missing_annotations_are_named():
     del data['data_samples'][0].gt_segments
     with pytest.raises(ValueError, match='no gt_segments'):
         model(**model.data_preprocessor(data, True), mode='loss')
+
+
+def test_predicts_alike_with_gradients_switched_on():
+    model = build(2, 2, instance_on=True, semantic_on=True).eval()
+    data = model.data_preprocessor(batch([semantic_truth()]))
+    with torch.no_grad():
+        quiet = model.predict(data['inputs'], data['data_samples'])[0].clone()
+    loud = model.predict(data['inputs'], data['data_samples'])[0]
+    assert torch.equal(loud.pred_panoptic_seg.sem_seg, quiet.pred_panoptic_seg.sem_seg)
+    assert torch.equal(loud.pred_sem_seg.sem_seg, quiet.pred_sem_seg.sem_seg)
+    assert torch.equal(loud.pred_instances.scores, quiet.pred_instances.scores)
+    assert not loud.pred_instances.scores.requires_grad
