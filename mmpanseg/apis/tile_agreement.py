@@ -28,8 +28,8 @@ def compare_tiled(whole: np.ndarray, tiled: np.ndarray, tiles: Sequence[Tile]) -
     """Compare panoptic maps in mmdet's coding, integers [H, W].
 
     Things are matched if they have the same class and an IoU above one half, which at most one
-    can. A thing of the whole result is kept whole if the tiles that hold at least 2 % of it all show
-    mostly one and the same thing of its class there.
+    can. A thing of the whole result is kept whole if the tiles that hold at least 2 % of it all
+    show mostly one and the same thing of its class there.
 
     Args:
         whole: prediction of the whole image.
