@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, rename
+from mmpanseg.checkpoints.resnet import resnet_rules
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
 _WEIGHT = r'\.(weight|bias)'
@@ -86,21 +87,6 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
     return rules
 
 
-def _resnet_rules() -> list[Rule]:
-    # detectron2 counts stages from res2, ours from layer1
-    rules: list[Rule] = [
-        (r'backbone\.stem\.conv1\.weight', 'backbone.conv1.weight', None),
-        (r'backbone\.stem\.conv1\.norm\.(.+)', r'backbone.bn1.\1', None)]
-    for stage in range(2, 6):
-        theirs, ours = rf'backbone\.res{stage}\.(\d+)\.', rf'backbone.layer{stage - 1}.\1.'
-        rules += [
-            (theirs + r'conv(\d)\.weight', ours + r'conv\2.weight', None),
-            (theirs + r'conv(\d)\.norm\.(.+)', ours + r'bn\2.\3', None),
-            (theirs + r'shortcut\.weight', ours + 'downsample.0.weight', None),
-            (theirs + r'shortcut\.norm\.(.+)', ours + r'downsample.1.\2', None)]
-    return rules
-
-
 def _swin_rules() -> list[Rule]:
     stage, ours = r'backbone\.layers\.(\d+)\.', r'backbone.stages.\1.'
     block, our_block = stage + r'blocks\.(\d+)\.', ours + r'blocks.\2.'
@@ -131,7 +117,7 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
         return rename(state_dict, [
-            *_fpn_rules(state_dict, head), *_rules(head), *_resnet_rules(), *_swin_rules(),
+            *_fpn_rules(state_dict, head), *_rules(head), *resnet_rules(), *_swin_rules(),
             # class weights of the loss: set by the config
             (r'criterion\.empty_weight', None, None),
             (r'backbone\..+\.num_batches_tracked', None, None)])
