@@ -1,0 +1,20 @@
+"""Bilinear resizing with the corner rules of kMaX-DeepLab's two versions."""
+from typing import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+# option -> whether corners align, asked of one side of a map
+ALIGN_CORNERS: dict[str, Callable[[int], bool]] = {
+    # PyTorch version: sides of 32 k + 1 pixels give odd maps at every stride
+    'odd': lambda side: side % 2 == 1,
+    # TensorFlow version
+    'always': lambda side: True,
+}
+
+
+def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """[B, C, h, w] -> [B, C, H, W]; the same tensor if it has that size."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)

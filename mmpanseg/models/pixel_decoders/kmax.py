@@ -1,0 +1,194 @@
+"""kMaX-DeepLab's pixel decoder: axial attention at low, convolutions at high resolution.
+
+Shapes: B images, C channels; stages run from low to high resolution.
+"""
+from typing import Callable, Optional, Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.axial_attention import AxialAttention
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.conv_norm import NORM, ConvNorm
+from mmpanseg.models.layers.layer_norm import LayerNorm2d
+from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
+from mmpanseg.registry import MODELS
+
+# stage number, its map -> the map that the next stage goes on with
+Visit = Callable[[int, Tensor], Tensor]
+EXPANSION = 4
+
+
+class _Block(BaseModule):
+    """Residual block whose input, not its output, is activated; subclasses give its middle.
+
+    Args:
+        in_channels: of the input.
+        base_channels: a quarter of the output's channels.
+        inner_channels: of the middle.
+        drop_path: probability of leaving out the main path.
+        norm_cfg: of all norms.
+    """
+
+    def __init__(self, in_channels: int, base_channels: int, inner_channels: int,
+                 drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
+        super().__init__()
+        out_channels = EXPANSION * base_channels
+        self.conv1 = ConvNorm(in_channels, inner_channels, norm_cfg=norm_cfg)
+        self.conv3 = ConvNorm(
+            inner_channels, out_channels, norm_cfg=norm_cfg, act=False, scale=0.0)
+        self.shortcut = (nn.Identity() if in_channels == out_channels else
+                         ConvNorm(in_channels, out_channels, norm_cfg=norm_cfg, act=False))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H, W], not activated."""
+        x = F.gelu(x)
+        return self.shortcut(x) + self.drop_path(self.conv3(self.middle(self.conv1(x))))
+
+    def middle(self, x: Tensor) -> Tensor:
+        """Inner channels in and out, activated."""
+        raise NotImplementedError
+
+
+class AxialBlock(_Block):
+    """Block around axial attention, whose inner width is twice the base; see :class:`_Block`."""
+
+    def __init__(self, in_channels: int, base_channels: int, num_heads: int = 8,
+                 dilation: int = 1, drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
+        inner = 2 * base_channels
+        super().__init__(in_channels, base_channels, inner, drop_path, norm_cfg)
+        self.attn = AxialAttention(inner, base_channels, inner, num_heads, norm_cfg=norm_cfg)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return F.gelu(self.attn(x))
+
+
+class BottleneckBlock(_Block):
+    """Block around a 3x3 convolution of the base width; see :class:`_Block`."""
+
+    def __init__(self, in_channels: int, base_channels: int, num_heads: int = 8,
+                 dilation: int = 1, drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
+        super().__init__(in_channels, base_channels, base_channels, drop_path, norm_cfg)
+        self.conv2 = ConvNorm(
+            base_channels, base_channels, 3, dilation=dilation, norm_cfg=norm_cfg)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return self.conv2(x)
+
+
+BLOCKS = {'axial': AxialBlock, 'bottleneck': BottleneckBlock}
+
+
+class ResizedFusion(BaseModule):
+    """Sum of a stage's output and the next backbone map, both projected, at the latter's size.
+
+    A map that has the right width already is taken as it is.
+
+    Args:
+        low_channels, high_channels: of the two maps.
+        channels: of the sum.
+        align_corners: key of ``ALIGN_CORNERS``, asked of the width of the small map.
+        norm_cfg: of all norms.
+    """
+
+    def __init__(self, low_channels: int, high_channels: int, channels: int,
+                 align_corners: str = 'odd', norm_cfg: dict = NORM) -> None:
+        super().__init__()
+        self.align_corners = ALIGN_CORNERS[align_corners]
+        self.low, self.high = (
+            nn.Identity() if width == channels else nn.Sequential(
+                nn.GELU(), ConvNorm(width, channels, norm_cfg=norm_cfg, act=False))
+            for width in (low_channels, high_channels))
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """[B, C, h, w] and [B, C', H, W] -> [B, channels, H, W], not activated."""
+        low = resize(self.low(low), high.shape[-2:], self.align_corners(low.shape[-1]))
+        return low + self.high(high)
+
+
+@MODELS.register_module()
+class KMaXPixelDecoder(BaseModule):
+    """Pixel decoder of kMaX-DeepLab (its appendix calls it an enhanced Axial-ResNet decoder).
+
+    It fits maps of any size. One stage for each backbone map; four, or five with the stem's map
+    (Cityscapes).
+
+    Args:
+        in_channels: of the backbone's maps, high resolution first: (stem,) res2 .. res5.
+        num_blocks: blocks of each stage.
+        base_channels: base width of each stage; it gives four times as many channels.
+        stage_types: 'axial' or 'bottleneck', for each stage.
+        num_heads: of axial attention.
+        dilation: of the 3x3 convolutions: 1 in the PyTorch version, 2 in the TensorFlow version.
+        align_corners: 'odd' (PyTorch: where the small map's width is odd) or 'always'
+            (TensorFlow).
+        stem_before_res2: with five maps, fuse the stem's first. So do the PyTorch version's
+            ResNets, whose stem and res2 are of one stride.
+        drop_path: in the blocks.
+        norm_cfg: of all norms but the layer norms on the inputs.
+
+    Raises:
+        ValueError: lengths of the arguments do not agree, or a name is unknown.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_blocks: Sequence[int] = (1, 5, 1, 1),
+                 base_channels: Sequence[int] = (512, 256, 128, 64),
+                 stage_types: Sequence[str] = ('axial', 'axial', 'bottleneck', 'bottleneck'),
+                 num_heads: int = 8, dilation: int = 1, align_corners: str = 'odd',
+                 stem_before_res2: bool = False, drop_path: float = 0.0, norm_cfg: dict = NORM,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        lengths = dict(in_channels=len(in_channels), num_blocks=len(num_blocks),
+                       base_channels=len(base_channels), stage_types=len(stage_types))
+        if len(set(lengths.values())) > 1:
+            raise ValueError('pixel_decoder needs one entry per stage, so equally many in '
+                             + ', '.join(f'{key} ({n})' for key, n in lengths.items()))
+        choose('pixel_decoder.align_corners', align_corners, ALIGN_CORNERS)
+        self.order = stage_order(len(in_channels), stem_before_res2)
+        in_channels = [in_channels[i] for i in self.order]
+        self.out_channels = [EXPANSION * base for base in base_channels]
+        self.input_norms = ModuleList(LayerNorm2d(channels) for channels in in_channels)
+        self.stages, self.fusions = ModuleList(), ModuleList()
+        width = in_channels[0]
+        for stage, (count, base, kind) in enumerate(zip(num_blocks, base_channels, stage_types)):
+            block = choose(f'pixel_decoder.stage_types[{stage}]', kind, BLOCKS)
+            if stage:
+                self.fusions.append(ResizedFusion(
+                    width, in_channels[stage], base, align_corners, norm_cfg))
+                width = base
+            self.stages.append(nn.Sequential(*(
+                block(width if i == 0 else EXPANSION * base, base, num_heads, dilation, drop_path,
+                      norm_cfg) for i in range(count))))
+            width = EXPANSION * base
+
+    def forward(self, features: Sequence[Tensor],
+                visit: Optional[Visit] = None) -> tuple[Tensor, list[Tensor]]:
+        """Decode.
+
+        Args:
+            features: backbone maps, high resolution first.
+            visit: gets each stage's map when it is there, may give back a changed one.
+
+        Returns:
+            the last stage's map and the maps of all stages, none of them activated.
+        """
+        maps = []
+        for stage, index in enumerate(self.order):
+            x = self.input_norms[stage](features[index])
+            x = self.stages[stage](self.fusions[stage - 1](maps[-1], x) if stage else x)
+            maps.append(visit(stage, x) if visit else x)
+        return maps[-1], maps
+
+
+def stage_order(num_maps: int, stem_before_res2: bool) -> list[int]:
+    """Which of the backbone's maps each stage fuses; they are counted from high resolution."""
+    order = list(reversed(range(num_maps)))
+    if stem_before_res2:
+        if num_maps != 5:
+            raise ValueError(f'pixel_decoder.stem_before_res2 needs five backbone maps, stem to '
+                             f'res5, but in_channels has {num_maps}')
+        order[-2:] = reversed(order[-2:])
+    return order
