@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmpanseg.models.fusion_heads.activations import SIGMOID, MaskActivation
 from mmpanseg.structures.chunks import chunk_rows
 from mmpanseg.structures.mask_logits import MaskLogits
 
@@ -31,15 +32,24 @@ class FullSizeMasks:
             ``unflip`` also ``flip`` and ``flip_direction``.
         rescale: to ``ori_shape``, else to ``img_shape``.
         unflip: undo the flip that the pipeline applied to the image.
+        activation: how the logits are read.
+        resize_once: straight to the result's size, as Panoptic SegFormer does. Padding is then
+            cut off before, which is exact where its edge is one of the logits' pixels too.
     """
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
-                 rescale: bool = True, unflip: bool = False) -> None:
+                 rescale: bool = True, unflip: bool = False,
+                 activation: MaskActivation = SIGMOID, resize_once: bool = False) -> None:
         self.mask_logits = mask_logits
         self.image = image
+        self.activation = activation
         self.padded = tuple(metainfo['batch_input_shape'])
         self.cut = tuple(metainfo['img_shape'][:2])
         self.size = tuple(metainfo['ori_shape'][:2]) if rescale else self.cut
+        if resize_once:
+            self.cut = tuple(-(-cut * own // padded) for cut, own, padded in zip(
+                self.cut, mask_logits.size, self.padded))
+            self.padded = tuple(mask_logits.size)
         flipped = unflip and metainfo.get('flip')
         self.flipped_dims = FLIPPED_DIMS[metainfo['flip_direction']] if flipped else ()
 

@@ -2,14 +2,16 @@
 from typing import Optional, Sequence
 
 from mmengine.model import BaseModule
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from mmpanseg.models.fusion_heads.activations import MASK_ACTIVATIONS, SCORE_ACTIVATIONS
 from mmpanseg.models.fusion_heads.full_size import FullSizeMasks
 from mmpanseg.models.fusion_heads.instances import predict_instances
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.fusion_heads.semantic import semantic_labels
 from mmpanseg.models.fusion_heads.views import OutputMasks, View, merge_views
+from mmpanseg.models.layers.choice import choose
 from mmpanseg.structures.mask_logits import MaskLogits
 
 
@@ -18,20 +20,34 @@ class FusionHead(BaseModule):
 
     Args:
         num_things_classes, num_stuff_classes: set once, at the segmentor.
+        score_activation: 'softmax' over K classes and "no object", or 'sigmoid' for each class by
+            itself; then there is no "no object", and a query has -inf for classes that are not
+            open to it.
+        mask_activation: 'sigmoid', or 'none' for masks that a head gives as they are.
+        resize_once: see :class:`FullSizeMasks`.
+
+    Raises:
+        ValueError: for an activation that does not exist.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int,
-                 init_cfg: Optional[dict] = None) -> None:
+                 score_activation: str = 'softmax', mask_activation: str = 'sigmoid',
+                 resize_once: bool = False, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.num_things_classes = num_things_classes
         self.num_classes = num_things_classes + num_stuff_classes
+        self.class_scores = choose('score_activation', score_activation, SCORE_ACTIVATIONS)
+        self.mask_activation = choose('mask_activation', mask_activation, MASK_ACTIVATIONS)
+        self.resize_once = resize_once
+        # scores that do not compete for a sum of 1 rank things among themselves
+        self.rank_things_only = score_activation == 'sigmoid'
 
     def predict(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
                 rescale: bool = True, outputs: Outputs = Outputs()) -> list[dict]:
         """Results of every image of a batch.
 
         Args:
-            cls_logits: [B, Q, K + 1].
+            cls_logits: [B, Q, K + 1], or [B, Q, K] for sigmoid scores.
             mask_logits: of the same queries; the last prediction is read.
             metainfos: one dict per image, see :class:`FullSizeMasks`.
             rescale: results at the original size.
@@ -46,8 +62,14 @@ class FusionHead(BaseModule):
     def views(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
               rescale: bool = True, unflip: bool = False) -> list[View]:
         """Predictions of a batch image by image; arguments as for :meth:`predict`."""
-        probs = cls_logits.softmax(-1)
-        return [View(probs[i], FullSizeMasks(mask_logits, i, metainfo, rescale, unflip))
+        probs = self.class_scores(cls_logits)
+        if probs.shape[-1] != self.num_classes + 1:
+            raise ValueError(
+                f'panoptic_fusion_head reads {cls_logits.shape[-1]} class logits of a query in a '
+                f'model of {self.num_classes} classes: set its score_activation to "sigmoid" for '
+                'a head without a "no object" class, to "softmax" for one with it')
+        return [View(probs[i], FullSizeMasks(mask_logits, i, metainfo, rescale, unflip,
+                                             self.mask_activation, self.resize_once))
                 for i, metainfo in enumerate(metainfos)]
 
     def fuse(self, views: Sequence[View], outputs: Outputs) -> dict:
@@ -66,12 +88,16 @@ class FusionHead(BaseModule):
         if outputs.panoptic_on:
             results['pred_panoptic_seg'] = self.panoptic(*merged.probs.max(-1), merged.masks)
         if outputs.instance_on:
-            results['pred_instances'] = predict_instances(
-                merged.probs, merged.masks, self.num_things_classes, outputs.max_per_image,
-                outputs.mask_format)
+            results['pred_instances'] = self.instances(merged.probs, merged.masks, outputs)
         if outputs.semantic_on:
             results['pred_sem_seg'] = semantic_labels(views, outputs.resize_scores)
         return results
+
+    def instances(self, probs: Tensor, masks: OutputMasks, outputs: Outputs) -> InstanceData:
+        """Instances of one image, see :func:`predict_instances`."""
+        return predict_instances(
+            probs, masks, self.num_things_classes, outputs.max_per_image, outputs.mask_format,
+            self.rank_things_only)
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
         """Panoptic map of one image.

@@ -1,5 +1,5 @@
 """Instance segmentation from queries. Q queries, K classes, n instances, H, W result."""
-from typing import Union
+from typing import Callable, Union
 
 import numpy as np
 import torch
@@ -47,13 +47,32 @@ def encode_mask(mask: Tensor) -> dict:
     return rle_tools.encode(np.asfortranarray(mask.cpu().numpy()).view(np.uint8))
 
 
+def mean_inside(masks: OutputMasks, logits: Tensor,
+                extra_pixels: float = 0) -> tuple[Tensor, Tensor]:
+    """Binary masks bool [m, H, W] of logits, and the mean [m] of each mask inside (empty: 0).
+
+    Args:
+        masks: where the logits come from.
+        logits: [m, H, W].
+        extra_pixels: added to the number of pixels that the sum is divided by.
+    """
+    inside = logits > masks.activation.half
+    area = inside.flatten(1).sum(1)
+    total = masks.activation.probs(logits).mul_(inside).flatten(1).sum(1)
+    return inside, total / (area + extra_pixels).clamp(min=torch.finfo(total.dtype).tiny)
+
+
 def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int,
-                      max_per_image: int, mask_format: str = 'dense') -> InstanceData:
+                      max_per_image: int, mask_format: str = 'dense',
+                      things_only: bool = False, extra_pixels: float = 1e-6,
+                      confidence: Callable[[Tensor, Tensor], Tensor] = torch.mul,
+                      ) -> InstanceData:
     """The best (query, class) pairs of an image as instances, as published.
 
     Pairs with a stuff class are removed after the selection, so there may be fewer than
-    ``max_per_image``. A mask is where its logit is above zero; the score is the class probability
-    times the mean mask probability inside the mask (0 for an empty one).
+    ``max_per_image``; ``things_only`` removes them before it, and what has no score at all. A
+    mask is where it is above 0.5; the score is the class probability times the mean of the mask
+    inside (0 for an empty one), or what ``confidence`` makes of the two.
 
     Args:
         probs: [Q, K + 1], class probabilities, "no object" last.
@@ -61,6 +80,9 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
         num_things_classes: labels below are things.
         max_per_image: pairs to select.
         mask_format: see :class:`MaskStore`.
+        things_only: select among things, not among all classes.
+        extra_pixels: see :func:`mean_inside`.
+        confidence: gives scores [n] from class probabilities and means [n].
 
     Returns:
         by descending class probability: ``masks``, ``scores`` [n], ``labels`` int64 [n] and
@@ -69,9 +91,14 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
         pixel; zeros for an empty mask. (Published models give no boxes.)
     """
     num_classes = probs.shape[1] - 1
-    pairs = probs[:, :-1].flatten()
-    scores, index = pairs.topk(min(max_per_image, len(pairs)))
+    pairs = probs[:, :-1]
+    if things_only:
+        pairs = torch.where(
+            torch.arange(num_classes, device=pairs.device) < num_things_classes, pairs, 0)
+    scores, index = pairs.flatten().topk(min(max_per_image, pairs.numel()))
     things = index % num_classes < num_things_classes
+    if things_only:
+        things &= scores > 0
     scores, index = scores[things], index[things]
     labels = index % num_classes
     # a query may be selected with several classes
@@ -80,12 +107,9 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
     store = MaskStore(len(labels), masks.size, mask_format, probs.device)
     means, row = probs.new_zeros(len(queries)), 0
     for logits in masks.chunks(queries) if len(queries) else ():
-        inside = logits > 0
-        area = inside.flatten(1).sum(1)
-        total = logits.sigmoid_().mul_(inside).flatten(1).sum(1)
-        means[row:row + len(logits)] = total / (area + 1e-6)
+        inside, means[row:row + len(logits)] = mean_inside(masks, logits, extra_pixels)
         for mask in inside:
             store.put((query_of == row).nonzero()[:, 0], mask)
             row += 1
-    return InstanceData(masks=store.masks, scores=scores * means[query_of], labels=labels,
-                        bboxes=store.bboxes)
+    return InstanceData(masks=store.masks, scores=confidence(scores, means[query_of]),
+                        labels=labels, bboxes=store.bboxes)

@@ -23,17 +23,30 @@ class PixelwiseFusionHead(FusionHead):
         num_things_classes, num_stuff_classes: set once, at the segmentor.
         score_thr: a query must be more confident than this (t_score).
         overlap_thr: share of its own mask that a query must win to be kept (t_overlap).
+        weighted: masks compete weighted with their scores; without, by themselves.
+        fill: a query gets all pixels that it wins, also those where its own mask is below 0.5, as
+            in the arg-max that Panoptic SegFormer compares with (Table B.2).
+        score_activation, mask_activation, resize_once: see :class:`FusionHead`.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.8,
-                 overlap_thr: float = 0.8, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(num_things_classes, num_stuff_classes, init_cfg)
+                 overlap_thr: float = 0.8, weighted: bool = True, fill: bool = False,
+                 score_activation: str = 'softmax', mask_activation: str = 'sigmoid',
+                 resize_once: bool = False, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(num_things_classes, num_stuff_classes, score_activation, mask_activation,
+                         resize_once, init_cfg)
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
+        self.weighted = weighted
+        self.fill = fill
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
         kept = ((labels != self.num_classes) & (scores > self.score_thr)).nonzero()[:, 0]
-        winner, inside, own = compete(scores[kept], kept, masks)
+        weights = scores[kept] if self.weighted else torch.ones_like(scores[kept])
+        winner, inside, own = compete(weights, kept, masks)
+        if self.fill:
+            inside.fill_(len(kept) > 0)
+            own = own.clamp(min=1)
         # won, own and painted pixels per query: the one host copy of an image
         outside, painted = count_winners(winner, inside, len(kept))
         table = torch.stack([outside + painted, own, painted, labels[kept]])
@@ -95,7 +108,7 @@ def compete(scores: Tensor, queries: Tensor,
     position = 0
     for logits in masks.chunks(queries):
         for plane in logits:
-            mask = plane.sigmoid()
+            mask = masks.activation.probs(plane)
             half = mask >= 0.5
             own.append(half.sum())
             weighted = mask.mul_(scores[position])

@@ -52,18 +52,18 @@ def semantic_scores(view: View, resize_scores: bool = False) -> ReadRows:
     weights = view.probs[:, :-1].T.contiguous()
     coarse = masks.coarse(torch.arange(len(view.probs), device=weights.device))
 
+    def mix(logits: Tensor) -> Tensor:
+        """Logits [Q, n, w] -> scores [K, n, w]."""
+        probs = masks.activation.probs(logits).flatten(1)
+        return (weights @ probs).view(-1, *logits.shape[1:])
+
     def input_scores(start: int, stop: int) -> Tensor:
-        return _mix(weights, masks.cut_rows(coarse, start, stop))
+        return mix(masks.cut_rows(coarse, start, stop))
 
     def read(start: int, stop: int) -> Tensor:
         rows = masks.own_rows(start, stop)
         if resize_scores:
             return masks.unflip(masks.resize_cut(input_scores, *rows))
-        return masks.unflip(_mix(weights, masks.result_rows(coarse, *rows)))
+        return masks.unflip(mix(masks.result_rows(coarse, *rows)))
 
     return read
-
-
-def _mix(weights: Tensor, logits: Tensor) -> Tensor:
-    """[K, Q] and logits [Q, n, w] -> scores [K, n, w]."""
-    return (weights @ logits.sigmoid().flatten(1)).view(-1, *logits.shape[1:])

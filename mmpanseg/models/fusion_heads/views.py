@@ -5,9 +5,11 @@ Shapes: V views, Q queries, K classes, h, w mask logits, H, W result.
 from typing import Iterator, NamedTuple, Protocol, Sequence
 
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from mmpanseg.models.fusion_heads.activations import MaskActivation
 from mmpanseg.models.fusion_heads.full_size import FullSizeMasks
 from mmpanseg.structures.chunks import chunk_rows
 
@@ -19,6 +21,7 @@ class OutputMasks(Protocol):
     """Mask logits of the queries of one image at the result's size."""
 
     size: tuple[int, int]
+    activation: MaskActivation
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Logits [m, H, W] of the queries in order, m of them at a time."""
@@ -28,6 +31,7 @@ class View(NamedTuple):
     """Predictions for one image or an augmented form of it.
 
     ``probs``: class probabilities [Q, K + 1], "no object" last; ``masks``: of the same queries.
+    Probabilities of a query need not sum to 1, see ``activations``.
     """
     probs: Tensor
     masks: FullSizeMasks
@@ -53,6 +57,7 @@ class MeanMasks:
         self.matches = matches
         self.agrees = agrees
         self.size = masks[0].size
+        self.activation = masks[0].activation
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Logits [m, H, W] of the first view's queries in order, m of them at a time."""
@@ -108,12 +113,17 @@ def coarse_masks(view: View, grid: View) -> Tensor:
     rows, columns = (
         max(1, of.mask_logits.size[axis] * of.cut[axis] // of.padded[axis]) for axis in (0, 1))
     masks = view.masks.at_size((rows, columns))
-    return torch.cat([chunk.sigmoid().flatten(1) for chunk in masks.chunks(queries)])
+    return torch.cat([masks.activation.probs(chunk).flatten(1)
+                      for chunk in masks.chunks(queries)])
 
 
 def class_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Bhattacharyya coefficients [Q, Q] of distributions [Q, K + 1]; 1 where they are equal."""
-    return a.sqrt() @ b.sqrt().T
+    """Bhattacharyya coefficients [Q, Q] of class probabilities [Q, K + 1]; 1 where they are equal.
+
+    Scores that do not sum to 1 are taken relative to their sum; no score is like nothing.
+    """
+    a, b = (F.normalize(x.sqrt(), dim=1, eps=torch.finfo(x.dtype).tiny) for x in (a, b))
+    return a @ b.T
 
 
 def mask_similarity(a: Tensor, b: Tensor) -> Tensor:
