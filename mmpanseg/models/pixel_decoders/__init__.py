@@ -2,4 +2,5 @@ from .fpn import FPNPixelDecoder, TransformerFPNPixelDecoder
 from .kmax import KMaXPixelDecoder
 from .msdeformattn import MSDeformAttnPixelDecoder
 
-__all__ = ['FPNPixelDecoder', 'KMaXPixelDecoder', 'MSDeformAttnPixelDecoder', 'TransformerFPNPixelDecoder']
+__all__ = ['FPNPixelDecoder', 'KMaXPixelDecoder', 'MSDeformAttnPixelDecoder',
+           'TransformerFPNPixelDecoder']
