@@ -2,9 +2,10 @@ from .camvid import CamVidPanopticDataset
 from .coco_panoptic import CocoPanopticDataset
 from .panoptic import PanopticDataset
 from .scenes import ScenesDataset
-from .transforms import LoadPanopticMap, PackPanopticInputs
+from .semantic import SemanticDataset
+from .transforms import LoadPanopticMap, LoadSemanticMap, PackPanopticInputs, SSDColorJitter
 
 __all__ = [
-    'CamVidPanopticDataset', 'CocoPanopticDataset', 'LoadPanopticMap', 'PackPanopticInputs',
-    'PanopticDataset', 'ScenesDataset'
+    'CamVidPanopticDataset', 'CocoPanopticDataset', 'LoadPanopticMap', 'LoadSemanticMap',
+    'PackPanopticInputs', 'PanopticDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
 ]

@@ -4,13 +4,13 @@ from collections import Counter
 from typing import Optional
 
 import mmengine.fileio as fileio
-from mmdet.datasets import BaseDetDataset
 
 from mmpanseg.registry import DATASETS
+from .base import SegmentationDataset
 
 
 @DATASETS.register_module()
-class PanopticDataset(BaseDetDataset):
+class PanopticDataset(SegmentationDataset):
     """Any dataset in COCO panoptic format.
 
     ``ann_file`` is the JSON, ``data_prefix=dict(img=..., seg=...)`` the folders of images and PNGs.
@@ -85,18 +85,6 @@ class PanopticDataset(BaseDetDataset):
                 f'{self.ann_file}: no image to train on, {len(self.data_list)} images listed and '
                 f'none left with filter_cfg={self.filter_cfg}')
         return kept
-
-    def prepare_data(self, idx: int) -> Optional[dict]:
-        try:
-            return super().prepare_data(idx)
-        except Exception as error:
-            # image readers do not say which file they failed on
-            info = self.get_data_info(idx)
-            if info['img_path'] in str(error) or str(info['seg_map_path']) in str(error):
-                raise
-            raise RuntimeError(
-                f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
-                f'image: {error}') from error
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of all segments of a sample."""

@@ -1,4 +1,6 @@
+from .color import SSDColorJitter
 from .formatting import PackPanopticInputs
 from .loading import LoadPanopticMap
+from .loading_semantic import LoadSemanticMap
 
-__all__ = ['LoadPanopticMap', 'PackPanopticInputs']
+__all__ = ['LoadPanopticMap', 'LoadSemanticMap', 'PackPanopticInputs', 'SSDColorJitter']

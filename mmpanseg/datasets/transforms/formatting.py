@@ -1,4 +1,6 @@
 """Packing of a loaded image and its segments for a model."""
+from typing import Optional
+
 import numpy as np
 import torch
 from mmdet.datasets.transforms import PackDetInputs
@@ -8,20 +10,27 @@ from mmpanseg.structures import SegmentMap
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info')
+INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 
 @TRANSFORMS.register_module()
 class PackPanopticInputs(PackDetInputs):
     """Image -> uint8 tensor [3, H, W], ground truth -> ``DetDataSample.gt_segments``.
 
-    ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap` and is present when
-    :class:`LoadPanopticMap` ran before. ``segments_info`` in the meta information describes the
-    file at ``seg_map_path``, not the transformed map.
+    ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It is an index map after
+    :class:`LoadPanopticMap` or :class:`LoadSemanticMap`, and dense masks, which may overlap, after
+    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)``; crowds and other ignored instances
+    are left out of the latter. ``segments_info`` in the meta information describes the file at
+    ``seg_map_path``, not the transformed map.
 
     Args:
         meta_keys: results to keep as meta information of the sample.
         drop_empty: remove segments that the transforms left without a pixel. The published
-            Mask2Former keeps them (False): an empty mask is then a target like any other.
+            Mask2Former keeps them (False), an empty mask then being a target like any other; for
+            COCO instance segmentation alone it removes them.
+
+    Raises:
+        ValueError: when both an index map and instance masks were loaded.
     """
 
     def __init__(self, meta_keys: tuple = META_KEYS, drop_empty: bool = False) -> None:
@@ -29,17 +38,33 @@ class PackPanopticInputs(PackDetInputs):
         self.drop_empty = drop_empty
 
     def transform(self, results: dict) -> dict:
-        # mmdet would take the map for semantic labels
-        index_map = results.pop('gt_seg_map', None)
-        packed = super().transform(results)
-        if index_map is not None:
-            segments = SegmentMap(
-                torch.from_numpy(results['gt_segment_labels']),
-                # a flipped map has negative strides
-                map=torch.from_numpy(np.ascontiguousarray(index_map)))
+        segments = _segments(results)
+        # mmdet would pack the ground truth again, and take the map for semantic labels
+        packed = super().transform({key: value for key, value in results.items()
+                                    if key not in ('gt_seg_map', *INSTANCE_KEYS)})
+        if segments is not None:
             packed['data_samples'].gt_segments = (
                 segments.drop_empty() if self.drop_empty else segments)
         return packed
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys}, drop_empty={self.drop_empty})'
+
+
+def _segments(results: dict) -> Optional[SegmentMap]:
+    """Ground truth of a sample, None where none was loaded."""
+    index_map, masks = results.get('gt_seg_map'), results.get('gt_masks')
+    if index_map is None and masks is None:
+        return None
+    if masks is None:
+        # a flipped map has negative strides
+        return SegmentMap(torch.from_numpy(results['gt_segment_labels']),
+                          map=torch.from_numpy(np.ascontiguousarray(index_map)))
+    if index_map is not None:
+        raise ValueError(f'{results.get("img_path")}: the pipeline loads both a segmentation map '
+                         'and instance masks; take LoadPanopticMap, LoadSemanticMap or '
+                         'LoadAnnotations out of it')
+    counted = np.flatnonzero(~results['gt_ignore_flags'])
+    dense = np.ascontiguousarray(masks[counted].to_ndarray())
+    return SegmentMap(torch.from_numpy(results['gt_bboxes_labels'][counted]),
+                      masks=torch.from_numpy(dense).bool())

@@ -1,0 +1,22 @@
+"""What the datasets of this library have in common."""
+from typing import Optional
+
+from mmdet.datasets import BaseDetDataset
+
+
+class SegmentationDataset(BaseDetDataset):
+    """Images with a segmentation PNG each; errors name the image."""
+
+    METAINFO: dict = {}
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            # image readers do not say which file they failed on
+            info = self.get_data_info(idx)
+            if info['img_path'] in str(error) or str(info['seg_map_path']) in str(error):
+                raise
+            raise RuntimeError(
+                f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
+                f'image: {error}') from error

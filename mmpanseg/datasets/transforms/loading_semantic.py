@@ -1,0 +1,79 @@
+"""Loading of semantic ground truth as one index map. H, W image size; N classes present."""
+from typing import Optional
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmpanseg.registry import TRANSFORMS
+from mmpanseg.structures import VOID
+from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
+                                              read_label_image)
+
+
+@TRANSFORMS.register_module()
+class LoadSemanticMap(BaseTransform):
+    """Image of class labels -> map of segment indices, one segment for each class present.
+
+    Reads ``seg_map_path``, an image of one channel with 8 or 16 bits or a palette, and what
+    :class:`mmpanseg.datasets.SemanticDataset` says about its values: ``num_classes``,
+    ``label_map`` and ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], pixel -> index of its
+    segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order.
+
+    Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
+    None means that the image has no ground truth: everything is void.
+
+    Args:
+        label_map: dict value in the file -> label or ``ignore_index``, other values stay as they
+            are; by default the data set's.
+        ignore_index: value of pixels that do not count; by default the data set's, or 255.
+        reduce_zero_label: 0 in the file does not count and every other value is a label + 1;
+            applied before ``label_map``.
+        backend_args: mmengine file backend, see :func:`mmengine.fileio.get`.
+
+    Raises:
+        FileNotFoundError, ValueError: when the file is missing, cannot be decoded, has several
+            channels, another size than the image, or a value that is no label.
+    """
+
+    def __init__(self,
+                 label_map: Optional[dict[int, int]] = None,
+                 ignore_index: Optional[int] = None,
+                 reduce_zero_label: bool = False,
+                 backend_args: Optional[dict] = None) -> None:
+        self.label_map = label_map
+        self.ignore_index = ignore_index
+        self.reduce_zero_label = reduce_zero_label
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        if 'seg_map_path' not in results:
+            return results
+        path, shape = results['seg_map_path'], tuple(results['ori_shape'])
+        if path is None:
+            results['gt_seg_map'] = np.full(shape, VOID, np.int32)
+            results['gt_segment_labels'] = np.zeros(0, np.int64)
+            return results
+        values = read_label_image(path, self.backend_args)
+        # of the file: a test pipeline resizes the image first and scores at its original size
+        if values.shape != shape:
+            raise ValueError(
+                f'{path} is {values.shape[1]}x{values.shape[0]}, its image '
+                f'{results["img_path"]} is {shape[1]}x{shape[0]}: both must have the same size')
+        present = distinct_values(values)
+        table = label_table(
+            present, results['num_classes'], path,
+            self.label_map or results.get('label_map'),
+            results.get('ignore_index', IGNORE_INDEX) if self.ignore_index is None
+            else self.ignore_index,
+            self.reduce_zero_label)
+        labels = np.unique(table[present])
+        labels = labels[labels >= 0]
+        index = np.where(table < 0, VOID, np.searchsorted(labels, table)).astype(np.int32)
+        results['gt_seg_map'] = index[values]
+        results['gt_segment_labels'] = labels.astype(np.int64)
+        return results
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(label_map={self.label_map}, '
+                f'ignore_index={self.ignore_index}, reduce_zero_label={self.reduce_zero_label}, '
+                f'backend_args={self.backend_args})')
