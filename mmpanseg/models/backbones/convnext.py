@@ -1,0 +1,113 @@
+"""ConvNeXt with kMaX-DeepLab's padding of odd sizes. Shapes: B images, C channels."""
+from typing import Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule, ModuleList, Sequential, trunc_normal_init
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.registry import MODELS
+
+# depths and widths of the stages
+ARCHITECTURES = {
+    'tiny': ((3, 3, 9, 3), (96, 192, 384, 768)),
+    'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
+    'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
+    'large': ((3, 3, 27, 3), (192, 384, 768, 1536))}
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of a map [B, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(BaseModule):
+    """7x7 depth-wise convolution, layer norm, two linear layers with GELU, layer scale.
+
+    Args:
+        channels: C.
+        drop_path: probability to skip the block in training.
+        layer_scale: start of the scale of the branch.
+    """
+
+    def __init__(self, channels: int, drop_path: float, layer_scale: float) -> None:
+        super().__init__()
+        self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.pointwise_conv1 = nn.Linear(channels, 4 * channels)
+        self.pointwise_conv2 = nn.Linear(4 * channels, channels)
+        self.gamma = nn.Parameter(layer_scale * torch.ones(channels))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> same shape."""
+        y = self.norm(self.depthwise_conv(x).permute(0, 2, 3, 1))
+        y = self.gamma * self.pointwise_conv2(F.gelu(self.pointwise_conv1(y)))
+        return x + self.drop_path(y.permute(0, 3, 1, 2))
+
+
+@MODELS.register_module()
+class ConvNeXt(BaseModule):
+    """ConvNeXt (Liu et al., CVPR 2022), also for sides of 32 k + 1 pixels.
+
+    Parameter names are mmpretrain's, so that its released ImageNet weights load. A side that is not
+    a multiple of a stage's stride is padded with zeros in front of that stage: the stem by 1 pixel
+    at the top and left and 2 at the bottom and right, later stages by 1 at the bottom and right
+    and in front of their layer norm, as in kMaX-DeepLab. Without ``pad_odd`` such rows and columns
+    are cut off, as in other releases. The outputs have no norm.
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large', or (depths, widths) of the stages.
+        with_stem: also give the stem's map, at the same stride as the first stage's.
+        pad_odd: pad as above.
+        drop_path_rate: of the last block; it grows linearly from 0.
+        layer_scale: start of the blocks' scales.
+
+    Raises:
+        ValueError: for an unknown ``arch``.
+    """
+
+    def __init__(self, arch: str | Sequence[Sequence[int]] = 'tiny', with_stem: bool = False,
+                 pad_odd: bool = True, drop_path_rate: float = 0.0, layer_scale: float = 1e-6,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        depths, widths = (choose('arch', arch, ARCHITECTURES) if isinstance(arch, str) else arch)
+        self.with_stem, self.pad_odd = with_stem, pad_odd
+        self.downsample_layers = ModuleList([Sequential(
+            nn.Conv2d(3, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=1e-6))])
+        self.downsample_layers.extend(
+            Sequential(LayerNorm2d(before, eps=1e-6), nn.Conv2d(before, after, 2, stride=2))
+            for before, after in zip(widths, widths[1:]))
+        rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').split(list(depths))
+        self.stages = ModuleList(
+            Sequential(*(ConvNeXtBlock(width, float(rate), layer_scale) for rate in stage))
+            for width, stage in zip(widths, rates))
+
+    def init_weights(self) -> None:
+        """Truncated normal kernels of deviation 0.02, unless ``init_cfg`` names a checkpoint."""
+        if self.init_cfg is None:
+            for module in self.modules():
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    trunc_normal_init(module, std=0.02)
+        super().init_weights()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images [B, 3, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        maps = []
+        for downsample, stage in zip(self.downsample_layers, self.stages):
+            x = downsample(self._pad(x) if self.pad_odd else x)
+            if self.with_stem and not maps:
+                maps.append(x)
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        stem = x.shape[1] == 3
+        stride, before, after = (4, 1, 2) if stem else (2, 0, 1)
+        rows, columns = ((before, after) if side % stride else (0, 0) for side in x.shape[-2:])
+        return F.pad(x, (*columns, *rows)) if any((*rows, *columns)) else x
