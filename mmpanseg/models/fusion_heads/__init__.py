@@ -1,5 +1,8 @@
 from .fusion_head import FusionHead
+from .heuristic import HeuristicFusionHead
+from .mask_wise import MaskWiseFusionHead
 from .outputs import Outputs
 from .pixelwise import PixelwiseFusionHead
 
-__all__ = ['FusionHead', 'Outputs', 'PixelwiseFusionHead']
+__all__ = ['FusionHead', 'HeuristicFusionHead', 'MaskWiseFusionHead', 'Outputs',
+           'PixelwiseFusionHead']

@@ -71,6 +71,12 @@ class FullSizeMasks:
         logits = _resize(logits, self.padded)[:, :self.cut[0], :self.cut[1]]
         return self.unflip(_resize(logits, self.size))
 
+    def peaks(self, queries: Tensor) -> Tensor:
+        """Masks at their largest logit, [n]; resizing goes nowhere above it."""
+        step = chunk_rows(queries.device, self.mask_logits.size[0] * self.mask_logits.size[1])
+        return self.activation.probs(torch.cat(
+            [self.coarse(part).flatten(1).amax(1) for part in queries.split(step)]))
+
     def unflip(self, x: Tensor) -> Tensor:
         """Turn [..., H, W] of the network's image into that of the original one."""
         return x.flip(self.flipped_dims) if self.flipped_dims else x

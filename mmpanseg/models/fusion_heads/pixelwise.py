@@ -7,6 +7,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.segments import paint
 from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.chunks import chunk_rows
@@ -51,13 +52,8 @@ class PixelwiseFusionHead(FusionHead):
         outside, painted = count_winners(winner, inside, len(kept))
         table = torch.stack([outside + painted, own, painted, labels[kept]])
         values, segments = self.accept(*table.tolist(), scores[kept].tolist())
-        values = torch.tensor([*values, self.num_classes], device=scores.device, dtype=torch.int32)
         winner[~inside] = len(kept)
-        for rows in winner.split(chunk_rows(winner.device, winner.shape[1])):
-            rows.copy_(values[rows.long()])
-        result = PixelData(sem_seg=winner[None])
-        result.set_metainfo(dict(segments_info=segments))
-        return result
+        return paint(winner, [*values, self.num_classes], segments)
 
     def accept(self, won: list, own: list, painted: list, labels: list,
                scores: list) -> tuple[list[int], list[dict]]:

@@ -26,6 +26,9 @@ class OutputMasks(Protocol):
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Logits [m, H, W] of the queries in order, m of them at a time."""
 
+    def peaks(self, queries: Tensor) -> Tensor:
+        """What none of the queries' masks exceeds, [n]."""
+
 
 class View(NamedTuple):
     """Predictions for one image or an augmented form of it.
@@ -58,6 +61,12 @@ class MeanMasks:
         self.agrees = agrees
         self.size = masks[0].size
         self.activation = masks[0].activation
+
+    def peaks(self, queries: Tensor) -> Tensor:
+        """The largest of the views' peaks, [n]."""
+        of_views = [self.masks[0].peaks(queries)] + [
+            masks.peaks(match[queries]) for masks, match in zip(self.masks[1:], self.matches)]
+        return torch.stack(of_views).amax(0)
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Logits [m, H, W] of the first view's queries in order, m of them at a time."""

@@ -1,0 +1,44 @@
+"""From decided segments to a panoptic map."""
+from typing import Sequence
+
+import torch
+from mmdet.evaluation.functional import INSTANCE_OFFSET
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmpanseg.structures.chunks import chunk_rows
+
+
+def segment_table(labels: Tensor, scores: Tensor, taken: Tensor, num_things_classes: int,
+                  instances: int = 0) -> tuple[list[int], list[dict]]:
+    """Map values of the segments and their info dicts; masks without pixels are left out.
+
+    Args:
+        labels, scores, taken: [n], of each one in order.
+        num_things_classes: labels below are things.
+        instances: things that have ids already.
+
+    Returns:
+        a value for each, and ``segments_info``; stuff is listed once a class.
+    """
+    values, segments, stuff = [], [], set()
+    table = torch.stack([labels, taken]).tolist()
+    for label, pixels, score in zip(*table, scores.tolist()):
+        is_thing = label < num_things_classes
+        instances += is_thing and pixels > 0
+        values.append(label + is_thing * instances * INSTANCE_OFFSET)
+        if pixels and label not in stuff:
+            segments.append(dict(id=values[-1], label=label, isthing=is_thing, score=score))
+            if not is_thing:
+                stuff.add(label)
+    return values, segments
+
+
+def paint(owner: Tensor, values: Sequence[int], segments: list[dict]) -> PixelData:
+    """The result whose pixels have ``values[owner]``; ``owner``, int32 [H, W], is overwritten."""
+    table = torch.tensor(values, device=owner.device, dtype=torch.int32)
+    for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
+        rows.copy_(table[rows.long()])
+    result = PixelData(sem_seg=owner[None])
+    result.set_metainfo(dict(segments_info=segments))
+    return result
