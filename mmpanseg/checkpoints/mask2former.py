@@ -6,15 +6,10 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, rename
 from mmpanseg.checkpoints.resnet import resnet_rules
+from mmpanseg.checkpoints.swin import swin_rules
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
 _WEIGHT = r'\.(weight|bias)'
-
-
-def _unfold_order(x: Tensor) -> Tensor:
-    """Patch merging's last dimension from four [2 x 2] groups to unfold's interleaved order."""
-    groups = x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-    return groups.transpose(-1, -2).flatten(-2)
 
 
 def _rules(head: str) -> list[Rule]:
@@ -87,23 +82,6 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
     return rules
 
 
-def _swin_rules() -> list[Rule]:
-    stage, ours = r'backbone\.layers\.(\d+)\.', r'backbone.stages.\1.'
-    block, our_block = stage + r'blocks\.(\d+)\.', ours + r'blocks.\2.'
-    return [
-        (r'backbone\.patch_embed\.proj\.(.+)', r'backbone.patch_embed.projection.\1', None),
-        (r'backbone\.patch_embed\.norm\.(.+)', r'backbone.patch_embed.norm.\1', None),
-        (r'backbone\.norm(\d)\.(.+)', r'backbone.norm\1.\2', None),
-        (block + r'norm(\d)\.(.+)', our_block + r'norm\3.\4', None),
-        # both compute the index table from the window size, in orders that agree
-        (block + r'attn\.relative_position_index', None, None),
-        (block + r'attn\.(.+)', our_block + r'attn.w_msa.\3', None),
-        (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
-        (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),
-        (stage + r'downsample\.(norm\..+|reduction\.weight)', ours + r'downsample.\2',
-         _unfold_order)]
-
-
 def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
 
@@ -117,7 +95,7 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
         return rename(state_dict, [
-            *_fpn_rules(state_dict, head), *_rules(head), *resnet_rules(), *_swin_rules(),
+            *_fpn_rules(state_dict, head), *_rules(head), *resnet_rules(), *swin_rules(),
             # class weights of the loss: set by the config
             (r'criterion\.empty_weight', None, None),
             (r'backbone\..+\.num_batches_tracked', None, None)])

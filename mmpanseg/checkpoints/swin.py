@@ -1,0 +1,28 @@
+"""Key map of the original Swin Transformer to mmdet's."""
+from torch import Tensor
+
+from mmpanseg.checkpoints.key_map import Rule
+
+
+def swin_rules() -> list[Rule]:
+    """Rules for the backbone behind the prefix ``backbone.``."""
+    stage, ours = r'backbone\.layers\.(\d+)\.', r'backbone.stages.\1.'
+    block, our_block = stage + r'blocks\.(\d+)\.', ours + r'blocks.\2.'
+    return [
+        (r'backbone\.patch_embed\.proj\.(.+)', r'backbone.patch_embed.projection.\1', None),
+        (r'backbone\.patch_embed\.norm\.(.+)', r'backbone.patch_embed.norm.\1', None),
+        (r'backbone\.norm(\d)\.(.+)', r'backbone.norm\1.\2', None),
+        (block + r'norm(\d)\.(.+)', our_block + r'norm\3.\4', None),
+        # both compute the index table from the window size, in orders that agree
+        (block + r'attn\.relative_position_index', None, None),
+        (block + r'attn\.(.+)', our_block + r'attn.w_msa.\3', None),
+        (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
+        (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),
+        (stage + r'downsample\.(norm\..+|reduction\.weight)', ours + r'downsample.\2',
+         _unfold_order)]
+
+
+def _unfold_order(x: Tensor) -> Tensor:
+    """Patch merging's last dimension from four [2 x 2] groups to unfold's interleaved order."""
+    groups = x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return groups.transpose(-1, -2).flatten(-2)
