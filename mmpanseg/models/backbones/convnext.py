@@ -8,6 +8,7 @@ from mmengine.model import BaseModule, ModuleList, Sequential, trunc_normal_init
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.layer_norm import LayerNorm2d
 from mmpanseg.registry import MODELS
 
 # depths and widths of the stages
@@ -16,13 +17,6 @@ ARCHITECTURES = {
     'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
     'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
     'large': ((3, 3, 27, 3), (192, 384, 768, 1536))}
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of a map [B, C, H, W]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNeXtBlock(BaseModule):
@@ -78,9 +72,9 @@ class ConvNeXt(BaseModule):
         depths, widths = (choose('arch', arch, ARCHITECTURES) if isinstance(arch, str) else arch)
         self.with_stem, self.pad_odd = with_stem, pad_odd
         self.downsample_layers = ModuleList([Sequential(
-            nn.Conv2d(3, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=1e-6))])
+            nn.Conv2d(3, widths[0], 4, stride=4), LayerNorm2d(widths[0]))])
         self.downsample_layers.extend(
-            Sequential(LayerNorm2d(before, eps=1e-6), nn.Conv2d(before, after, 2, stride=2))
+            Sequential(LayerNorm2d(before), nn.Conv2d(before, after, 2, stride=2))
             for before, after in zip(widths, widths[1:]))
         rates = torch.linspace(0, drop_path_rate, sum(depths), device='cpu').split(list(depths))
         self.stages = ModuleList(

