@@ -3,9 +3,11 @@ import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, rename
+from mmpanseg.checkpoints.kmax_backbones import backbone_rules
 
 _PIXEL = 'panoptic_head.pixel_decoder.'
 _DECODER = 'panoptic_head.transformer_decoder.layers.'
+_SEMANTIC = 'panoptic_head.semantic_head.'
 _REST = r'\.(.+)'
 
 # names of one convolution each, theirs to ours; both hold ``conv`` and ``norm``
@@ -19,6 +21,34 @@ _AXIS = {r'qkv_transform\.conv': 'qkv.conv', '_batch_norm_qkv': 'qkv.norm',
          '_batch_norm_retrieved_output': 'norm_output'}
 
 
+# all parts of one decoder layer, of one predictor, of the auxiliary head, theirs to ours
+_LAYER = {'_query_conv1_bn_act': 'query_conv', '_pixel_conv1_bn_act': 'pixel_conv',
+          '_query_qkv_conv_bn': 'query_proj', '_pixel_(?:v|kv|qkv)_conv_bn': 'pixel_proj',
+          r'_query_self_attention\._batch_norm_similarity': 'self_attn.norm_similarity',
+          r'_query_self_attention\._batch_norm_retrieved_value': 'self_attn.norm_value',
+          r'_pixel_attention\._batch_norm_similarity': 'pixel_attn.norm_similarity',
+          r'_pixel_attention\._batch_norm_retrieved_value': 'pixel_attn.norm_value',
+          '_query_conv3_bn': 'self_attn_out', '_pixel_conv3_bn': 'pixel_out',
+          '_query_ffn_conv1_bn_act': 'ffn.0', '_query_ffn_conv2_bn': 'ffn.1',
+          '_kmeans_query_batch_norm_retrieved_value': 'update_norm',
+          '_kmeans_query_conv3_bn': 'update_out'}
+_PREDICTOR = {'_pixel_space_head_conv0bnact': 'pixel_convs.0',
+              '_pixel_space_head_conv1bnact': 'pixel_convs.1',
+              '_pixel_space_head_last_convbn': 'pixel_convs.2',
+              '_transformer_mask_head': 'mask_embed', '_transformer_class_head': 'cls_embed',
+              '_pixel_space_mask_batch_norm': 'mask_norm'}
+_SEMANTIC_PARTS = {
+    r'_aspp\._aspp_pool': 'aspp.pool', r'_aspp\._proj_conv_bn_act': 'aspp.project',
+    **{rf'_aspp\._aspp_conv{i}': f'aspp.convs.{i}' for i in range(4)},
+    **{f'_low_level_projection_os{stride}': f'low_level_convs.{i}'
+       for i, stride in enumerate((8, 4))},
+    **{f'_low_level_fusion_os{stride}_conv{part}_bn_act': f'fusion_convs.{i}.{part}'
+       for i, stride in enumerate((8, 4)) for part in range(2)},
+    'conv_block_0': 'conv.0', 'conv_block_1': 'conv.1', 'final_conv': 'cls_conv',
+    # the simple head
+    '0': 'conv.0', '1': 'conv.1', '2': 'cls_conv'}
+
+
 def block_rules(theirs: str, ours: str) -> list[Rule]:
     """Rules for a residual block with convolutions or axial attention.
 
@@ -26,13 +56,9 @@ def block_rules(theirs: str, ours: str) -> list[Rule]:
         theirs: pattern in front of the block's own names; its groups may be used in ``ours``.
         ours: replacement for it, with at most two groups.
     """
-    rules: list[Rule] = [(rf'{theirs}{name}{_REST}', rf'{ours}{our_name}.\g<{_last(theirs)}>', None)
-                         for name, our_name in _BLOCK.items()]
-    for axis in ('height_axis', 'width_axis'):
-        rules += [(rf'{theirs}_attention\._{axis}\.{name}{_REST}',
-                   rf'{ours}attn.{axis}.{our_name}.\g<{_last(theirs)}>', None)
-                  for name, our_name in _AXIS.items()]
-    return rules
+    return [*_parts(theirs, ours, _BLOCK), *(
+        rule for axis in ('height_axis', 'width_axis')
+        for rule in _parts(rf'{theirs}_attention\._{axis}\.', f'{ours}attn.{axis}.', _AXIS))]
 
 
 def _last(pattern: str) -> int:
@@ -50,6 +76,26 @@ def _pixel_rules(head: str) -> list[Rule]:
                                rf'{_PIXEL}stages.\1.\2.')
 
 
+def _parts(theirs: str, ours: str, parts: dict[str, str]) -> list[Rule]:
+    """Rules for all tensors of some parts behind a prefix, whose groups ``ours`` may use."""
+    return [(rf'{theirs}{name}{_REST}', rf'{ours}{our_name}.\g<{_last(theirs)}>', None)
+            for name, our_name in parts.items()]
+
+
+def _query_rules(head: str) -> list[Rule]:
+    query = rf'{head}predictor\.'
+    layer = rf'{query}_kmax_transformer_layers\.(\d+)\.'
+    return [
+        (rf'{query}_cluster_centers\.weight', 'panoptic_head.query_feat.weight',
+         lambda table: table.T.contiguous()),
+        *_parts(query, 'panoptic_head.', {'_class_embedding_projection': 'cls_proj',
+                                          '_mask_embedding_projection': 'mask_proj'}),
+        *_parts(rf'{query}_predcitor\.', 'panoptic_head.predictor.', _PREDICTOR),
+        *_parts(rf'{layer}_predcitor\.', rf'{_DECODER}\1.predictor.', _PREDICTOR),
+        *_parts(layer, rf'{_DECODER}\1.', _LAYER),
+        *_parts(rf'{query}_auxiliary_semantic_predictor\.', _SEMANTIC, _SEMANTIC_PARTS)]
+
+
 def convert_kmax_deeplab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of a published kMaX-DeepLab checkpoint to ours (``MaskTransformer``).
 
@@ -61,4 +107,5 @@ def convert_kmax_deeplab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         KeyError: for a parameter that does not belong to the model.
     """
     with torch.no_grad():
-        return rename(state_dict, _pixel_rules(r'(?:sem_seg_head\.)?'))
+        head = r'(?:sem_seg_head\.)?'
+        return rename(state_dict, [*_pixel_rules(head), *_query_rules(head), *backbone_rules()])

@@ -26,10 +26,6 @@ class RelativePositions(BaseModule):
         super().__init__()
         self.max_offset = max_offset
         self.embeddings = nn.Embedding(2 * max_offset + 1, channels)
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        super().init_weights()
         truncated_normal_(self.embeddings.weight, 1.0)
 
     def forward(self, length: int) -> Tensor:

@@ -78,11 +78,15 @@ class ConvNorm(BaseModule):
         self.norm = (nn.Identity() if norm_cfg is None else
                      build_norm(norm_cfg, out_channels, dims, scale))
         self.act = nn.GELU() if act else nn.Identity()
-        self.init_weights()
+        self.reset_parameters()
 
-    @torch.no_grad()
     def init_weights(self) -> None:
         super().init_weights()
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the convolution's start values."""
         weight = self.conv.weight
         if self.depthwise:
             # fan as Keras counts it: area in, area x channels out

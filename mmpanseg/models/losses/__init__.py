@@ -1,3 +1,4 @@
+from .kmax import KMaXCriterion
 from .mask_criterion import MaskCriterion
 
-__all__ = ['MaskCriterion']
+__all__ = ['KMaXCriterion', 'MaskCriterion']

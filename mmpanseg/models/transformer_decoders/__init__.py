@@ -1,3 +1,4 @@
+from .kmeans import KMeansDecoder
 from .masked_attention import MaskedAttentionDecoder
 
-__all__ = ['MaskedAttentionDecoder']
+__all__ = ['KMeansDecoder', 'MaskedAttentionDecoder']

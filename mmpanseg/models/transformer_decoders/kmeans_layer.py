@@ -1,0 +1,180 @@
+"""One layer of kMaX-DeepLab's decoder, with the interactions that its Table 1 compares.
+
+Shapes: B images, Q queries, C channels, K classes, h x w map of P pixels.
+"""
+from typing import NamedTuple, Optional
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm
+from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPrediction, KMaXPredictor
+from mmpanseg.structures.mask_logits import at_least_float
+
+
+class Interaction(NamedTuple):
+    """Which ways information takes between pixels and queries, besides query self-attention.
+
+    ``kmeans``: pixels go to their cluster's query; ``cross``: queries attend to pixels, in one
+    softmax with the other queries; ``dual``: pixels attend to queries.
+    """
+    kmeans: bool
+    cross: bool
+    dual: bool
+
+
+INTERACTIONS = {
+    'cross-attention': Interaction(kmeans=False, cross=True, dual=False),
+    'dual-path-cross-attention': Interaction(kmeans=False, cross=True, dual=True),
+    'k-means': Interaction(kmeans=True, cross=False, dual=False),
+    'dual-path-k-means': Interaction(kmeans=True, cross=False, dual=True),
+    'dual-path-k-means-cross-attention': Interaction(kmeans=True, cross=True, dual=True),
+}
+
+
+class LayerOutput(NamedTuple):
+    """Queries [B, C, Q], map [B, C', h, w] not activated, and what they predict, if anything."""
+    queries: Tensor
+    pixels: Tensor
+    prediction: Optional[KMaXPrediction]
+
+
+class NormedAttention(BaseModule):
+    """Attention between ready-made queries, keys and values, with norms in place of a scale.
+
+    Args:
+        value_channels: of values and output.
+        num_heads: a divisor of all widths.
+        norm_cfg: of both norms.
+    """
+
+    def __init__(self, value_channels: int, num_heads: int = 8, norm_cfg: dict = NORM) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_similarity = build_norm(norm_cfg, num_heads, dims=2)
+        self.norm_value = build_norm(norm_cfg, value_channels, dims=1)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            query: [B, C, n].
+            key, value: [B, C, m] and [B, C', m].
+
+        Returns:
+            [B, C', n], activated.
+        """
+        query, key, value = (x.unflatten(1, (self.num_heads, -1)) for x in (query, key, value))
+        similarity = self.norm_similarity(query.transpose(2, 3) @ key)
+        weight = similarity.float().softmax(-1).to(value.dtype)
+        return F.gelu(self.norm_value((value @ weight.transpose(2, 3)).flatten(1, 2)))
+
+
+class KMeansLayer(BaseModule):
+    """k-means update of the queries, self-attention, feed-forward network (kMaX-DeepLab 3.3).
+
+    Self-attention reads the queries before their k-means update, as all released models do; the
+    paper's figure draws it after. No gradient passes through the assignment of pixels, so masks
+    learn from their own losses only.
+
+    Args:
+        pixel_channels: of the map.
+        num_classes: K.
+        query_channels: of the queries.
+        base_channels: of attention keys; values and both projected inputs have twice as many.
+        num_heads: of self-attention.
+        ffn_channels: width of the feed-forward network.
+        embed_channels: of mask embeddings.
+        interaction: key of ``INTERACTIONS``.
+        predict: make a prediction also where the interaction does not need one (cross-attention
+            with deep supervision).
+        drop_path: probability of leaving out an update, drawn for each update and image.
+        norm_cfg: of all norms.
+    """
+
+    def __init__(self, pixel_channels: int, num_classes: int, query_channels: int = 256,
+                 base_channels: int = 128, num_heads: int = 8, ffn_channels: int = 2048,
+                 embed_channels: int = 128, interaction: str = 'k-means', predict: bool = False,
+                 drop_path: float = 0.0, norm_cfg: dict = NORM) -> None:
+        super().__init__()
+        self.interaction = choose('interaction', interaction, INTERACTIONS)
+        kmeans, cross, dual = self.interaction
+        inner = 2 * base_channels
+        key = base_channels
+        self.query_splits = (key, key, inner)
+        # values come last; keys and pixel queries only where they are read
+        self.pixel_splits = (key if dual else 0, key if cross or dual else 0, inner)
+
+        def conv(width: int, out: int, dims: int = 1, **kwargs) -> ConvNorm:
+            return ConvNorm(width, out, dims=dims, norm_cfg=norm_cfg, **kwargs)
+
+        self.query_conv = conv(query_channels, inner)
+        self.pixel_conv = conv(pixel_channels, inner, dims=2)
+        self.query_proj = conv(inner, sum(self.query_splits), act=False, std=inner ** -0.5)
+        self.pixel_proj = conv(inner, sum(self.pixel_splits), dims=2, act=False,
+                               std=inner ** -0.5)
+        self.self_attn = NormedAttention(inner, num_heads, norm_cfg)
+        self.self_attn_out = conv(inner, query_channels, act=False, scale=0.0)
+        self.ffn = nn.Sequential(
+            conv(query_channels, ffn_channels),
+            conv(ffn_channels, query_channels, act=False, scale=0.0))
+        if kmeans or predict:
+            self.predictor = KMaXPredictor(
+                inner, num_classes, inner, inner, embed_channels, norm_cfg)
+        self.predicts = kmeans or predict
+        if kmeans:
+            self.update_norm = build_norm(norm_cfg, inner, dims=1)
+            self.update_out = conv(inner, query_channels, act=False, scale=0.0)
+        if dual:
+            self.pixel_attn = NormedAttention(inner, num_heads, norm_cfg)
+            self.pixel_out = conv(inner, pixel_channels, dims=2, act=False, scale=0.0)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, pixels: Tensor, queries: Tensor) -> LayerOutput:
+        """Update the queries, and on two paths the map.
+
+        Args:
+            pixels: [B, C', h, w], not activated.
+            queries: [B, C, Q].
+        """
+        kmeans, cross, dual = self.interaction
+        pixel_space = self.pixel_conv(F.gelu(pixels))
+        query_space = self.query_conv(queries)
+        pixel_query, pixel_key, pixel_value = (
+            self.pixel_proj(pixel_space).flatten(2).split(self.pixel_splits, 1))
+        query, key, value = self.query_proj(query_space).split(self.query_splits, 1)
+        prediction = None
+        if self.predicts:
+            prediction = self.predictor(pixel_space, query_space, query_space)
+        if dual:
+            update = self.pixel_out(
+                self.pixel_attn(pixel_query, key, value).view_as(pixel_space))
+            pixels = pixels + self.drop_path(update)
+        if kmeans:
+            update = sum_of_clusters(pixel_value, prediction.mask_logits.flatten(2))
+            queries = queries + self.drop_path(self.update_out(self.update_norm(update)))
+        if cross:
+            key, value = torch.cat([pixel_key, key], 2), torch.cat([pixel_value, value], 2)
+        update = self.self_attn_out(self.self_attn(query, key, value))
+        queries = F.gelu(queries + self.drop_path(update))
+        queries = F.gelu(queries + self.drop_path(self.ffn(queries)))
+        return LayerOutput(queries, pixels, prediction)
+
+
+def sum_of_clusters(values: Tensor, logits: Tensor) -> Tensor:
+    """Sums of the values of each cluster's pixels, [B, C, Q], in float32 (equation 6).
+
+    Each pixel belongs to the query with its largest logit, the first one on ties.
+
+    Args:
+        values: [B, C, P].
+        logits: [B, Q, P]; no gradient comes back to them.
+    """
+    with torch.autocast(values.device.type, enabled=False):
+        values = at_least_float(values)
+        assignment = F.one_hot(logits.argmax(1), logits.shape[1]).to(values.dtype)
+        return values @ assignment
