@@ -1,6 +1,5 @@
 """PVTv2 with the epsilons it was trained with."""
 from mmdet.models.backbones import PyramidVisionTransformerV2
-from torch.nn import LayerNorm
 
 from mmpanseg.registry import MODELS
 
@@ -20,7 +19,8 @@ class PVTv2(PyramidVisionTransformerV2):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        for name, module in self.named_modules():
-            in_embedding = name.count('.') == 3 and name.split('.')[2] == '0'
-            if isinstance(module, LayerNorm) and (in_embedding or name.endswith('.attn.norm')):
-                module.eps = TRAINED_EPS
+        for embedding, layers, _ in self.layers:
+            embedding.norm.eps = TRAINED_EPS
+            for layer in layers:
+                if layer.attn.sr_ratio > 1:
+                    layer.attn.norm.eps = TRAINED_EPS
