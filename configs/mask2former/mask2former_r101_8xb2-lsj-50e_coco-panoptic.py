@@ -1,6 +1,5 @@
-_base_ = './mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+_base_ = [
+    './mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+    '../_base_/backbones/r101.py']
 
-model = dict(
-    backbone=dict(
-        depth=101,
-        init_cfg=dict(checkpoint='https://download.pytorch.org/models/resnet101-63fe2227.pth')))
+model = dict(backbone=_base_.backbone)

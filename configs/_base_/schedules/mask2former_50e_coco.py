@@ -7,7 +7,8 @@ optim_wrapper = dict(
     constructor='mmpanseg.ModuleTypeOptimConstructor',
     paramwise_cfg=dict(
         lr_mult={'backbone': 0.1},
-        decayed_embeddings=['pixel_decoder.level_encoding']),
+        decayed_embeddings=['pixel_decoder.level_encoding'],
+        undecayed=['relative_position_bias_table']),  # Swin's
     clip_grad=dict(max_norm=0.01, norm_type=2))
 param_scheduler = dict(
     type='MultiStepLR', by_epoch=False, begin=0, end=max_iters, milestones=[327778, 355092],

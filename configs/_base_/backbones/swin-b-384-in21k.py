@@ -1,0 +1,6 @@
+# Swin-B with windows of 12, pre-trained on ImageNet-21K at 384 x 384.
+_base_ = './swin-b-384.py'
+
+backbone = dict(init_cfg=dict(
+    checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
+    'swin_base_patch4_window12_384_22k.pth'))

@@ -1,0 +1,48 @@
+"""Parameters and FLOPs by part: python tools/analysis_tools/get_flops.py CONFIG [--size H W].
+
+One FLOP is one multiply-add, as in papers; see mmpanseg/analysis/cost.py for what is counted. The
+masks of all queries are part of the head. No weights are loaded and nothing is computed, so the
+size of the model and of the image do not matter.
+"""
+import argparse
+
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
+from mmpanseg.engine import UsageError, load_config, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Parameters and FLOPs of a model by part')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'),
+                        help='of the image that the network sees (default: the mean over typical '
+                        'COCO images with a shorter side of 800, a longer side of at most 1333)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config entries')
+    return parser.parse_args()
+
+
+def table(parameters: dict[str, int], flops: dict[str, float]) -> str:
+    """Both counts as lines of text."""
+    lines = [f'{"part":<22}{"parameters (M)":>16}{"FLOPs (G)":>12}']
+    lines += [f'{part:<22}{parameters[part] / 1e6:16.3f}{flops[part] / 1e9:12.1f}'
+              for part in parameters]
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    if args.size is not None and min(args.size) < 32:
+        raise UsageError(f'--size {args.size[0]} {args.size[1]}: both sides must be at least 32')
+    cfg = load_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model = build_on_meta(cfg.model)
+    sizes = coco_test_sizes() if args.size is None else {tuple(args.size): 1.0}
+    print(table(count_parameters(model), mean_flops(model, sizes)))
+
+
+if __name__ == '__main__':
+    run_tool(main)
