@@ -1,4 +1,10 @@
+from .convert import Conversion, check_fit, convert
+from .empty_model import empty_model
+from .files import read_weights
 from .mask2former import convert_mask2former
 from .mp_former import convert_mp_former
+from .panoptic_segformer import convert_panoptic_segformer
 
-__all__ = ['convert_mask2former', 'convert_mp_former']
+__all__ = [
+    'Conversion', 'check_fit', 'convert', 'convert_mask2former', 'convert_mp_former',
+    'convert_panoptic_segformer', 'empty_model', 'read_weights']

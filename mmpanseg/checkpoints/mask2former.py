@@ -1,11 +1,13 @@
 """Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
 import re
+from typing import Optional
 
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.key_map import Rule, rename
+from mmpanseg.checkpoints.key_map import Rule, drop, rename
 from mmpanseg.checkpoints.resnet import resnet_rules
+from mmpanseg.checkpoints.sources import Source, register_source
 from mmpanseg.checkpoints.swin import swin_rules
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
@@ -13,7 +15,8 @@ _WEIGHT = r'\.(weight|bias)'
 
 
 def _rules(head: str) -> list[Rule]:
-    pixel, query = f'{head}pixel_decoder\\.', f'{head}predictor\\.'
+    # files of the first version have no `pixel_decoder.`
+    pixel, query = f'{head}(?:pixel_decoder\\.)?', f'{head}predictor\\.'
     encoder = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)'
     ours = f'{_PIXEL}encoder.layers.\\1.'
     layer = f'{query}transformer_{{}}_layers\\.(\\d+)\\.'
@@ -82,12 +85,14 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
     return rules
 
 
-def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def convert_mask2former(state_dict: dict[str, Tensor],
+                        unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
     """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
 
     Args:
         state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
             that prefix works too.
+        unused: gets the keys without a place here, with the reason.
 
     Raises:
         KeyError: for a parameter that does not belong to the model.
@@ -96,6 +101,13 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         head = r'(?:sem_seg_head\.)?'
         return rename(state_dict, [
             *_fpn_rules(state_dict, head), *_rules(head), *resnet_rules(), *swin_rules(),
-            # class weights of the loss: set by the config
-            (r'criterion\.empty_weight', None, None),
-            (r'backbone\..+\.num_batches_tracked', None, None)])
+            drop(r'criterion\.empty_weight', 'class weights of the loss: the config sets them')],
+            unused)
+
+
+register_source(Source(
+    name='mask2former', title='facebookresearch/Mask2Former, detectron2',
+    convert=convert_mask2former,
+    signature=(r'sem_seg_head\.predictor\.(query_feat|static_query)\.weight',
+               r'sem_seg_head\.predictor\.query_embed\.weight'),
+    class_tensors=r'panoptic_head\.cls_embed\.(weight|bias)'))

@@ -33,7 +33,7 @@ def convert_mp_former(state_dict: dict[str, Tensor],
     return converted
 
 
-SOURCE = register_source(Source(
-    'mp_former', 'IDEA-Research/MP-Former, detectron2', convert_mp_former,
+register_source(Source(
+    name='mp_former', title='IDEA-Research/MP-Former, detectron2', convert=convert_mp_former,
     signature=(r'sem_seg_head\.predictor\.label_enc\.weight', ),
     class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))

@@ -13,8 +13,6 @@ def swin_rules() -> list[Rule]:
         (r'backbone\.patch_embed\.norm\.(.+)', r'backbone.patch_embed.norm.\1', None),
         (r'backbone\.norm(\d)\.(.+)', r'backbone.norm\1.\2', None),
         (block + r'norm(\d)\.(.+)', our_block + r'norm\3.\4', None),
-        # both compute the index table from the window size, in orders that agree
-        (block + r'attn\.relative_position_index', None, None),
         (block + r'attn\.(.+)', our_block + r'attn.w_msa.\3', None),
         (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
         (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),

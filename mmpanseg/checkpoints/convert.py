@@ -1,0 +1,117 @@
+"""Checkpoints of any known code base to this library's names."""
+import re
+from dataclasses import dataclass
+from typing import Optional, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+
+from mmpanseg.checkpoints.class_order import permute_classes, things_first
+from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
+
+_NAMED = 3  # parameters that an error names, of each kind
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted checkpoint.
+
+    Args:
+        state_dict: tensors under our names; loads with ``strict=True``.
+        source: where it came from.
+        unused: their keys that have no place here, with the reason.
+        origin: their key of a tensor of ours, where the values are taken over as they are.
+    """
+    state_dict: dict[str, Tensor]
+    source: str
+    unused: dict[str, str]
+    origin: dict[str, str]
+
+
+def convert(state_dict: dict[str, Tensor], source: Optional[str] = None,
+            class_order: Union[None, str, Sequence[int]] = None) -> Conversion:
+    """State dict of another code base to ours (``MaskTransformer``).
+
+    Args:
+        state_dict: tensors by their names.
+        source: name of the code base, one of ``SOURCES``; found from the names if not given.
+        class_order: the published label of each of our labels, or the data set whose order it is
+            (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED_THINGS`). None: labels stay as
+            they are, which is right for COCO and for models without things or without stuff.
+
+    Raises:
+        CheckpointError: the source is not known, a tensor is not known in the source's format, or
+            the class order does not fit; the text names it.
+    """
+    entry = find_source(state_dict) if source is None else get_source(source)
+    unused: dict[str, str] = {}
+    with torch.no_grad():
+        try:
+            renamed = dict(entry.convert(state_dict, unused))
+        except KeyError as error:
+            raise CheckpointError(f'not a checkpoint of {entry.title}: {error.args[0]}') from error
+        keys = {id(value): key for key, value in state_dict.items()}
+        origin = {name: keys[id(value)] for name, value in renamed.items() if id(value) in keys}
+        if class_order is not None:
+            order = things_first(class_order) if isinstance(class_order, str) else class_order
+            for name in [n for n in renamed if re.fullmatch(entry.class_tensors, n)]:
+                renamed[name] = permute_classes(renamed[name], order, origin.get(name, name))
+        renamed.update(_constants(renamed))
+    return Conversion(renamed, entry.name, unused, origin)
+
+
+def _constants(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Buffers of ours that other code bases do not save, because they follow from the rest."""
+    constants = {}
+    for key, value in state_dict.items():
+        norm, _, name = key.rpartition('.')
+        if name == 'running_mean' and f'{norm}.num_batches_tracked' not in state_dict:
+            constants[f'{norm}.num_batches_tracked'] = torch.zeros(
+                (), dtype=torch.long, device=value.device)
+        index = f'{norm}.relative_position_index'
+        if name == 'relative_position_bias_table' and index not in state_dict:
+            constants[index] = _window_index(round(len(value)**0.5), value.device)
+    return constants
+
+
+def _window_index(length: int, device: torch.device) -> Tensor:
+    """Row of Swin's table of ``length**2`` relative positions for each pair of a window's cells."""
+    cell = torch.arange((length + 1) // 2, device=device)
+    difference = cell[:, None] - cell + (length - 1) // 2
+    pairs = difference[:, None, :, None] * length + difference[None, :, None, :]
+    return pairs.flatten(2).flatten(0, 1)
+
+
+def check_fit(conversion: Conversion, model: nn.Module) -> None:
+    """Check that a converted checkpoint fills a model: every tensor, nothing left over.
+
+    Args:
+        model: built from the config; may be on the meta device.
+
+    Raises:
+        CheckpointError: it does not; one line that names tensors and shapes.
+    """
+    ours, found = model.state_dict(), conversion.state_dict
+    problems = [
+        _some([f'{_name(conversion, key)} is {list(found[key].shape)}, the model has '
+               f'{list(ours[key].shape)}' for key in ours
+               if key in found and found[key].shape != ours[key].shape], 'of another shape'),
+        _some([f'{key} {list(ours[key].shape)}' for key in ours if key not in found],
+              'missing in the checkpoint'),
+        _some([f'{_name(conversion, key)} {list(found[key].shape)}' for key in found
+               if key not in ours], 'not in the model')]
+    if any(problems):
+        raise CheckpointError('the checkpoint is not one of this config: '
+                              + '; '.join(filter(None, problems)))
+
+
+def _name(conversion: Conversion, key: str) -> str:
+    theirs = conversion.origin.get(key)
+    return f'{key} (their {theirs})' if theirs not in (None, key) else key
+
+
+def _some(entries: list[str], what: str) -> str:
+    if not entries:
+        return ''
+    more = f' and {len(entries) - _NAMED} more' if len(entries) > _NAMED else ''
+    return f'{len(entries)} {what}: {", ".join(entries[:_NAMED])}{more}'
