@@ -153,6 +153,18 @@ class SegmentBatch:
             return self._planes[sum(self.counts[:image]) + segment]
         return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
 
+    def every(self, stride: int) -> Tensor:
+        """Every stride-th pixel of the padded masks, from the first one on.
+
+        Returns:
+            bool [B, Nmax, ceil(H / stride), ceil(W / stride)], rows beyond a count are False.
+        """
+        planes = self._planes[:, ::stride, ::stride]
+        if self.dense:
+            return nn.utils.rnn.pad_sequence(list(planes.split(self.counts)), batch_first=True)
+        index = torch.arange(self.max_count, dtype=planes.dtype, device=planes.device)
+        return planes[:, None] == index[:, None, None]
+
     def cells(self, size: tuple[int, int]) -> Tensor:
         """Cells of a coarser grid that a segment has a pixel in.
 

@@ -67,3 +67,15 @@ def test_bad_arguments_are_refused():
         SegmentMap(labels, masks=torch.zeros(2, 3, 3).bool())
     with pytest.raises(ValueError, match='larger than'):
         SegmentBatch([SegmentMap(labels, map=index)], (1, 2))
+
+
+@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+def test_every_nth_pixel_of_the_padded_masks(form):
+    maps = [random_map(5), random_map(3, (12, 20), 1)]
+    taken = SegmentBatch([form(s) for s in maps], (12, 21)).every(4)
+    assert taken.shape == (2, 5, 3, 6) and taken.dtype == torch.bool
+    for image, segments in enumerate(maps):
+        height, width = segments.shape
+        padded = F.pad(segments.dense(), (0, 21 - width, 0, 12 - height))
+        assert torch.equal(taken[image, :len(segments)], padded[:, ::4, ::4])
+        assert not taken[image, len(segments):].any()
