@@ -4,7 +4,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.key_map import Rule, drop, rename
+from mmpanseg.checkpoints.key_map import Rule, rename
 from mmpanseg.checkpoints.sources import Source, register_source
 from mmpanseg.checkpoints.swin import swin_rules
 
@@ -117,7 +117,6 @@ def convert_panoptic_segformer(state_dict: dict[str, Tensor],
         KeyError: for a parameter that does not belong to the model.
     """
     backbone: list[Rule] = [
-        drop(r'backbone\..+\.num_batches_tracked', 'statistics are frozen'),
         *(_pvt_rules() if 'backbone.patch_embed1.proj.weight' in state_dict else swin_rules()),
         # mmdet's ResNet
         (r'(backbone\.(?:conv1|bn1|layer\d)\..+)', r'\1', None)]

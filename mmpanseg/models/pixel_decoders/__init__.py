@@ -1,6 +1,8 @@
+from .deformable_tokens import DeformableTokenEncoder
 from .fpn import FPNPixelDecoder, TransformerFPNPixelDecoder
 from .kmax import KMaXPixelDecoder
 from .msdeformattn import MSDeformAttnPixelDecoder
 
-__all__ = ['FPNPixelDecoder', 'KMaXPixelDecoder', 'MSDeformAttnPixelDecoder',
-           'TransformerFPNPixelDecoder']
+__all__ = [
+    'DeformableTokenEncoder', 'FPNPixelDecoder', 'KMaXPixelDecoder', 'MSDeformAttnPixelDecoder',
+    'TransformerFPNPixelDecoder']
