@@ -1,11 +1,20 @@
+from .ade20k import ADE20KInstanceDataset, ADE20KPanopticDataset, ADE20KSemanticDataset
 from .camvid import CamVidPanopticDataset
+from .cityscapes import (CityscapesInstanceDataset, CityscapesPanopticDataset,
+                         CityscapesSemanticDataset)
 from .coco_panoptic import CocoPanopticDataset
+from .coco_semantic import CocoSemanticDataset
+from .mapillary import MapillaryPanopticDataset, MapillarySemanticDataset
 from .panoptic import PanopticDataset
 from .scenes import ScenesDataset
 from .semantic import SemanticDataset
 from .transforms import LoadPanopticMap, LoadSemanticMap, PackPanopticInputs, SSDColorJitter
 
 __all__ = [
-    'CamVidPanopticDataset', 'CocoPanopticDataset', 'LoadPanopticMap', 'LoadSemanticMap',
-    'PackPanopticInputs', 'PanopticDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
+    'ADE20KInstanceDataset', 'ADE20KPanopticDataset', 'ADE20KSemanticDataset',
+    'CamVidPanopticDataset', 'CityscapesInstanceDataset', 'CityscapesPanopticDataset',
+    'CityscapesSemanticDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'LoadPanopticMap',
+    'LoadSemanticMap', 'MapillaryPanopticDataset', 'MapillarySemanticDataset',
+    'PackPanopticInputs', 'PanopticDataset', 'SSDColorJitter',
+    'ScenesDataset', 'SemanticDataset'
 ]

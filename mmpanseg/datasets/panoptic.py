@@ -25,7 +25,12 @@ class PanopticDataset(SegmentationDataset):
     ``metainfo['label2cat']`` maps labels to the JSON's category ids once the data are loaded.
 
     Each sample has img_path, img_id, height, width, seg_map_path and segments_info, a list of
-    dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label.
+    dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label. Where
+    segments were made void, ``void_ids`` lists their ids.
+
+    Args:
+        void_unselected: segments of categories that the metainfo does not select are void, as for
+            instance segmentation with a file that has stuff too; by default they are an error.
 
     Raises:
         ValueError: naming file and place, when the JSON is broken or incomplete, names an unknown
@@ -34,6 +39,10 @@ class PanopticDataset(SegmentationDataset):
     """
 
     METAINFO: dict = {}
+
+    def __init__(self, *args, void_unselected: bool = False, **kwargs) -> None:
+        self.void_unselected = void_unselected
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         content = self._read_annotation_file()
@@ -65,9 +74,14 @@ class PanopticDataset(SegmentationDataset):
             if annotation is not None:
                 info['seg_map_path'] = osp.join(
                     self.data_prefix.get('seg', ''), annotation['file_name'])
+                segments = annotation['segments_info']
+                if self.void_unselected:
+                    info['void_ids'] = [s['id'] for s in segments
+                                        if labels.get(s['category_id'], '') is None]
+                    segments = [s for s in segments if labels.get(s['category_id'], '') is not None]
                 info['segments_info'] = [
                     self._parse_segment(segment, labels, num_things, annotation['file_name'])
-                    for segment in annotation['segments_info']]
+                    for segment in segments]
             data_list.append(info)
         return data_list
 

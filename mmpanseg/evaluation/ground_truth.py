@@ -1,6 +1,8 @@
 """Panoptic ground truth of a sample, for every metric that is scored against it."""
 from typing import Optional
 
+import numpy as np
+
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .panoptic_quality import PanopticDataError, Segments
 
@@ -24,6 +26,8 @@ def read_ground_truth(sample: dict, dataset_meta: dict,
                       backend_args: Optional[dict] = None) -> Optional[Segments]:
     """Segments of the PNG at ``seg_map_path``, which ``segments_info`` describes.
 
+    The ids of ``void_ids``, if the sample has them, are void.
+
     Returns:
         None where the image is not annotated (``seg_map_path`` is None).
 
@@ -42,7 +46,10 @@ def read_ground_truth(sample: dict, dataset_meta: dict,
                 f'{sample_name(sample)}: segment {info["id"]} of {path} has label '
                 f'{info["category"]}, but the data set has {num_classes} classes; labels are '
                 f'0 .. {num_classes - 1}')
-    return Segments(read_panoptic_png(path, backend_args),
+    ids = read_panoptic_png(path, backend_args)
+    if sample.get('void_ids'):
+        ids = np.where(np.isin(ids, sample['void_ids']), 0, ids)
+    return Segments(ids,
                     [info['id'] for info in infos],
                     [info['category'] for info in infos],
                     [_is_crowd(info, dataset_meta) for info in infos], name=str(path))

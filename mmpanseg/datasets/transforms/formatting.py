@@ -9,7 +9,7 @@ from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-             'flip_direction', 'seg_map_path', 'segments_info')
+             'flip_direction', 'seg_map_path', 'segments_info', 'void_ids')
 INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 
@@ -45,6 +45,8 @@ class PackPanopticInputs(PackDetInputs):
         if segments is not None:
             packed['data_samples'].gt_segments = (
                 segments.drop_empty() if self.drop_empty else segments)
+        if 'real_pixels' in results:
+            packed['data_samples'].real_pixels = torch.from_numpy(results['real_pixels'])
         return packed
 
     def __repr__(self) -> str:

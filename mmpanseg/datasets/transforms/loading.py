@@ -16,7 +16,8 @@ class LoadPanopticMap(BaseTransform):
     Reads ``seg_map_path`` and ``segments_info`` (as made by
     :class:`mmpanseg.datasets.PanopticDataset`). Adds ``gt_seg_map``, int32 [H, W], pixel -> index
     of its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
-    ``segments_info``. Crowd segments become void: they count neither for nor against.
+    ``segments_info``. Crowd segments, and those that ``void_ids`` lists, become void: they count
+    neither for nor against.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -49,7 +50,8 @@ class LoadPanopticMap(BaseTransform):
                     f'{results.get("img_path", "")} is {shape[1]}x{shape[0]}: both must have the '
                     'same size')
             segments = results['segments_info']
-            index_map = index_segments(ids, segments, path)
+            void = [dict(id=i, iscrowd=1) for i in results.get('void_ids', ())]
+            index_map = index_segments(ids, segments + void, path)
             labels = [s['category'] for s in segments if not s.get('iscrowd')]
         results['gt_seg_map'] = index_map
         results['gt_segment_labels'] = np.asarray(labels, dtype=np.int64)
