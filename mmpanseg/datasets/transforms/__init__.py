@@ -1,6 +1,11 @@
 from .color import SSDColorJitter
+from .copy_paste import PanopticCopyPaste
 from .formatting import PackPanopticInputs
+from .large_scale_jitter import FilterLabelledPixels, LargeScaleJitter
 from .loading import LoadPanopticMap
 from .loading_semantic import LoadSemanticMap
 
-__all__ = ['LoadPanopticMap', 'LoadSemanticMap', 'PackPanopticInputs', 'SSDColorJitter']
+__all__ = [
+    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadPanopticMap', 'LoadSemanticMap',
+    'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
+]

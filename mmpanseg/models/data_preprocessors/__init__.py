@@ -1,0 +1,3 @@
+from .fixed_size import FixedSizeDataPreprocessor
+
+__all__ = ['FixedSizeDataPreprocessor']
