@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/mask2former_r50.py',
+    '../_base_/datasets/ade20k_instance_640.py',
+    '../_base_/schedules/mask2former_160k_ade20k.py',
+    '../_base_/default_runtime.py']
+
+model = dict(
+    num_things_classes=100,
+    num_stuff_classes=0,
+    test_cfg=dict(panoptic_on=False, instance_on=True))

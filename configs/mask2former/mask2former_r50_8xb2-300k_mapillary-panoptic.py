@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/mask2former_r50.py',
+    '../_base_/datasets/mapillary_panoptic.py',
+    '../_base_/schedules/mask2former_300k_mapillary.py',
+    '../_base_/default_runtime.py']
+
+model = dict(
+    num_things_classes=37,
+    num_stuff_classes=28,
+    test_cfg=dict(semantic_on=True),
+    panoptic_fusion_head=dict(score_thr=0.0))
+val_evaluator = [
+    dict(type='mmpanseg.PanopticMetric'),
+    dict(type='mmpanseg.SemanticMetric', source='panoptic')]
+test_evaluator = val_evaluator

@@ -1,0 +1,7 @@
+_base_ = [
+    './mask2former_r50_8xb2-lsj-50e_coco-instance.py',
+    '../_base_/backbones/swin-b-384-in21k.py']
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    panoptic_head=dict(in_channels=_base_.in_channels))

@@ -1,0 +1,8 @@
+_base_ = [
+    './mask2former_r50_8xb2-300k_mapillary-panoptic.py',
+    '../_base_/backbones/swin-l-384-in21k.py']
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    panoptic_head=dict(in_channels=_base_.in_channels, num_queries=200))
+train_dataloader = dict(batch_size=1)

@@ -1,0 +1,7 @@
+_base_ = [
+    './mask2former_r50_8xb2-90k_cityscapes-semantic.py',
+    '../_base_/backbones/swin-s.py']
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    panoptic_head=dict(in_channels=_base_.in_channels))

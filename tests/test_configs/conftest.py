@@ -1,0 +1,21 @@
+"""Configs and their models, built once for all tests."""
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from mmpanseg.analysis import build_on_meta
+
+
+@pytest.fixture(scope='session')
+def build() -> Callable[[Path], tuple[Config, nn.Module]]:
+    """Config of a path and its model without memory."""
+    @lru_cache(maxsize=None)
+    def read_and_build(path: Path) -> tuple[Config, nn.Module]:
+        config = Config.fromfile(path)
+        return config, build_on_meta(config.model)
+
+    return read_and_build
