@@ -5,6 +5,7 @@ from .cityscapes import (CityscapesInstanceDataset, CityscapesPanopticDataset,
 from .coco_panoptic import CocoPanopticDataset
 from .coco_semantic import CocoSemanticDataset
 from .mapillary import MapillaryPanopticDataset, MapillarySemanticDataset
+from .mix import RedrawingMixDataset
 from .panoptic import PanopticDataset
 from .scenes import ScenesDataset
 from .semantic import SemanticDataset
@@ -15,6 +16,6 @@ __all__ = [
     'CamVidPanopticDataset', 'CityscapesInstanceDataset', 'CityscapesPanopticDataset',
     'CityscapesSemanticDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'LoadPanopticMap',
     'LoadSemanticMap', 'MapillaryPanopticDataset', 'MapillarySemanticDataset',
-    'PackPanopticInputs', 'PanopticDataset', 'SSDColorJitter',
+    'PackPanopticInputs', 'PanopticDataset', 'RedrawingMixDataset', 'SSDColorJitter',
     'ScenesDataset', 'SemanticDataset'
 ]
