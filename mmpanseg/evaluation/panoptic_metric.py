@@ -76,7 +76,7 @@ class PanopticMetric(BaseMetric):
         """Add (statistics or None, written annotation or None) of each sample to ``results``."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            pred = self._prediction(sample, num_classes)
+            pred = predicted_segments(sample, num_classes)
             stats = None
             if not self.format_only:
                 gt = read_ground_truth(sample, self.dataset_meta, self.backend_args)
@@ -118,23 +118,6 @@ class PanopticMetric(BaseMetric):
                                 for key in keys})
         return metrics
 
-    def _prediction(self, sample: dict, num_classes: int) -> Segments:
-        if 'pred_panoptic_seg' not in sample:
-            raise PanopticDataError(
-                f'{sample_name(sample)}: the model gave no pred_panoptic_seg; PanopticMetric '
-                'needs a model with a panoptic fusion head')
-        pan_map = sample['pred_panoptic_seg']['sem_seg'].squeeze(0).cpu().numpy()
-        values = map_ids(pan_map)
-        values = values[values != num_classes]
-        labels = values % INSTANCE_OFFSET
-        if labels.size and labels.max() >= num_classes:
-            wrong = values[labels >= num_classes][0]
-            raise PanopticDataError(
-                f'{sample_name(sample)}: predicted segment {wrong} has label '
-                f'{wrong % INSTANCE_OFFSET}, but the data set has {num_classes} classes; set '
-                'num_things_classes and num_stuff_classes of the model to those of the data set')
-        return Segments(pan_map, values, labels, void=num_classes, name='the prediction')
-
     def _write(self, sample: dict, pred: Segments) -> dict:
         """Write a prediction as PNG; returns its annotation for the result JSON."""
         label2cat = self.dataset_meta.get('label2cat')
@@ -175,3 +158,26 @@ class PanopticMetric(BaseMetric):
                          *(count[classes].sum() for count in (main.tp, main.fp, main.fn)),
                          *(percent(part['pq'], part['n'] > 0) for part in parts)])
         return make_table(rows, left=2)
+
+
+def predicted_segments(sample: dict, num_classes: int) -> Segments:
+    """Segments of ``pred_panoptic_seg`` of a sample.
+
+    Raises:
+        PanopticDataError: there is none, or it has labels that the data set has not.
+    """
+    if 'pred_panoptic_seg' not in sample:
+        raise PanopticDataError(
+            f'{sample_name(sample)}: the model gave no pred_panoptic_seg; PanopticMetric '
+            'needs a model with a panoptic fusion head')
+    pan_map = sample['pred_panoptic_seg']['sem_seg'].squeeze(0).cpu().numpy()
+    values = map_ids(pan_map)
+    values = values[values != num_classes]
+    labels = values % INSTANCE_OFFSET
+    if labels.size and labels.max() >= num_classes:
+        wrong = values[labels >= num_classes][0]
+        raise PanopticDataError(
+            f'{sample_name(sample)}: predicted segment {wrong} has label '
+            f'{wrong % INSTANCE_OFFSET}, but the data set has {num_classes} classes; set '
+            'num_things_classes and num_stuff_classes of the model to those of the data set')
+    return Segments(pan_map, values, labels, void=num_classes, name='the prediction')
