@@ -5,11 +5,15 @@ Shapes: B images, N located queries, C channels, K classes, Q rows of the result
 from typing import NamedTuple, Optional, Sequence
 
 import torch
+from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.layers.tokens import Tokens
+from mmpanseg.models.losses.located_targets import read_targets
+from mmpanseg.models.losses.panoptic_segformer import Candidates
 from mmpanseg.models.transformer_decoders.location import LOCATIONS, Located
 from mmpanseg.models.transformer_decoders.mask_attention import MaskDecoded
 from mmpanseg.registry import MODELS
@@ -81,7 +85,7 @@ class PanopticSegFormerHead(BaseModule):
                  stuff_mask_decoder: Optional[dict] = dict(
                      type='mmpanseg.MaskAttentionDecoder', num_layers=6, self_attention=True,
                      query_position='accumulate'),
-                 criterion: Optional[dict] = None,
+                 criterion: dict = dict(type='mmpanseg.PanopticSegFormerCriterion'),
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         choose('class_from', class_from, dict.fromkeys(CLASS_FROM))
@@ -89,6 +93,7 @@ class PanopticSegFormerHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.num_located = self.num_classes if joint else num_things_classes
         self.num_queries = num_queries
+        self.location = location
         self.filter_queries = filter_queries
         self.class_from = class_from
         self.max_per_image = max_per_image
@@ -118,7 +123,8 @@ class PanopticSegFormerHead(BaseModule):
                 num_classes=1))
             # the first half of the channels is the position, the second the content
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
-        self.criterion = None
+        self.criterion = MODELS.build(criterion, default_args=dict(
+            type='mmpanseg.PanopticSegFormerCriterion', location=location))
 
     def _check(self, num_things_classes: int, classify: bool, mask_levels: int) -> None:
         if not self.num_located:
@@ -164,10 +170,73 @@ class PanopticSegFormerHead(BaseModule):
         rows = self(features, metainfos)
         return at_least_float(rows.cls_logits), rows.masks.float()
 
+    def loss(self, features: Sequence[Tensor],
+             batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses by name against the samples' ``gt_segments``.
+
+        Names are the released code's: ``loss_*`` of the last layers, ``d{i}.loss_*`` of the others;
+        ``_f`` are the mask decoders'.
+        """
+        metainfos = [sample.metainfo for sample in batch_data_samples]
+        tokens, located = self.locate(features, metainfos)
+        targets = read_targets([sample.gt_segments for sample in batch_data_samples], metainfos,
+                               self.num_located, self.location)
+        mask_tokens = tokens.first_levels(self.mask_levels)
+        weights = self.criterion.weights(
+            targets, self.num_queries, self.stuff_mask_decoder is not None)
+        with without_autocast(features[0].device):
+            locations = self.location_decoder.locate(located)
+        losses = {}
+        if self.filter_queries:
+            with without_autocast(features[0].device):
+                cls_logits = self.location_decoder.classify(located.queries)
+                losses, kept = self.criterion.location_stage(
+                    cls_logits, locations, targets, weights.located)
+            candidates = [
+                self._filtered(located, mask_tokens.image(image), image, queries, cls_logits[-1],
+                               locations[-1]) for image, queries in enumerate(kept)]
+        else:
+            candidates = self._unfiltered(located, mask_tokens, locations[-1])
+        with without_autocast(features[0].device):
+            losses.update(self.criterion.mask_stage(
+                candidates, targets, weights.located, with_location=not self.filter_queries))
+        if self.stuff_mask_decoder is not None:
+            decoded = self.decode_stuff(mask_tokens)
+            cls_logits = self.stuff_mask_decoder.classify(decoded.queries)[..., 0]
+            with without_autocast(features[0].device):
+                losses.update(self.criterion.stuff_stage(
+                    decoded.masks, at_least_float(cls_logits), targets, weights.stuff))
+        return losses
+
+    def _filtered(self, located: Located, tokens: Tokens, image: int, queries: Tensor,
+                  cls_logits: Tensor, locations: Tensor) -> Candidates:
+        """Promising queries int64 [n] of one image through the mask decoder."""
+        if not len(queries):  # nothing to decode is one query without a loss
+            queries = queries.new_zeros(1)
+        decoded = self.mask_decoder(
+            located.queries[-1][image, queries][None], self.positions(queries)[None], tokens)
+        own_logits = own_locations = None
+        if len(self.mask_decoder.cls_branches):
+            own_logits = at_least_float(self.mask_decoder.classify(decoded.queries)[:, 0])
+        if len(self.mask_decoder.reg_branches):
+            own_locations = at_least_float(self.mask_decoder.locate(
+                decoded.queries, located.references[-1][image, queries])[:, 0])
+        return Candidates(decoded.masks, 0, cls_logits[image, queries],
+                          locations[image, queries], own_logits, own_locations)
+
+    def _unfiltered(self, located: Located, tokens: Tokens,
+                    locations: Tensor) -> list[Candidates]:
+        """All queries of every image through the mask decoder."""
+        queries = self.select(located)[0]
+        decoded = self.mask_decoder(located.queries[-1], self.positions(queries), tokens)
+        cls_logits = at_least_float(self.mask_decoder.classify(decoded.queries))
+        return [Candidates(decoded.masks, image, cls_logits[-1, image], locations[image],
+                           cls_logits[:, image]) for image in range(len(queries))]
+
     def locate(self, features: Sequence[Tensor],
                metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
         """Tokens and located queries, in single precision: half is too coarse for coordinates."""
-        with torch.autocast(features[0].device.type, enabled=False):
+        with without_autocast(features[0].device):
             tokens = self.pixel_decoder([at_least_float(x) for x in features], metainfos)
             return tokens, self.location_decoder(tokens)
 

@@ -67,7 +67,9 @@ def layer_config(channels: int, num_heads: int, num_levels: int, num_points: int
     deformable = dict(
         embed_dims=channels, num_heads=num_heads, num_levels=num_levels, num_points=num_points,
         dropout=dropout, batch_first=True)
-    plain = dict(embed_dims=channels, num_heads=num_heads, dropout=dropout, batch_first=True)
+    plain = dict(
+        embed_dims=channels, num_heads=num_heads, attn_drop=dropout,
+        dropout_layer=dict(type='Dropout', drop_prob=dropout), batch_first=True)
     feedforward = dict(
         embed_dims=channels, feedforward_channels=feedforward_channels, ffn_drop=dropout)
     return deformable, plain, feedforward

@@ -25,6 +25,12 @@ class Matches:
     def __len__(self) -> int:
         return len(self.segment)
 
+    def to(self, device: torch.device) -> 'Matches':
+        """Copy on another device."""
+        rows = self.rows
+        return Matches(MaskRows(*(index.to(device, non_blocking=True) for index in rows[:3]),
+                                rows.splits), self.segment.to(device, non_blocking=True))
+
 
 @TASK_UTILS.register_module()
 class OneToOneAssigner:

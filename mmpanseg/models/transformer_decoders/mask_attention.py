@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from mmpanseg.models.layers.attention import Attention
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.tokens import Tokens
-from mmpanseg.models.transformer_decoders.location import box_branch
+from mmpanseg.models.transformer_decoders.location import box_branch, move_reference
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.attention_masks import AttentionMasks
 
 MASK_ACTIVATIONS = {'relu': F.relu, 'sigmoid': torch.sigmoid}
 
@@ -60,27 +61,6 @@ class MaskGenerator(BaseModule):
                     plane[:, None], sizes[0], mode='bilinear', align_corners=False)[:, 0]
             mask = mask + plane
         return self.activation(mask)
-
-
-class AttentionMasks(NamedTuple):
-    """Masks of one layer, not yet computed.
-
-    ``query``: [B, h, N, C / h], already scaled; ``key``: [B, h, S, C / h]; ``generator``: makes
-    masks of their products; ``sizes``: (h, w) of the levels.
-    """
-    query: Tensor
-    key: Tensor
-    generator: MaskGenerator
-    sizes: tuple[tuple[int, int], ...]
-
-    def attention(self, image: int, index: Optional[Tensor] = None) -> Tensor:
-        """Attention logits [M, h, S] of some queries of an image, by default all."""
-        query = self.query[image] if index is None else self.query[image][:, index]
-        return torch.matmul(query, self.key[image].transpose(1, 2)).transpose(0, 1)
-
-    def masks(self, image: int, index: Optional[Tensor] = None) -> Tensor:
-        """Masks [M, H, W] of some queries of an image, by default all."""
-        return self.generator(self.attention(image, index), self.sizes)
 
 
 class MaskAttention(BaseModule):
@@ -255,3 +235,13 @@ class MaskAttentionDecoder(BaseModule):
         """Class logits [layers, B, N, K] of the queries after every layer."""
         return torch.stack([
             branch(query) for branch, query in zip(self.cls_branches, queries, strict=True)])
+
+    def locate(self, queries: Tensor, references: Tensor) -> Tensor:
+        """Locations [layers, B, N, D] in 0..1 of the queries after every layer.
+
+        ``references``: [B, N, 2 or 4], those that the last layer of the location decoder started
+        from.
+        """
+        return torch.stack([
+            move_reference(branch(query), references)
+            for branch, query in zip(self.reg_branches, queries, strict=True)])
