@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mmpanseg.models.heads.mask2former import batch_segments
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.conv_norm import NORM, START, ConvNorm, truncated_normal_
-from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPrediction, KMaXPredictor
+from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import DenseMaskLogits, MaskLogits, at_least_float
 
 

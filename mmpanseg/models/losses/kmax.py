@@ -1,12 +1,290 @@
-"""kMaX-DeepLab's criterion."""
-from mmengine.model import BaseModule
+"""kMaX-DeepLab's criterion: PQ-style losses of masks that compete for pixels.
 
-from mmpanseg.registry import MODELS
+Shapes: L predictions, B images, Q queries, N segments of an image (padded), K classes, P pixels of
+the last prediction's map.
+"""
+from typing import NamedTuple, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
+from mmpanseg.models.losses.mask_criterion import name_by_layer, pad_labels
+from mmpanseg.models.losses.pixel_draws import (
+    discrimination_loss, draw_logits, draw_pixels, mean_of_nonzero, sample_grid, semantic_loss)
+from mmpanseg.models.task_modules.similarity import class_similarity, mask_similarity
+from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.structures.kmax_prediction import KMaXPrediction
+from mmpanseg.structures.mask_logits import at_least_float
+from mmpanseg.structures.segment_map import SegmentBatch
+
+# no weight of a loss is smaller
+_MIN_WEIGHT = 1e-5
+_STRIDES = (1, 2, 4, 8, 16, 32)
+
+
+class GroundTruth(NamedTuple):
+    """Segments at the pixels of the last prediction.
+
+    Attributes:
+        masks: float [B, N, P].
+        labels: int64 [B, N].
+        counts: segments of each image.
+    """
+    masks: Tensor
+    labels: Tensor
+    counts: Sequence[int]
+
+
+class MatchedTargets(NamedTuple):
+    """What one prediction learns from, given which query each segment has been matched with.
+
+    Attributes:
+        query: int64 [B, N], query of each segment; of no meaning where ``mask_weight`` is 0.
+        masks: float [B, N, P], share of each matched segment in a pixel; sums to 1 or, on void
+            pixels, to 0.
+        mask_weight: [B, N], probability that the query gives to the segment's class; 0 for
+            segments without a query.
+        labels: int64 [B, Q], K for queries without a segment.
+        cls_weight: [B, Q].
+    """
+    query: Tensor
+    masks: Tensor
+    mask_weight: Tensor
+    labels: Tensor
+    cls_weight: Tensor
+
+    @property
+    def void(self) -> Tensor:
+        """Pixels without a matched segment, bool [B, P]."""
+        return self.masks.sum(1) == 0
+
+    @property
+    def areas(self) -> Tensor:
+        """Area of the segment of each pixel, [B, P], zero on void."""
+        return (self.masks * self.masks.sum(2, keepdim=True)).sum(1)
 
 
 @MODELS.register_module()
 class KMaXCriterion(BaseModule):
-    """Losses of kMaX-DeepLab."""
+    """Losses of kMaX-DeepLab against one matching by PQ-style similarity (section 3).
 
-    def __init__(self, num_classes: int) -> None:
+    The defaults are the published ones for COCO and ADE20K; Cityscapes has
+    ``pixel_temperature=0.6`` and ``num_semantic_pixels=0``.
+
+    Args:
+        num_classes: K.
+        cls_weight, mask_weight, dice_weight, pixel_weight, semantic_weight: of the losses.
+        alpha, gamma: of the focal class loss; alpha for queries with a segment, 1 - alpha without.
+        num_pixels: drawn from each image for instance discrimination, anew for every prediction.
+        pixel_temperature: how much small segments are preferred, see :func:`draw_logits`.
+        similarity_temperature: that similarities of pixels are divided by.
+        num_semantic_pixels, semantic_temperature: the same for the semantic loss; 0 = all pixels.
+        share_matching: all predictions learn from the matching of the last one.
+        mask_void: void pixels take no part in matching and dice loss.
+        align_corners: rule for resizing the layers' predictions: 'odd' (PyTorch version: where the
+            last map's height is odd) or 'always' (TensorFlow version).
+        assigner: config.
+    """
+
+    def __init__(self, num_classes: int, cls_weight: float = 3.0, mask_weight: float = 0.3,
+                 dice_weight: float = 3.0, pixel_weight: float = 1.0, semantic_weight: float = 1.0,
+                 alpha: float = 0.75, gamma: float = 0.0, num_pixels: int = 4096,
+                 pixel_temperature: float = 1.5, similarity_temperature: float = 0.3,
+                 num_semantic_pixels: int = 4096, semantic_temperature: float = 2.0,
+                 share_matching: bool = True, mask_void: bool = True, align_corners: str = 'odd',
+                 assigner: dict = dict(type='mmpanseg.OneToOneAssigner')) -> None:
         super().__init__()
+        self.num_classes = num_classes
+        self.weights = dict(loss_cls=cls_weight, loss_mask=mask_weight, loss_dice=dice_weight,
+                            loss_pixel=pixel_weight)
+        self.semantic_weight = semantic_weight
+        self.alpha, self.gamma = alpha, gamma
+        self.num_pixels = num_pixels
+        self.pixel_temperature = pixel_temperature
+        self.similarity_temperature = similarity_temperature
+        self.num_semantic_pixels = num_semantic_pixels
+        self.semantic_temperature = semantic_temperature
+        self.share_matching = share_matching
+        self.mask_void = mask_void
+        self.align_corners = choose('criterion.align_corners', align_corners, ALIGN_CORNERS)
+        self.assigner = TASK_UTILS.build(assigner)
+
+    def forward(self, predictions: Sequence[KMaXPrediction], semantic_logits: Optional[Tensor],
+                segments: SegmentBatch) -> dict[str, Tensor]:
+        """Losses by name, ``loss_*`` for the last prediction and ``d{i}.loss_*`` for the others.
+
+        Args:
+            predictions: L of them, the last one at the size that the losses are taken at.
+            semantic_logits: [B, K or K + 1, h, w] of the auxiliary head, None for none.
+            segments: ground truth of the B images; images without any are fine.
+        """
+        with without_autocast(predictions[0].mask_logits.device):
+            predictions = [prediction.float() for prediction in predictions]
+            size = tuple(predictions[-1].mask_logits.shape[-2:])
+            stride = subsampling(segments.size, size)
+            truth = GroundTruth(segments.every(stride).flatten(2).float(),
+                                pad_labels(segments.labels), segments.counts)
+            last = targets = self.match(predictions[-1], truth, size)
+            losses = []
+            for prediction in predictions:
+                if not self.share_matching and prediction is not predictions[-1]:
+                    targets = self.match(prediction, truth, size)
+                else:
+                    targets = last
+                losses.append(self.losses(prediction, targets, size))
+            named = name_by_layer({
+                name: weight * torch.stack([loss[name] for loss in losses])
+                for name, weight in self.weights.items()})
+            if semantic_logits is not None:
+                named['loss_semantic'] = self.semantic_weight * self.loss_semantic(
+                    at_least_float(semantic_logits), segments, last, size)
+        return named
+
+    def resize(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps [B, C, h, w] at the pixels of the last prediction, [B, C, P]."""
+        return resize(maps, size, self.align_corners(size[0])).flatten(2)
+
+    @torch.no_grad()
+    def match(self, prediction: KMaXPrediction, truth: GroundTruth,
+              size: tuple[int, int]) -> MatchedTargets:
+        """Match by the product of mask and class similarity; weights come from the same numbers."""
+        cls_logits, mask_logits = prediction.cls_logits, self.resize(prediction.mask_logits, size)
+        masks = mask_similarity(mask_logits, truth.masks)
+        classes = class_similarity(cls_logits, truth.labels)
+        compared = masks if self.mask_void else mask_similarity(mask_logits, truth.masks, False)
+        matches = self.assigner(-(compared * classes)[None], truth.counts)
+        image, query, segment = matches.rows.image, matches.rows.query, matches.segment
+        query_of = torch.zeros_like(truth.labels)
+        query_of[image, segment] = query
+        mask_weight = torch.zeros_like(truth.labels, dtype=classes.dtype)
+        mask_weight[image, segment] = classes[image, query, segment].clamp(min=_MIN_WEIGHT)
+        shares = truth.masks * (mask_weight > 0)[..., None]
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1)
+        labels = torch.full(cls_logits.shape[:2], self.num_classes, device=cls_logits.device)
+        labels[image, query] = truth.labels[image, segment]
+        # what a query without a segment has of its mask on void pixels
+        soft = mask_logits.softmax(1)
+        void = (shares.sum(1) == 0).to(soft.dtype)
+        on_void = (soft @ void[..., None])[..., 0] / (soft.sum(2) + 1e-5)
+        on_void[image, query] = masks[image, query, segment]
+        return MatchedTargets(
+            query_of, shares, mask_weight, labels, on_void.clamp(min=_MIN_WEIGHT))
+
+    def losses(self, prediction: KMaXPrediction, targets: MatchedTargets,
+               size: tuple[int, int]) -> dict[str, Tensor]:
+        """Unweighted losses of one prediction by name."""
+        # resized logits are large and quickly made, so they are not kept for the backward pass
+        mask, dice = checkpoint(
+            self.mask_losses, prediction.mask_logits, targets, size, use_reentrant=False,
+            preserve_rng_state=False)
+        cls = focal_cross_entropy(prediction.cls_logits, targets.labels, targets.cls_weight,
+                                  self.alpha, self.gamma)
+        return dict(loss_cls=cls, loss_mask=mask, loss_dice=dice,
+                    loss_pixel=self.loss_pixel(prediction.pixel_embeds, targets, size))
+
+    def mask_losses(self, mask_logits: Tensor, targets: MatchedTargets,
+                    size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Cross-entropy over the queries and dice loss of the matched ones."""
+        void = targets.void if self.mask_void else None
+        return competing_mask_losses(self.resize(mask_logits, size), targets.query, targets.masks,
+                                     targets.mask_weight, void)
+
+    def loss_pixel(self, pixel_embeds: Tensor, targets: MatchedTargets,
+                   size: tuple[int, int]) -> Tensor:
+        """Instance discrimination at pixels drawn anew."""
+        drawn = draw_pixels(draw_logits(targets.areas, self.pixel_temperature), self.num_pixels)
+        embeds = sample_grid(pixel_embeds, drawn, size, self.align_corners(size[0]))
+        masks = targets.masks.gather(2, drawn[:, None].expand(-1, targets.masks.shape[1], -1))
+        return discrimination_loss(embeds, masks, self.similarity_temperature)
+
+    def loss_semantic(self, logits: Tensor, segments: SegmentBatch, targets: MatchedTargets,
+                      size: tuple[int, int]) -> Tensor:
+        """Auxiliary semantic loss at pixels drawn like those above, or at all of its pixels."""
+        labels = semantic_labels(segments, subsampling(segments.size, tuple(logits.shape[-2:])))
+        drawn = None
+        if self.num_semantic_pixels:
+            if tuple(logits.shape[-2:]) != size:
+                raise ValueError(
+                    'criterion.num_semantic_pixels draws pixels of the last mask prediction, of '
+                    f'size {size}, but the semantic head predicts {tuple(logits.shape[-2:])}; set '
+                    'num_semantic_pixels=0 to use all pixels')
+            drawn = draw_pixels(
+                draw_logits(targets.areas, self.semantic_temperature), self.num_semantic_pixels)
+        return semantic_loss(logits.flatten(2), labels.flatten(1), drawn)
+
+
+def subsampling(size: tuple[int, int], map_size: tuple[int, int]) -> int:
+    """Stride that takes a padded input's pixels 0, s, 2 s, ... to those of a map.
+
+    Raises:
+        ValueError: no stride does.
+    """
+    for stride in _STRIDES:
+        if tuple(-(-side // stride) for side in size) == tuple(map_size):
+            return stride
+    raise ValueError(f'no stride takes an input of size {tuple(size)} to a map of size '
+                     f'{tuple(map_size)}: the backbone must halve sizes and round up')
+
+
+def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
+    """Class of every stride-th pixel, int64 [B, h, w], -1 without one; the last segment wins."""
+    masks = segments.every(stride)
+    labels = masks.new_full((len(masks), *masks.shape[2:]), -1, dtype=torch.long)
+    for number, label in enumerate(pad_labels(segments.labels).unbind(1)):
+        labels = torch.where(masks[:, number], label[:, None, None], labels)
+    return labels
+
+
+def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float = 0.75,
+                        gamma: float = 0.0) -> Tensor:
+    """Weighted focal loss over softmax classes.
+
+    Args:
+        logits: [B, Q, K + 1].
+        labels: int64 [B, Q], K for no object.
+        weight: [B, Q].
+        alpha: factor for objects, 1 - alpha for no object; below 0 for no such factor.
+        gamma: exponent of 1 - probability.
+
+    Returns:
+        Sum over the queries divided by the number of terms that are not zero, mean over images.
+    """
+    loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction='none')
+    if gamma:
+        loss = loss * (1 - (-loss).exp()) ** gamma
+    if alpha >= 0:
+        loss = loss * torch.where(labels == logits.shape[2] - 1, 1 - alpha, alpha)
+    return mean_of_nonzero(loss * weight).mean()
+
+
+def competing_mask_losses(mask_logits: Tensor, query: Tensor, masks: Tensor, weight: Tensor,
+                          void: Optional[Tensor]) -> tuple[Tensor, Tensor]:
+    """Losses of masks that are a softmax over the queries.
+
+    Args:
+        mask_logits: [B, Q, P].
+        query: int64 [B, N], query of each segment.
+        masks: [B, N, P], shares of the segments in the pixels.
+        weight: [B, N], of the segments in the dice loss, 0 for those without a query.
+        void: bool [B, P], pixels that the dice loss leaves out, or None for none.
+
+    Returns:
+        cross-entropy over the queries, mean over pixels with a segment, and dice loss, sum over
+        segments times 0.75 / Q; both mean over images.
+    """
+    image = torch.arange(len(query), device=query.device)[:, None]
+    # of all queries only the normaliser is needed, beside the matched ones
+    log_probs = mask_logits[image, query] - mask_logits.logsumexp(1, keepdim=True)
+    entropy = mean_of_nonzero(-(masks * log_probs).sum(1)).mean()
+    probs = log_probs.exp()
+    if void is not None:
+        probs = probs * ~void[:, None]
+    overlap = (probs * masks).sum(2)
+    dice = 1 - (2 * overlap + 1) / (probs.sum(2) + masks.sum(2) + 1)
+    return entropy, 0.75 / mask_logits.shape[1] * (dice * weight).sum(1).mean()

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmpanseg.models.layers.conv_norm import NORM
 from mmpanseg.models.transformer_decoders.kmeans_layer import KMeansLayer
-from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPrediction
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.kmax_prediction import KMaXPrediction
 
 
 @MODELS.register_module()

@@ -3,7 +3,6 @@
 Shapes: B images, Q queries, C channels, E embedding channels, K classes, h x w map.
 """
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +10,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm
+from mmpanseg.structures.kmax_prediction import KMaXPrediction
 
 # probability of "no object" at the start
 _VOID_PRIOR = 0.9
-
-
-class KMaXPrediction(NamedTuple):
-    """Class logits [B, Q, K + 1], mask logits [B, Q, h, w], unit pixel vectors [B, E, h, w]."""
-    cls_logits: Tensor
-    mask_logits: Tensor
-    pixel_embeds: Tensor
 
 
 class KMaXPredictor(BaseModule):

@@ -1,10 +1,12 @@
 """kMaX-DeepLab's head against published outputs, gradients and statistics."""
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 
 from mmpanseg.checkpoints.kmax_deeplab import convert_kmax_deeplab
 from mmpanseg.models.heads.kmax_deeplab import KMaXDeepLabHead
 from mmpanseg.models.layers.resize import resize
+from mmpanseg.structures.segment_map import SegmentMap
 
 NAMES = ['stem', 'res2', 'res3', 'res4', 'res5']
 PREFIX = 'panoptic_head.'
@@ -224,3 +226,41 @@ def test_tensorflow_start_reaches_all_convolutions():
 def test_settings_that_do_not_fit_are_refused(kwargs, text):
     with pytest.raises(ValueError, match=text):
         small(**kwargs)
+
+
+def samples_of(size: tuple[int, int]) -> list[DetDataSample]:
+    torch.manual_seed(1)
+    samples = []
+    for count in (4, 0):
+        sample = DetDataSample(metainfo=dict(batch_input_shape=size))
+        sample.gt_segments = SegmentMap(
+            torch.randint(0, 5, (count, )),
+            map=torch.randint(-1, max(count, 1), size, dtype=torch.int32) - int(count == 0))
+        samples.append(sample)
+    return samples
+
+
+@pytest.mark.parametrize('interaction, predictions', [
+    ('k-means', 4), ('cross-attention', 1), ('dual-path-k-means', 4),
+    ('dual-path-cross-attention', 1)])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_a_training_step_reaches_every_parameter(interaction, predictions, autocast):
+    torch.manual_seed(0)
+    head = small(transformer_decoder=dict(interaction=interaction, drop_path=0.2)).train()
+    head.init_weights()
+    for module in head.modules():  # what follows a scale of zero gets no gradient at first
+        if getattr(module, 'weight', None) is not None and not module.weight.any():
+            torch.nn.init.constant_(module.weight, 0.5)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        losses = head.loss(maps_of(33, 65), samples_of((33, 65)))
+    assert len(losses) == 4 * predictions + 1
+    sum(losses.values()).backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_published_names_cover_every_parameter(golden):
+    """Nothing in a converted state dict is left over, nothing is missing."""
+    for name in ('head_end_to_end', 'head_end_to_end_five_stages'):
+        case = torch.load(golden / f'kmax_deeplab/{name}.pth', weights_only=True)
+        assert our_names(case['state_dict']).keys() == build(case['settings']).state_dict().keys()

@@ -1,0 +1,107 @@
+"""Losses at pixels that are drawn without putting back, small segments first.
+
+Shapes: B images, P pixels of a map, k of them drawn, N segments, E embedding channels, K classes.
+"""
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+# added to the logits of pixels that must not be drawn
+_NEVER = -99999.0
+
+
+def draw_logits(areas: Tensor, temperature: float) -> Tensor:
+    """Unnormalised log-probabilities [B, P] to draw pixels with.
+
+    Args:
+        areas: [B, P], pixels of the segment that each pixel belongs to, zero where there is none.
+            Void pixels are drawn only when nothing else is left.
+        temperature: at 1 every segment is equally likely, at 0 every pixel, above 1 small segments
+            are preferred.
+    """
+    logits = temperature * (areas.shape[1] / areas.clamp(min=1)).log()
+    return logits + _NEVER * (areas == 0)
+
+
+def draw_pixels(logits: Tensor, count: int) -> Tensor:
+    """Indices [B, k] of pixels drawn without putting back, by Gumbel's top-k rule.
+
+    Args:
+        logits: [B, P] unnormalised log-probabilities.
+        count: k; all pixels, where there are fewer.
+    """
+    noise = torch.rand_like(logits)
+    tiny = torch.finfo(noise.dtype).tiny
+    gumbel = -(-noise.clamp(min=tiny).log()).clamp(min=tiny).log()
+    return (logits + gumbel).topk(min(count, logits.shape[1]), dim=1).indices
+
+
+def mean_of_nonzero(loss: Tensor) -> Tensor:
+    """Sums over the last dimension divided by the number of entries that are not zero."""
+    return loss.sum(-1) / (loss != 0).sum(-1).clamp(min=1)
+
+
+def discrimination_loss(embeds: Tensor, targets: Tensor, temperature: float = 0.3) -> Tensor:
+    """Contrast between pixels of one segment and of others (pixel-wise instance discrimination).
+
+    Args:
+        embeds: [B, E, k], of length 1 as they come out of the predictor.
+        targets: [B, N, k], shares of the segments in the pixels.
+        temperature: that similarities are divided by.
+
+    Returns:
+        Cross-entropy, mean over the pixels with a segment, then over images.
+    """
+    same = targets.transpose(1, 2) @ targets
+    same = same / same.sum(2, keepdim=True).clamp(min=1)
+    # similarities of k x k pixels are made anew in the backward pass
+    lse = checkpoint(_log_total, embeds, temperature, use_reentrant=False)
+    attraction = (embeds * (embeds @ same.transpose(1, 2))).sum(1) / temperature
+    return mean_of_nonzero(same.sum(2) * lse - attraction).mean()
+
+
+def _log_total(embeds: Tensor, temperature: float) -> Tensor:
+    return (embeds.transpose(1, 2) @ embeds / temperature).logsumexp(2)
+
+
+def semantic_loss(logits: Tensor, labels: Tensor, drawn: Optional[Tensor] = None) -> Tensor:
+    """Cross-entropy of a semantic map, mean over labelled pixels, then over images.
+
+    Args:
+        logits: [B, K', P].
+        labels: int64 [B, P], -1 where there is no label.
+        drawn: int64 [B, k], pixels to look at; by default all.
+    """
+    if drawn is not None:
+        logits = logits.gather(2, drawn[:, None].expand(-1, logits.shape[1], -1))
+        labels = labels.gather(1, drawn)
+    loss = F.cross_entropy(logits, labels, ignore_index=-1, reduction='none')
+    return mean_of_nonzero(loss).mean()
+
+
+def sample_grid(maps: Tensor, index: Tensor, size: tuple[int, int],
+                align_corners: bool) -> Tensor:
+    """Pixels of bilinearly resized maps, without resizing them.
+
+    Args:
+        maps: [B, C, h, w].
+        index: int64 [B, k], pixels of the resized map, row by row.
+        size: (H, W) of it.
+        align_corners: as for resizing.
+
+    Returns:
+        [B, C, k].
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps.flatten(2).gather(2, index[:, None].expand(-1, maps.shape[1], -1))
+    row, column = index // size[1], index % size[1]
+    if align_corners:
+        x, y = (2 * p / max(side - 1, 1) - 1 for p, side in ((column, size[1]), (row, size[0])))
+    else:
+        x, y = ((2 * p + 1) / side - 1 for p, side in ((column, size[1]), (row, size[0])))
+    grid = torch.stack([x, y], -1).to(maps.dtype)[:, :, None]
+    return F.grid_sample(
+        maps, grid, padding_mode='border', align_corners=align_corners)[..., 0]

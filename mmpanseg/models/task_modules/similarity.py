@@ -1,0 +1,35 @@
+"""Similarity of predictions and segments, whose product kMaX-DeepLab matches by.
+
+Shapes: B images, Q queries, N segments (columns beyond an image's count mean nothing), P pixels,
+K classes.
+"""
+import torch
+from torch import Tensor
+
+_EPS = 1e-5
+
+
+def mask_similarity(mask_logits: Tensor, targets: Tensor, only_labelled: bool = True) -> Tensor:
+    """Soft Dice coefficients [B, Q, N] of masks that compete for each pixel.
+
+    Args:
+        mask_logits: [B, Q, P]; the masks are their softmax over the queries.
+        targets: [B, N, P] in 0..1.
+        only_labelled: leave out pixels without a segment.
+    """
+    masks = mask_logits.softmax(1)
+    if only_labelled:
+        masks = masks * (targets.sum(1, keepdim=True) > 0)
+    total = masks.sum(2)[:, :, None] + targets.sum(2)[:, None]
+    return masks @ targets.transpose(1, 2) / (total / 2 + _EPS)
+
+
+def class_similarity(cls_logits: Tensor, labels: Tensor) -> Tensor:
+    """Probabilities [B, Q, N] that queries give to the segments' classes.
+
+    Args:
+        cls_logits: [B, Q, K + 1].
+        labels: int64 [B, N].
+    """
+    index = labels[:, None].expand(-1, cls_logits.shape[1], -1)
+    return torch.gather(cls_logits.softmax(-1), 2, index)
