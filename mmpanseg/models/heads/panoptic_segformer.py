@@ -75,6 +75,8 @@ class PanopticSegFormerHead(BaseModule):
         criterion: config of the losses.
     """
 
+    reads_padding = True
+
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 300, channels: int = 256,
                  location: str = 'box', filter_queries: bool = True,

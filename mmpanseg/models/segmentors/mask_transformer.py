@@ -11,6 +11,7 @@ from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.mask_logits import MaskLogits
 
 TEST_MODES = ('whole', 'tile')
 
@@ -103,9 +104,19 @@ class MaskTransformer(BaseDetector):
     def _predict_whole(self, inputs: Tensor, metainfos: list[dict],
                        rescale: bool = True) -> list[dict]:
         """Results of images [B, 3, H, W] that go through the network in one piece."""
-        cls_logits, mask_logits = self.panoptic_head.predict(self.extract_feat(inputs))
         return self.panoptic_fusion_head.predict(
-            cls_logits, mask_logits, metainfos, rescale, self.outputs)
+            *self.predict_queries(inputs, metainfos), metainfos, rescale, self.outputs)
+
+    def predict_queries(self, batch_inputs: Tensor,
+                        metainfos: list[dict]) -> tuple[Tensor, MaskLogits]:
+        """Class logits and mask logits of images [B, 3, H, W], before any fusion.
+
+        Heads that tell padding from image (``reads_padding``) get the metainfos too.
+        """
+        features = self.extract_feat(batch_inputs)
+        if getattr(self.panoptic_head, 'reads_padding', False):
+            return self.panoptic_head.predict(features, metainfos)
+        return self.panoptic_head.predict(features)
 
     def add_pred_to_datasample(self, data_samples: SampleList,
                                results_list: list[dict]) -> SampleList:

@@ -60,14 +60,14 @@ class PanopticTTAModel(BaseTTAModel):
         module = self.module
         batch = module.data_preprocessor(data, False)
         samples = batch['data_samples']
-        cls_logits, mask_logits = module.panoptic_head.predict(
-            module.extract_feat(batch['inputs']))
+        metainfos = [sample.metainfo for sample in samples]
+        cls_logits, mask_logits = module.predict_queries(batch['inputs'], metainfos)
         # pixels of the mask logits take less memory than the features they are made of
         queries = torch.arange(cls_logits.shape[1], device=cls_logits.device)
         dense = DenseMaskLogits([torch.stack(
             [mask_logits.dense(-1, image, queries) for image in range(len(samples))])])
         views = module.panoptic_fusion_head.views(
-            cls_logits, dense, [sample.metainfo for sample in samples], unflip=True)
+            cls_logits, dense, metainfos, unflip=True)
         for sample, view in zip(samples, views):
             sample.view = view
         return samples

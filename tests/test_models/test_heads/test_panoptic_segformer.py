@@ -1,4 +1,6 @@
 """Panoptic SegFormer's head against the published one (CVPR version)."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmdet.models.layers import inverse_sigmoid
@@ -6,6 +8,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 
 from mmpanseg.checkpoints import convert_panoptic_segformer
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.models.segmentors import MaskTransformer
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
 
@@ -142,3 +145,15 @@ def test_padded_batch_matches_published(data, head):
             masks[image, :count], expected['thing_final_mask'][0, ..., 0], **CLOSE)
         torch.testing.assert_close(
             masks[image, count:], expected['stuff_final_mask'][0, ..., 0], **CLOSE)
+
+
+@torch.no_grad()
+def test_segmentor_tells_the_head_about_padding(data, head):
+    case = data['padded_batch']
+    model = SimpleNamespace(
+        panoptic_head=head, extract_feat=lambda inputs: case['backbone_features'])
+    cls_logits, masks = MaskTransformer.predict_queries(model, None, metainfos(case))
+    expected = head(case['backbone_features'], metainfos(case))
+    assert torch.equal(cls_logits, expected.cls_logits)
+    assert torch.equal(masks.dense(-1, 1, torch.arange(73)), expected.masks.logits[0][1])
+    assert not torch.equal(cls_logits, head.predict(case['backbone_features'])[0])
