@@ -1,10 +1,13 @@
 from .convert import Conversion, check_fit, convert
 from .empty_model import empty_model
 from .files import read_weights
+from .huggingface import convert_huggingface, to_huggingface
 from .mask2former import convert_mask2former
+from .mmdet import convert_mmdet
 from .mp_former import convert_mp_former
 from .panoptic_segformer import convert_panoptic_segformer
 
 __all__ = [
-    'Conversion', 'check_fit', 'convert', 'convert_mask2former', 'convert_mp_former',
-    'convert_panoptic_segformer', 'empty_model', 'read_weights']
+    'Conversion', 'check_fit', 'convert', 'convert_huggingface', 'convert_mask2former',
+    'convert_mmdet', 'convert_mp_former', 'convert_panoptic_segformer', 'empty_model',
+    'read_weights', 'to_huggingface']

@@ -111,8 +111,9 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 def write_safetensors(state_dict: dict[str, Tensor], path: Path) -> None:
     """Write tensors as transformers does."""
-    _safetensors().torch.save_file({key: value.contiguous() for key, value in state_dict.items()}, path,
-                             metadata=dict(format='pt'))
+    _safetensors().torch.save_file(
+        {key: value.contiguous() for key, value in state_dict.items()}, path,
+        metadata=dict(format='pt'))
 
 
 def _safetensors() -> Any:

@@ -30,6 +30,7 @@ def num_classes(dataset, task, count):
 def model(repo_root, config, things=80, stuff=53, num_queries=None):
     cfg = Config.fromfile(repo_root / 'configs' / config)
     cfg.model.num_things_classes, cfg.model.num_stuff_classes = things, stuff
+    cfg.model.test_cfg = None
     if num_queries is not None:
         cfg.model.panoptic_head.num_queries = num_queries
     return empty_model(cfg)

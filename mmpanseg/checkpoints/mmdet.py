@@ -1,0 +1,40 @@
+"""mmdetection's Mask2Former: version 3 has this library's names, version 2 has older ones."""
+from typing import Optional
+
+from torch import Tensor
+
+from mmpanseg.checkpoints.key_map import Rule, drop, rename
+from mmpanseg.checkpoints.sources import Source, register_source
+
+_DECODER = r'(panoptic_head\.transformer_decoder\.layers\.\d+)\.'
+_ENCODER = r'(panoptic_head\.pixel_decoder\.encoder\.layers\.\d+)\.'
+_RULES: list[Rule] = [
+    (_DECODER + r'attentions\.0\.(.+)', r'\1.cross_attn.\2', None),
+    (_DECODER + r'attentions\.1\.(.+)', r'\1.self_attn.\2', None),
+    (_ENCODER + r'attentions\.0\.(.+)', r'\1.self_attn.\2', None),
+    *((layer + r'ffns\.0\.(.+)', r'\1.ffn.\2', None) for layer in (_DECODER, _ENCODER)),
+    drop(r'panoptic_head\.loss_cls\.class_weight',
+         'class weights of the loss: the config sets them'),
+    (r'((?:backbone|panoptic_head)\..+)', r'\1', None)]
+
+
+def convert_mmdet(state_dict: dict[str, Tensor],
+                  unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+    """Names of mmdetection's Mask2Former to ours; nothing changes for version 3 and for ours.
+
+    Args:
+        state_dict: ``backbone.*``, ``panoptic_head.*``.
+        unused: gets the keys without a place here, with the reason.
+
+    Raises:
+        KeyError: for a parameter that does not belong to the model.
+    """
+    return rename(state_dict, _RULES, unused)
+
+
+register_source(Source(
+    name='mmdet', title='mmdetection 3.x (or 2.x) Mask2Former, or this library',
+    convert=convert_mmdet,
+    signature=(r'backbone\..+', r'panoptic_head\.query_feat\.weight',
+               r'panoptic_head\.(transformer_decoder|predictor)\..+'),
+    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))
