@@ -1,6 +1,8 @@
 """A tiny dataset in COCO panoptic format, to be damaged by the tests."""
+import importlib.util
 import json
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,6 +22,16 @@ def mmdet_scope():
     init_default_scope('mmdet')
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
+
+
+@pytest.fixture(scope='session')
+def downloads() -> ModuleType:
+    """Functions that write small files in the layout of official downloads."""
+    spec = importlib.util.spec_from_file_location(
+        'downloads', Path(__file__).with_name('downloads.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def save_ids(path, ids):

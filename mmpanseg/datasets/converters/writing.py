@@ -1,0 +1,170 @@
+"""What all converters share. H, W image size; N segments."""
+import json
+import os
+from pathlib import Path
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+from mmengine.utils import track_parallel_progress, track_progress
+from PIL import Image, UnidentifiedImageError
+from pycocotools import mask as rle_tools
+from scipy import ndimage
+
+from mmpanseg.structures.label_image import read_label_image
+from mmpanseg.structures.panoptic_png import write_panoptic_png
+
+PathLike = Union[str, Path]
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+class Segment(NamedTuple):
+    """What a converter says about a segment id: its category and whether it is a crowd."""
+
+    category: int
+    is_thing: bool
+    is_crowd: bool = False
+
+
+class Converted(NamedTuple):
+    """One image: its entry, its segments, and its objects for an instance JSON."""
+
+    image: dict
+    annotation: dict
+    instances: list[dict]
+
+
+def list_images(folder: Path, suffix: Optional[str] = None) -> list[Path]:
+    """Images in a folder and its subfolders, sorted, without hidden files (``._name.jpg``).
+
+    Args:
+        folder: where to look.
+        suffix: end of the names; any image by default.
+
+    Raises:
+        ValueError: when there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: no such folder; give the folder of the unpacked download')
+    files = [path for path in sorted(folder.rglob('*')) if not path.name.startswith('.') and (
+        path.name.endswith(suffix) if suffix else path.suffix.lower() in IMAGE_SUFFIXES)]
+    if not files:
+        raise ValueError(f'{folder}: no {suffix or "image"} in it or in its subfolders; is '
+                         'the download complete?')
+    return files
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image, from its header.
+
+    Raises:
+        ValueError: when it is missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise ValueError(f'{path} does not exist; is the download complete?') from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f'{path}: not a readable image ({error})') from error
+
+
+def read_labels(path: Path, size: tuple[int, int], image_path: Path) -> np.ndarray:
+    """Values of an annotation of one channel, int64 [H, W], as large as its image.
+
+    Raises:
+        ValueError: when it is missing, broken, of several channels or of another size.
+    """
+    try:
+        values = read_label_image(str(path)).astype(np.int64)
+    except FileNotFoundError:
+        raise ValueError(f'{path} does not exist, the annotation of {image_path}; is the '
+                         'download complete?') from None
+    check_size(path, values.shape, size, image_path)
+    return values
+
+
+def check_size(path: Path, found: tuple, size: tuple[int, int], image_path: Path) -> None:
+    """Raise a ValueError when an annotation has another size than its image."""
+    if tuple(found[:2]) != tuple(size):
+        raise ValueError(f'{path} is {found[1]}x{found[0]}, its image {image_path} is '
+                         f'{size[1]}x{size[0]}: both must have the same size')
+
+
+def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
+                png_path: Path, png_name: Optional[str] = None) -> Converted:
+    """Write the panoptic PNG of an image and describe its segments.
+
+    Args:
+        ids: integer [H, W]; ids that are not in ``segments`` are void.
+        segments: id -> segment; ids without a pixel are left out.
+        image: entry of the JSON's "images", with its ``id``.
+        png_path: file to write; its folder must exist.
+        png_name: the name in the JSON, by default that of the file.
+
+    Returns:
+        The annotation; and the things and crowds of things with their run-length encoded masks.
+    """
+    present, index = np.unique(ids, return_inverse=True)
+    index = index.reshape(ids.shape)
+    counted = np.array([int(value) in segments for value in present])
+    number = np.where(counted, np.cumsum(counted), 0)
+    index = number[index]
+    kept = present[counted]
+    areas = np.bincount(index.ravel(), minlength=len(kept) + 1)[1:]
+    infos, instances = [], []
+    for place, (rows, columns) in enumerate(ndimage.find_objects(index)):
+        segment = segments[int(kept[place])]
+        info = dict(
+            id=int(kept[place]), category_id=segment.category, iscrowd=int(segment.is_crowd),
+            area=int(areas[place]), bbox=[columns.start, rows.start, columns.stop - columns.start,
+                                          rows.stop - rows.start])
+        infos.append(info)
+        if segment.is_thing:
+            encoded = rle_tools.encode(np.asfortranarray(index == place + 1).view(np.uint8))
+            instances.append({key: info[key] for key in ('category_id', 'iscrowd', 'area', 'bbox')}
+                             | dict(image_id=image['id'], segmentation=dict(
+                                 size=list(encoded['size']), counts=encoded['counts'].decode())))
+    write_panoptic_png(png_path, np.append(kept, 0)[index - 1])
+    return Converted(image, dict(image_id=image['id'], file_name=png_name or png_path.name,
+                                 segments_info=infos), instances)
+
+
+def write_jsons(converted: Sequence[Converted], categories: list[dict],
+                panoptic_file: Path, instance_file: Path) -> None:
+    """Write the panoptic JSON, and the instance JSON with the categories that are things."""
+    images = [item.image for item in converted]
+    instances = [instance for item in converted for instance in item.instances]
+    write_json(panoptic_file, dict(
+        images=images, annotations=[item.annotation for item in converted],
+        categories=categories))
+    write_json(instance_file, dict(
+        images=images, annotations=[dict(id=k, **item) for k, item in enumerate(instances, 1)],
+        categories=[category for category in categories if category['isthing']]))
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file; one that is broken off leaves nothing under its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + '.unfinished')
+    unfinished.write_text(json.dumps(content))
+    os.replace(unfinished, path)
+
+
+def category(number: int, name: str, is_thing: bool, color: Sequence[int]) -> dict:
+    """Entry of the JSON's "categories"."""
+    return dict(id=number, name=name, isthing=int(is_thing), color=list(color))
+
+
+def run_all(function: Callable, tasks: list, workers: int) -> list:
+    """Results of a function for each task, with a progress bar, in ``workers`` processes.
+
+    Raises:
+        ValueError: when ``workers`` is no positive number; and what the function raises.
+    """
+    if workers < 1:
+        raise ValueError(f'workers={workers} must be at least 1')
+    if workers == 1:
+        return track_progress(function, tasks)
+    return track_parallel_progress(
+        function, tasks, nproc=workers, chunksize=max(1, min(32, len(tasks) // (4 * workers))))
