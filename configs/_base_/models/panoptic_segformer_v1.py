@@ -1,0 +1,24 @@
+# The first version: one set of queries for all classes, all of which pass on to the mask decoder;
+# centre and scale as the target of the location decoder, in training only; three levels. A config
+# takes it by
+#   model = _base_.v1
+v1 = dict(
+    panoptic_head=dict(
+        num_queries=400,
+        location='centre_scale',
+        filter_queries=False,
+        class_from='mask',
+        pixel_decoder=dict(num_levels=3),
+        location_decoder=dict(refine=False),
+        mask_decoder=dict(num_layers=4, self_attention=True, tail=False),
+        stuff_mask_decoder=None,
+        criterion=dict(
+            mask_costs=[
+                dict(type='mmpanseg.FocalClassificationCost', weight=1.0),
+                dict(type='mmpanseg.SquaredDiceCost', weight=1.0)],
+            mask_cls_weight=1.0,
+            dice_weight=1.0,
+            location_weight=5.0,
+            balance='none')),
+    # Algorithm 1
+    panoptic_fusion_head=dict(alpha=1, beta=0, t_cnf=0.3, t_keep=0))

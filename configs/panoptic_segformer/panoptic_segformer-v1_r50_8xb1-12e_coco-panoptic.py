@@ -1,0 +1,4 @@
+_base_ = './panoptic_segformer-v1_r50_8xb1-50e_coco-panoptic.py'
+
+param_scheduler = dict(end=12, milestones=[8])
+train_cfg = dict(max_epochs=12)

@@ -1,0 +1,8 @@
+_base_ = [
+    './panoptic_segformer_r50_8xb1-24e_coco-panoptic.py',
+    '../_base_/backbones/pvtv2-b5.py']
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    panoptic_head=dict(in_channels=_base_.in_channels),
+    panoptic_fusion_head=dict(t_cnf=0.3))
