@@ -35,9 +35,7 @@ class FPNPixelDecoder(BaseModule):
         self.channels = channels
         self.num_outs = num_outs
         self.norm_cfg = norm_cfg
-        self.lateral_convs = ModuleList(
-            ConvModule(width, channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=None)
-            for width in in_channels[:-1])
+        self.lateral_convs = ModuleList(self.lateral(width) for width in in_channels[:-1])
         self.output_convs = ModuleList(
             self.output_conv(channels) for _ in in_channels[:-1])
         self.build_coarsest(in_channels[-1])
@@ -46,6 +44,11 @@ class FPNPixelDecoder(BaseModule):
     def build_coarsest(self, in_channels: int) -> None:
         """Make what :meth:`coarsest` needs."""
         self.last_feat_conv = self.output_conv(in_channels)
+
+    def lateral(self, in_channels: int) -> nn.Module:
+        """What brings a backbone map to C channels, for :meth:`merge`."""
+        return ConvModule(
+            in_channels, self.channels, 1, bias=False, norm_cfg=self.norm_cfg, act_cfg=None)
 
     def output_conv(self, in_channels: int) -> ConvModule:
         """3x3 convolution, norm and ReLU to C channels."""
@@ -72,9 +75,17 @@ class FPNPixelDecoder(BaseModule):
         maps = [self.coarsest(coarse)]
         for feature, lateral, output in zip(
                 fine[::-1], self.lateral_convs[::-1], self.output_convs[::-1]):
-            upsampled = F.interpolate(maps[-1], feature.shape[-2:], mode='nearest')
-            maps.append(output(lateral(feature) + upsampled))
-        return self.mask_feature(maps[-1]), maps[:self.num_outs]
+            maps.append(output(self.merge(lateral, feature, maps[-1])))
+        return self.mask_feature(self.finest(maps)), maps[:self.num_outs]
+
+    @staticmethod
+    def merge(lateral: nn.Module, feature: Tensor, coarse: Tensor) -> Tensor:
+        """Backbone map [B, C_i, h, w] and the next coarser map [B, C, h', w'] -> [B, C, h, w]."""
+        return lateral(feature) + F.interpolate(coarse, feature.shape[-2:], mode='nearest')
+
+    def finest(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the mask features are made of, [B, C, h, w]; of all maps, coarsest first."""
+        return maps[-1]
 
     def coarsest(self, feature: Tensor) -> Tensor:
         """[B, C_4, h, w] -> [B, C, h, w]."""

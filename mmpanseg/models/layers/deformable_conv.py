@@ -1,0 +1,73 @@
+"""Modulated deformable convolution: mmcv's parameters, with and without its compiled operator.
+
+Shapes: B images, C channels, K positions of the kernel, G groups of channels with own offsets.
+"""
+import torch
+import torch.nn.functional as F
+from mmcv.ops import ModulatedDeformConv2d
+from torch import Tensor
+
+from mmpanseg.compat import operators_compiled
+from mmpanseg.structures.mask_logits import at_least_float
+
+
+class ModulatedDeformConv(ModulatedDeformConv2d):
+    """mmcv's ModulatedDeformConv2d (Zhu et al., Deformable ConvNets v2, Eq. 1).
+
+    Where the operator is not compiled, the same values come from ``grid_sample``.
+    """
+
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: [B, C, H, W].
+            offset: in pixels, [B, 2 G K, h, w]; y before x.
+            mask: weights of the positions, [B, G K, h, w].
+
+        Returns:
+            [B, C', h, w].
+        """
+        if x.device.type in ('cpu', 'cuda') and operators_compiled(x.device.type):
+            return super().forward(x, offset, mask)
+        return modulated_deform_conv(self, x, offset, mask)
+
+
+def modulated_deform_conv(layer: ModulatedDeformConv2d, x: Tensor, offset: Tensor,
+                          mask: Tensor) -> Tensor:
+    """What the operator computes for a layer with ``groups=1``, in plain PyTorch.
+
+    One position of the kernel at a time, so that no K copies of the input exist at once.
+
+    Raises:
+        ValueError: the layer has several groups.
+    """
+    if layer.groups != 1:
+        raise ValueError(f'groups={layer.groups}: without mmcv\'s compiled operators only '
+                         'groups=1 is possible (tools/install.sh --with-ops)')
+    groups = layer.deform_groups
+    kernel_height, kernel_width = layer.kernel_size
+    height, width = x.shape[-2:]
+    batch, _, out_height, out_width = offset.shape
+    # [B G, K, h, w, 2] and [B G, K, h, w]
+    offset = at_least_float(offset).reshape(
+        batch * groups, -1, 2, out_height, out_width).permute(0, 1, 3, 4, 2)
+    mask = mask.reshape(batch * groups, -1, out_height, out_width)
+    planes = at_least_float(x).reshape(batch * groups, -1, height, width)
+    size = offset.new_tensor([height, width])
+    rows = torch.arange(out_height, device=x.device) * layer.stride[0] - layer.padding[0]
+    columns = torch.arange(out_width, device=x.device) * layer.stride[1] - layer.padding[1]
+    out = None
+    for k in range(kernel_height * kernel_width):
+        places = torch.stack(torch.meshgrid(
+            rows + k // kernel_width * layer.dilation[0],
+            columns + k % kernel_width * layer.dilation[1], indexing='ij'), dim=-1)
+        # pixels to -1..1 from outer edge to outer edge
+        grid = (2 * (places + offset[:, k]) + 1) / size - 1
+        sampled = F.grid_sample(planes, grid.flip(-1), align_corners=False) * mask[:, k, None]
+        weight = layer.weight[:, :, k // kernel_width, k % kernel_width]
+        part = weight.to(sampled.dtype) @ sampled.reshape(batch, x.shape[1], -1)
+        out = part if out is None else out + part
+    if layer.bias is not None:
+        out = out + layer.bias[:, None]
+    return out.unflatten(2, (out_height, out_width)).to(x.dtype)
