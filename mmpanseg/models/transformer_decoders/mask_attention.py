@@ -161,7 +161,7 @@ class MaskAttentionDecoder(BaseModule):
         num_levels: levels of the tokens that are read.
         num_layers: layers. Released: 4 for things, 6 for stuff; the CVPR paper: 6.
         num_heads: h; 1 is the ablation of Table B.5.
-        feedforward_channels: hidden width.
+        feedforward_channels: hidden width, by default 4 C.
         self_attention: attention among the queries first. Released: for stuff only; the paper
             says that it can be left out (appendix B.3).
         tail: make the final masks by one more attention that needs no values. Without, the last
@@ -175,7 +175,7 @@ class MaskAttentionDecoder(BaseModule):
 
     def __init__(self, channels: int = 256, num_classes: int = 0, location_size: int = 0,
                  num_levels: int = 3, num_layers: int = 4, num_heads: int = 8,
-                 feedforward_channels: int = 1024, self_attention: bool = False,
+                 feedforward_channels: Optional[int] = None, self_attention: bool = False,
                  tail: bool = True, query_position: str = 'none', key_position: bool = False,
                  ignore_padding: bool = True, activation: str = 'relu',
                  init_cfg: Optional[dict] = None) -> None:
@@ -185,8 +185,9 @@ class MaskAttentionDecoder(BaseModule):
         self.key_position = key_position
         self.ignore_padding = ignore_padding
         self.layers = ModuleList(
-            MaskAttentionLayer(channels, num_heads, num_levels, feedforward_channels,
-                               self_attention, activation) for _ in range(num_layers))
+            MaskAttentionLayer(channels, num_heads, num_levels,
+                               feedforward_channels or 4 * channels, self_attention, activation)
+            for _ in range(num_layers))
         self.tail = MaskAttention(
             channels, num_heads, num_levels, activation, masks_only=True) if tail else None
         self.cls_branches = ModuleList(

@@ -1,0 +1,179 @@
+"""Panoptic SegFormer's head in all its forms, and with batches that have everything but the usual.
+
+Sizes: images of 40 x 56, maps of strides 8, 16, 32; 3 thing and 2 stuff classes.
+"""
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+
+from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.structures.segment_map import SegmentMap
+
+SIZE = (40, 56)
+FIRST_VERSION = dict(
+    location='centre_scale', filter_queries=False, class_from='mask',
+    location_decoder=dict(refine=False, num_layers=2, num_heads=2, feedforward_channels=16),
+    mask_decoder=dict(num_layers=2, num_heads=2, self_attention=True, tail=False),
+    stuff_mask_decoder=None, criterion=dict(
+        mask_costs=[dict(type='mmpanseg.FocalClassificationCost'),
+                    dict(type='mmpanseg.SquaredDiceCost')],
+        mask_cls_weight=1.0, dice_weight=1.0, location_weight=5.0, balance='none'))
+FORMS = {
+    'decoupled': dict(),
+    'released': dict(
+        mask_decoder=dict(num_layers=2, num_heads=2, classify=True, locate=True),
+        criterion=dict(assigner=dict(type='mmpanseg.MultiRoundAssigner', num_rounds=1),
+                       stuff_cls_without_things=False)),
+    'first version': FIRST_VERSION,
+    'joint matching': dict(stuff_mask_decoder=None),
+    'mass centre': dict(location='mass_centre'),
+    'centre and scale': dict(location='centre_scale'),
+    'class from masks': dict(class_from='mask', criterion=dict(mask_cls_weight=2.0)),
+    'no filter': dict(class_from='mask', filter_queries=False,
+                      criterion=dict(mask_cls_weight=2.0)),
+    'balance by image': dict(criterion=dict(balance='image')),
+    'sigmoid masks': dict(mask_decoder=dict(num_layers=1, num_heads=2, activation='sigmoid',
+                                            query_position='attention')),
+    'things only': dict(num_stuff_classes=0),
+}
+
+
+def build(**options):
+    torch.manual_seed(0)
+    encoder = dict(num_layers=2, num_heads=2, feedforward_channels=16)
+    head = PanopticSegFormerHead(**dict(dict(
+        in_channels=[4, 6, 8], channels=16, num_things_classes=3, num_stuff_classes=2,
+        num_queries=7, max_per_image=10,
+        pixel_decoder=dict(type='mmpanseg.DeformableTokenEncoder',
+                           norm_cfg=dict(type='GN', num_groups=4), **encoder),
+        location_decoder=dict(encoder), mask_decoder=dict(num_layers=2, num_heads=2),
+        stuff_mask_decoder=dict(num_layers=2, num_heads=2, self_attention=True,
+                                query_position='accumulate')), **options))
+    head.init_weights()
+    return head.eval()
+
+
+def features(batch=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, width, -(-SIZE[0] // stride), -(-SIZE[1] // stride),
+                        generator=generator)
+            for width, stride in ((4, 8), (6, 16), (8, 32))]
+
+
+def sample(labels, shape=SIZE):
+    """Segments of these classes in columns of equal width, with a void margin."""
+    index = torch.full(shape, -1, dtype=torch.int32)
+    columns = (shape[1] - 4) / max(len(labels), 1)
+    for i in range(len(labels)):
+        index[2:-2, 2 + int(i * columns):2 + int((i + 1) * columns)] = i
+    sample = DetDataSample(metainfo=dict(img_shape=shape, batch_input_shape=SIZE))
+    sample.gt_segments = SegmentMap(torch.tensor(labels, dtype=torch.long), map=index)
+    return sample
+
+
+def total(losses):
+    assert all(torch.isfinite(loss) for loss in losses.values()), losses
+    return sum(losses.values())
+
+
+@pytest.mark.parametrize('name', FORMS)
+def test_every_form_trains_and_predicts(name):
+    head = build(**FORMS[name])
+    stuff = [] if head.num_classes == 3 else [3, 4]
+    samples = [sample([0, 2, 2, *stuff]), sample([1, *stuff[:1]], (32, 48)), sample([])]
+    total(head.loss(features(3), samples)).backward()
+    without = [key for key, p in head.named_parameters() if p.grad is None]
+    assert not without  # or data-parallel training would stop
+    with torch.no_grad():
+        cls_logits, masks = head.predict(features(2))
+    joint = head.stuff_mask_decoder is None and head.num_classes == 5
+    located = 7 if not head.filter_queries or head.class_from == 'mask' else 10
+    own = 0 if joint or head.num_classes == 3 else 2
+    assert cls_logits.shape == (2, located + own, head.num_classes)
+    assert masks.dense(-1, 1, torch.arange(located + own)).shape[1:] == (5, 7)
+    possible = cls_logits > -torch.inf
+    if own:
+        assert torch.equal(possible[0, located:, 3:], torch.eye(2, dtype=torch.bool))
+        assert not possible[:, :located, 3:].any() and not possible[:, located:, :3].any()
+    if head.class_from == 'location':
+        assert (possible[:, :located].sum(-1) == 1).all()
+
+
+@pytest.mark.parametrize('labels', [[3, 4], [0, 1, 2], [], [0] * 9, [0, 1, 2] * 3 + [3, 4]],
+                         ids=['no things', 'no stuff', 'nothing', 'more than queries',
+                              'more things than queries, and stuff'])
+@pytest.mark.parametrize('form', ['decoupled', 'first version', 'things only'])
+def test_unusual_images_train(form, labels):
+    head = build(**FORMS[form])
+    if form == 'things only':
+        labels = [label for label in labels if label < 3]
+    losses = head.loss(features(), [sample(labels)])
+    total(losses).backward()
+    assert all(p.grad is not None for p in head.parameters())
+    if form == 'decoupled':
+        if not any(label < 3 for label in labels):
+            assert losses['loss_bbox'] == losses['loss_mask_things'] == 0 < losses['loss_cls']
+        # stuff classes learn from every image, of all of which some have none
+        assert losses['d1.loss_cls_stuff_f'] > 0
+        assert (losses['loss_mask_stuff'] > 0) == any(label > 2 for label in labels)
+
+
+def test_released_code_skips_stuff_classes_without_things():
+    head = build(**FORMS['released'])
+    losses = head.loss(features(), [sample([3, 4])])
+    assert losses['d0.loss_cls_stuff_f'] == 0 < losses['loss_mask_stuff']
+    # in a batch it is the image without things that is skipped, not the others
+    both = head.loss(features(2), [sample([0]), sample([3, 4])])
+    assert both['d0.loss_cls_stuff_f'] > 0
+
+
+@pytest.mark.parametrize('form, total_of', [
+    # every image counts alike
+    ('balance by image', lambda first, second: (first + second) / 2),
+    # every segment counts alike: 3 and 5 of them
+    ('decoupled', lambda first, second: (3 * first + 5 * second) / 8)])
+def test_two_images_are_what_they_are_alone(form, total_of):
+    head = build(**FORMS[form])
+    samples = [sample([0, 1, 3]), sample([2, 0, 0, 3, 4])]
+    maps = features(2)
+    both = head.loss(maps, samples)
+    alone = [head.loss([x[i:i + 1] for x in maps], samples[i:i + 1]) for i in range(2)]
+    for name, loss in both.items():
+        torch.testing.assert_close(
+            loss, total_of(alone[0][name], alone[1][name]), rtol=1e-4, atol=1e-5)
+
+
+def test_more_rounds_are_more_queries():
+    decoded = []
+    for rounds in (1, 3):
+        head = build(criterion=dict(
+            assigner=dict(type='mmpanseg.MultiRoundAssigner', num_rounds=rounds)))
+        head.mask_decoder.register_forward_pre_hook(
+            lambda module, args: decoded.append(args[0].shape[1]))
+        head.loss(features(2), [sample([0, 1, 3]), sample([2, 2, 2, 3])])
+    # 3 rounds of 2 things; of 3 things 7 queries are enough for 2 rounds
+    assert decoded == [2, 3, 6, 6]
+
+
+def test_mask_loss_looks_at_matched_queries_only():
+    """Queries of later rounds that lose the second matching have no loss of their own."""
+    head = build(**FORMS['decoupled'])
+    seen = []
+    dice = head.criterion.dice
+    head.criterion.dice = lambda masks, image, query, targets: seen.append(len(query)) or dice(
+        masks, image, query, targets)
+    head.loss(features(), [sample([0, 1])])
+    assert seen == [2, 0]
+
+
+def test_settings_that_cannot_be():
+    for options, text in (
+            (dict(class_from='mask', mask_decoder=dict(classify=False)), 'classify=True'),
+            (dict(filter_queries=False), "set class_from='mask'"),
+            (dict(num_things_classes=0), 'stuff_mask_decoder=None'),
+            (dict(location='corner'), "location='corner' is unknown"),
+            (dict(mask_levels=5), 'mask_levels=5 must lie in 1..4'),
+            (dict(pixel_decoder=dict(type='mmpanseg.DeformableTokenEncoder', num_levels=2)),
+             'num_levels=2 must be at least 3')):
+        with pytest.raises(ValueError, match=text):
+            build(**options)
