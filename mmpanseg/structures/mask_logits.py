@@ -3,6 +3,7 @@
 Shapes: L predictions (decoder layers) of B images with Q queries each, C channels, h, w mask size;
 P points; M (layer, image, query) rows. Points are (x, y) in [0, 1], see ``segment_map``.
 """
+from functools import cached_property
 from typing import Callable, Iterator, NamedTuple, Sequence
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmpanseg.structures.bilinear import sample_table
 from mmpanseg.structures.chunks import chunk_rows
 
 
@@ -33,6 +35,7 @@ class MaskLogits:
     """Mask logits of L predictions over one batch; see the two forms below."""
 
     size: tuple[int, int]
+    num_queries: int
 
     def __len__(self) -> int:
         """Number of predictions L."""
@@ -99,16 +102,23 @@ class ProductMaskLogits(MaskLogits):
         self.embeds = embeds
         self.features = features
         self.size = tuple(features.shape[-2:])
+        self.num_queries = embeds.shape[2]
 
     def __len__(self) -> int:
         return len(self.embeds)
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """Features with the channels of a pixel side by side, [B, h * w, C]."""
+        return self.features.flatten(2).transpose(1, 2).contiguous()
 
     def float(self) -> 'ProductMaskLogits':
         """In single precision at least."""
         return ProductMaskLogits(at_least_float(self.embeds), at_least_float(self.features))
 
     def sample(self, layer: int, points: Tensor) -> Tensor:
-        return self.embeds[layer] @ sample_features(self.features, points)
+        features = sample_table(self._table, self.size, points)
+        return self.embeds[layer] @ features.transpose(1, 2)
 
     def sample_rows(self, rows: MaskRows,
                     choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -133,6 +143,7 @@ class DenseMaskLogits(MaskLogits):
     def __init__(self, logits: Sequence[Tensor]) -> None:
         self.logits = logits
         self.size = tuple(logits[0].shape[-2:])
+        self.num_queries = logits[0].shape[1]
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -184,11 +195,6 @@ def sample_own_points(planes: Tensor, points: Tensor) -> Tensor:
     if not len(planes):  # grid_sample refuses an empty batch on some devices
         return planes.flatten(1)[:, :0].new_zeros(0, points.shape[1]) + planes.sum()
     return _grid_sample(planes[:, None], points)[:, 0]
-
-
-def sample_features(features: Tensor, points: Tensor) -> Tensor:
-    """Features [B, C, h, w] at [B, P, 2] -> [B, C, P], the same points for all channels."""
-    return _grid_sample(features, points)
 
 
 def image_chunks(splits: Sequence[int], step: int) -> Iterator[tuple[int, slice]]:

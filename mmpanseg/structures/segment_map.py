@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmpanseg.structures.cells import pool_maps, pool_masks
+from mmpanseg.structures.bilinear import bilinear_corners, sample_labels
 from mmpanseg.structures.chunks import chunk_rows
 
 VOID = -1
@@ -224,41 +225,11 @@ class SegmentBatch:
             row = starts[image] + segment
         else:
             row = image
-        planes = self._planes.flatten(1)
         sampled = points.new_empty(points.shape[:2])
-        # the corners of a point take 16 times its memory, so only some rows have them at a time
+        # the four corners take several times a point's memory: some rows have them at a time
         step = chunk_rows(points.device, 16 * points.shape[1])
         for start in range(0, len(points), step):
             part = slice(start, start + step)
-            index, weight = bilinear_corners(points[part], self.size)
-            corner = planes.flatten()[index + (row[part] * planes.shape[1])[:, None, None]]
-            inside = corner if self.dense else corner == segment[part, None, None]
-            sampled[part] = (inside * weight).sum(-1)
+            label = None if self.dense else segment[part]
+            sampled[part] = sample_labels(self._planes, row[part], points[part], label)
         return sampled
-
-
-def bilinear_corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Flat indices and weights of the four pixels around each point.
-
-    Args:
-        points: [..., 2], (x, y) in [0, 1].
-        size: (H, W).
-
-    Returns:
-        int64 [..., 4] indices into a flattened [H, W] plane, clamped into it, and [..., 4] weights,
-        zero for corners outside.
-    """
-    height, width = size
-    x = points[..., 0] * width - 0.5
-    y = points[..., 1] * height - 0.5
-    x0, y0 = x.floor(), y.floor()
-    right, lower = x - x0, y - y0
-    xs = torch.stack([x0, x0 + 1], -1)
-    ys = torch.stack([y0, y0 + 1], -1)
-    wx = torch.stack([1 - right, right], -1) * ((xs >= 0) & (xs < width))
-    wy = torch.stack([1 - lower, lower], -1) * ((ys >= 0) & (ys < height))
-    xi = xs.clamp(0, width - 1).long()
-    yi = ys.clamp(0, height - 1).long()
-    index = (yi * width)[..., :, None] + xi[..., None, :]
-    weight = wy[..., :, None] * wx[..., None, :]
-    return index.flatten(-2), weight.flatten(-2)

@@ -4,7 +4,6 @@ Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layer
 """
 from typing import Optional, Sequence
 
-import torch
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn

@@ -73,4 +73,6 @@ class FeedForward(BaseModule):
             nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        # as a matrix: in higher dimensions a linear layer gives a view, and the backward pass of an
+        # activation in place copies the base of a view twice
+        return self.layers(x.flatten(0, -2)).view(x.shape)

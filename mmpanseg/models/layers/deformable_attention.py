@@ -8,8 +8,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
 from mmpanseg.compat import operators_compiled
-from mmpanseg.models.layers.deformable_sampling import (Shapes, level_sizes,
-                                                   multi_scale_deformable_sampling)
+from mmpanseg.models.layers.deformable_sampling import Shapes, level_sizes, sample_at_pixels
 from mmpanseg.registry import MODELS
 
 
@@ -54,23 +53,31 @@ class MSDeformAttention(MultiScaleDeformableAttention):
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
         weights = weights.softmax(-1).unflatten(-1, grid[1:])
-        locations = self._locations(offsets, reference_points, shapes)
+        x, y = self._pixels(offsets, reference_points, shapes)
         if value.is_cuda and operators_compiled('cuda'):
             # in single precision: half of it cannot tell neighbouring pixels apart
+            sizes = level_sizes(shapes, value.device)[:, None]
+            locations = (torch.stack([x, y], dim=-1) + 0.5) / sizes
             single = (t.float().contiguous() for t in (value, locations, weights))
             sampled = _operator(*single, shapes, self.im2col_step).to(value.dtype)
         else:
-            sampled = multi_scale_deformable_sampling(value, shapes, locations, weights)
+            sampled = sample_at_pixels(
+                value, shapes, x.flatten(2), y.flatten(2), weights.flatten(2))
         return self.dropout(self.output_proj(sampled))
 
-    def _locations(self, offsets: Tensor, reference_points: Tensor, shapes: Shapes) -> Tensor:
-        reference = reference_points[:, :, None, :, None]
-        if reference.shape[-1] == 2:
-            return reference + offsets / level_sizes(shapes, offsets.device)[:, None]
-        if reference.shape[-1] == 4:
-            return reference[..., :2] + offsets * (reference[..., 2:] * (0.5 / self.num_points))
-        raise ValueError('reference_points must have 2 (point) or 4 (box) numbers each, got '
-                         f'{reference.shape[-1]}')
+    def _pixels(self, offsets: Tensor, reference_points: Tensor,
+                shapes: Shapes) -> list[Tensor]:
+        """Columns and rows of the points in pixels of their level, [B, Q, H, L, P] each."""
+        sizes = level_sizes(shapes, offsets.device)
+        centres = reference_points[..., :2] * sizes - 0.5
+        if reference_points.shape[-1] == 4:
+            reach = reference_points[..., 2:] * sizes * (0.5 / self.num_points)
+            offsets = offsets * reach[:, :, None, :, None]
+        elif reference_points.shape[-1] != 2:
+            raise ValueError('reference_points must have 2 (point) or 4 (box) numbers each, got '
+                             f'{reference_points.shape[-1]}')
+        return [offset + centre[:, :, None, :, None]
+                for offset, centre in zip(offsets.unbind(-1), centres.unbind(-1))]
 
 
 def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes,

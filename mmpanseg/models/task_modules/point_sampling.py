@@ -29,7 +29,7 @@ class PointSampler:
         return torch.rand(sets, self.num_points, 2, device=device, dtype=dtype)
 
     def uncertain(self, logits: Tensor) -> Tensor:
-        """Points [m, P, 2] for dense mask logits [m, h, w], the most uncertain first.
+        """Points [m, P, 2] for dense mask logits [m, h, w], the uncertain ones first.
 
         A logit near zero is uncertain. Uncertainty is read at the candidates, not on the pixel
         grid: interpolating it would make pixels on both sides of an edge look certain.
@@ -37,8 +37,9 @@ class PointSampler:
         shape = (len(logits), self.num_candidates, 2)
         candidates = torch.rand(shape, device=logits.device, dtype=logits.dtype)
         certainty = sample_own_points(logits, candidates).abs_()
-        best = certainty.topk(self.num_uncertain, dim=1, largest=False).indices
-        picked = candidates.gather(1, best[..., None].expand(-1, -1, 2))
+        # in any order; a point is picked as one number of two parts
+        best = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
+        picked = torch.view_as_real(torch.view_as_complex(candidates).gather(1, best))
         rest = torch.rand(len(logits), self.num_points - self.num_uncertain, 2,
                           device=logits.device, dtype=logits.dtype)
         return torch.cat([picked, rest], dim=1)
