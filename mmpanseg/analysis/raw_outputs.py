@@ -11,7 +11,6 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmpanseg.models.fusion_heads.full_size import FullSizeMasks
 from mmpanseg.models.fusion_heads.fusion_head import FusionHead
 from mmpanseg.models.fusion_heads.views import View
 from mmpanseg.structures.mask_logits import DenseMaskLogits
@@ -33,9 +32,7 @@ class RawOutput(NamedTuple):
 
     def view(self, head: FusionHead) -> View:
         """What a fusion head makes a result of."""
-        return View(self.probs, FullSizeMasks(
-            self.mask_logits, 0, self.sample, activation=head.mask_activation,
-            resize_once=head.resize_once))
+        return View(self.probs, head.full_size(self.mask_logits, 0, self.sample))
 
 
 @torch.no_grad()

@@ -35,14 +35,17 @@ class FullSizeMasks:
         activation: how the logits are read.
         resize_once: straight to the result's size, as Panoptic SegFormer does. Padding is then
             cut off before, which is exact where its edge is one of the logits' pixels too.
+        align_corners: in both resizings.
     """
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
                  rescale: bool = True, unflip: bool = False,
-                 activation: MaskActivation = SIGMOID, resize_once: bool = False) -> None:
+                 activation: MaskActivation = SIGMOID, resize_once: bool = False,
+                 align_corners: bool = False) -> None:
         self.mask_logits = mask_logits
         self.image = image
         self.activation = activation
+        self.align_corners = align_corners
         self.padded = tuple(metainfo['batch_input_shape'])
         self.cut = tuple(metainfo['img_shape'][:2])
         self.size = tuple(metainfo['ori_shape'][:2]) if rescale else self.cut
@@ -68,14 +71,19 @@ class FullSizeMasks:
     def full(self, queries: Tensor) -> Tensor:
         """Logits [m, H, W] of all the queries at once."""
         logits = self.mask_logits.dense(-1, self.image, queries)
-        logits = _resize(logits, self.padded)[:, :self.cut[0], :self.cut[1]]
-        return self.unflip(_resize(logits, self.size))
+        logits = _resize(logits, self.padded, self.align_corners)
+        logits = logits[:, :self.cut[0], :self.cut[1]]
+        return self.unflip(_resize(logits, self.size, self.align_corners))
 
     def peaks(self, queries: Tensor) -> Tensor:
         """Masks at their largest logit, [n]; resizing goes nowhere above it."""
         step = chunk_rows(queries.device, self.mask_logits.size[0] * self.mask_logits.size[1])
         return self.activation.probs(torch.cat(
             [self.coarse(part).flatten(1).amax(1) for part in queries.split(step)]))
+
+    def all_probs(self, logits: Tensor) -> Tensor:
+        """Masks of all queries, [Q, ...], from logits of all of them."""
+        return self.activation.probs(logits)
 
     def unflip(self, x: Tensor) -> Tensor:
         """Turn [..., H, W] of the network's image into that of the original one."""
@@ -94,8 +102,9 @@ class FullSizeMasks:
     def cut_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
         """Some rows at the size of the network's image, [m, stop - start, cut width]."""
         height = coarse.shape[1]
-        first, last = source_rows(start, stop, height, self.padded[0])
-        rows = resize_rows(coarse[:, first:last], first, height, self.padded, start, stop)
+        first, last = source_rows(start, stop, height, self.padded[0], self.align_corners)
+        rows = resize_rows(coarse[:, first:last], first, height, self.padded, start, stop,
+                           self.align_corners)
         return rows[..., :self.cut[1]]
 
     def result_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
@@ -109,55 +118,65 @@ class FullSizeMasks:
             read: gives some of their rows.
             start, stop: rows of the result, in the network's orientation.
         """
-        first, last = source_rows(start, stop, self.cut[0], self.size[0])
-        return resize_rows(read(first, last), first, self.cut[0], self.size, start, stop)
+        first, last = source_rows(start, stop, self.cut[0], self.size[0], self.align_corners)
+        return resize_rows(read(first, last), first, self.cut[0], self.size, start, stop,
+                           self.align_corners)
 
 
-def source_rows(start: int, stop: int, in_rows: int, out_rows: int) -> tuple[int, int]:
+def source_rows(start: int, stop: int, in_rows: int, out_rows: int,
+                align_corners: bool = False) -> tuple[int, int]:
     """First and last + 1 row of the input that bilinear resizing reads for some output rows."""
     if in_rows == out_rows:
         return start, stop
-    lower, upper, _ = _row_weights(torch.tensor([start, stop - 1]), in_rows, out_rows)
+    lower, upper, _ = _row_weights(
+        torch.tensor([start, stop - 1]), in_rows, out_rows, align_corners)
     return int(lower[0]), int(upper[1]) + 1
 
 
 def resize_rows(planes: Tensor, first: int, in_rows: int, size: tuple[int, int], start: int,
-                stop: int) -> Tensor:
+                stop: int, align_corners: bool = False) -> Tensor:
     """Some rows of bilinearly resized planes, from the rows that matter only.
 
     Args:
         planes: [m, n, w], rows from ``first`` on of planes that have ``in_rows``.
         size: (H, W) of the whole result.
         start, stop: rows of the result.
+        align_corners: see there.
 
     Returns:
-        [m, stop - start, W], as ``interpolate(..., align_corners=False)`` of the whole gives, to
-        the last rounding.
+        [m, stop - start, W], as ``torch.nn.functional.interpolate`` of the whole gives, to the
+        last rounding.
     """
     if planes.shape[2] != size[1]:
         planes = F.interpolate(
-            planes[None], (planes.shape[1], size[1]), mode='bilinear', align_corners=False)[0]
+            planes[None], (planes.shape[1], size[1]), mode='bilinear',
+            align_corners=align_corners)[0]
     if in_rows == size[0]:
         return planes[:, start - first:stop - first]
     rows = torch.arange(start, stop, device=planes.device)
-    lower, upper, weight = _row_weights(rows, in_rows, size[0])
+    lower, upper, weight = _row_weights(rows, in_rows, size[0], align_corners)
     weight = weight.to(planes.dtype)[:, None]
     return planes[:, lower - first].mul_(1 - weight).addcmul_(planes[:, upper - first], weight)
 
 
-def _row_weights(rows: Tensor, in_rows: int, out_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+def _row_weights(rows: Tensor, in_rows: int, out_rows: int,
+                 align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Input rows that output rows lie between, and the weight of the second one.
 
     Positions are rounded to single precision where torch rounds them: on tall images that moves
     values by more than their own rounding.
     """
-    scale = float(torch.tensor(in_rows, dtype=torch.float32) / out_rows)
-    position = ((rows.double() + 0.5) * scale - 0.5).float().clamp(min=0)
+    if align_corners:
+        scale = float(torch.tensor(in_rows - 1, dtype=torch.float32) / max(out_rows - 1, 1))
+        position = (rows.double() * scale).float()
+    else:
+        scale = float(torch.tensor(in_rows, dtype=torch.float32) / out_rows)
+        position = ((rows.double() + 0.5) * scale - 0.5).float().clamp(min=0)
     lower = position.long().clamp(max=in_rows - 1)
     return lower, (lower + 1).clamp(max=in_rows - 1), (position - lower).clamp(max=1)
 
 
-def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     if tuple(logits.shape[-2:]) == size or not len(logits):
         return logits.new_empty(0, *size) if not len(logits) else logits
-    return F.interpolate(logits[None], size, mode='bilinear', align_corners=False)[0]
+    return F.interpolate(logits[None], size, mode='bilinear', align_corners=align_corners)[0]

@@ -68,9 +68,14 @@ class FusionHead(BaseModule):
                 f'panoptic_fusion_head reads {cls_logits.shape[-1]} class logits of a query in a '
                 f'model of {self.num_classes} classes: set its score_activation to "sigmoid" for '
                 'a head without a "no object" class, to "softmax" for one with it')
-        return [View(probs[i], FullSizeMasks(mask_logits, i, metainfo, rescale, unflip,
-                                             self.mask_activation, self.resize_once))
+        return [View(probs[i], self.full_size(mask_logits, i, metainfo, rescale, unflip))
                 for i, metainfo in enumerate(metainfos)]
+
+    def full_size(self, mask_logits: MaskLogits, image: int, metainfo: dict,
+                  rescale: bool = True, unflip: bool = False) -> FullSizeMasks:
+        """Masks of one image at the size of the result; arguments as there."""
+        return FullSizeMasks(mask_logits, image, metainfo, rescale, unflip,
+                             self.mask_activation, self.resize_once)
 
     def fuse(self, views: Sequence[View], outputs: Outputs) -> dict:
         """Results of one image.
@@ -86,12 +91,17 @@ class FusionHead(BaseModule):
         if outputs.panoptic_on or outputs.instance_on:
             merged = merge_views(views)
         if outputs.panoptic_on:
-            results['pred_panoptic_seg'] = self.panoptic(*merged.probs.max(-1), merged.masks)
+            results['pred_panoptic_seg'] = self.panoptic(
+                *self.best_classes(merged.probs), merged.masks)
         if outputs.instance_on:
             results['pred_instances'] = self.instances(merged.probs, merged.masks, outputs)
         if outputs.semantic_on:
             results['pred_sem_seg'] = semantic_labels(views, outputs.resize_scores)
         return results
+
+    def best_classes(self, probs: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and labels [Q] that :meth:`panoptic` reads, of probabilities [Q, K + 1]."""
+        return probs.max(-1)
 
     def instances(self, probs: Tensor, masks: OutputMasks, outputs: Outputs) -> InstanceData:
         """Instances of one image, see :func:`predict_instances`."""

@@ -112,14 +112,17 @@ class Merging(NamedTuple):
     taken: Tensor
 
 
-def merge(masks: OutputMasks, queries: Tensor, min_free: Tensor) -> Merging:
+def merge(masks: OutputMasks, queries: Tensor, min_free: Tensor,
+          strictly: bool = False) -> Merging:
     """Let masks take free pixels, one after the other.
 
     Args:
         masks: of all queries; above 0.5 is inside.
         queries: int64 [n], in order.
         min_free: [n], share of each mask that must be free for it to take any.
+        strictly: more than that share must be.
     """
+    enough = torch.gt if strictly else torch.ge
     owner = torch.zeros(masks.size, dtype=torch.int32, device=queries.device)
     taken, number = [], 0
     for logits in masks.chunks(queries) if len(queries) else ():
@@ -128,7 +131,7 @@ def merge(masks: OutputMasks, queries: Tensor, min_free: Tensor) -> Merging:
             free = mask.logical_and_(owner == 0)
             count = free.sum()
             # no mask waits for the host: a refused one takes nothing
-            accepted = count >= min_free[number] * area
+            accepted = enough(count, min_free[number] * area)
             number += 1
             owner.masked_fill_(free.logical_and_(accepted), number)
             taken.append(count * accepted)

@@ -54,7 +54,7 @@ def semantic_scores(view: View, resize_scores: bool = False) -> ReadRows:
 
     def mix(logits: Tensor) -> Tensor:
         """Logits [Q, n, w] -> scores [K, n, w]."""
-        probs = masks.activation.probs(logits).flatten(1)
+        probs = masks.all_probs(logits).flatten(1)
         return (weights @ probs).view(-1, *logits.shape[1:])
 
     def input_scores(start: int, stop: int) -> Tensor:
