@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmpanseg.datasets import CocoPanopticDataset, PanopticDataset
+from mmpanseg.evaluation.ground_truth import read_ground_truth
 
 
 def test_classes_come_from_the_file_things_first(tiny):
@@ -64,6 +65,23 @@ def test_metainfo_selects_and_orders_by_name(tiny):
 def test_metainfo_is_checked(tiny, meta, text):
     with pytest.raises(ValueError, match=text):
         tiny.build(metainfo=meta)
+
+
+def test_unselected_categories_may_be_void(tiny):
+    meta = dict(thing_classes=('ball', ), stuff_classes=())
+    data = tiny.build(metainfo=meta, void_unselected=True)
+    assert data.get_data_info(0)['void_ids'] == [9]
+    assert data.get_cat_ids(0) == [0, 0]
+    sample = data[0]['data_samples']
+    assert sample.gt_segments.labels.tolist() == [0]
+    assert np.array_equal(sample.gt_segments.map >= 0, tiny.ids == 70000)
+    # for the metrics too
+    truth = read_ground_truth(sample.metainfo, data.metainfo)
+    assert np.array_equal(truth.map, np.where(tiny.ids == 9, 0, tiny.ids))
+    assert truth.crowd.tolist() == [False, True]
+    tiny.content['annotations'][0]['segments_info'][1]['category_id'] = 77
+    with pytest.raises(ValueError, match='segment 9 of a.png has category id 77'):
+        tiny.build(metainfo=meta, void_unselected=True)
 
 
 def test_filter(tiny):

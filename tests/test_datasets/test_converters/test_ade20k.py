@@ -95,8 +95,6 @@ def test_what_the_datasets_make_of_it(root, downloads):
 
 
 def test_semantic_dataset_reads_the_download(root, downloads):
-    for hidden in root.rglob('._*'):
-        hidden.unlink()
     data = ADE20KSemanticDataset(
         data_root=str(root), data_prefix=dict(img='images/training', seg='annotations/training'),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap'),
