@@ -1,6 +1,6 @@
 # The first version: one set of queries for all classes, all of which pass on to the mask decoder;
-# centre and scale as the target of the location decoder, in training only; three levels. A config
-# takes it by
+# centre and scale as the target of the location decoder, in training only. Its encoder is mmdet's
+# Deformable DETR, with four levels, three of which masks are read off. A config takes it by
 #   model = _base_.v1
 v1 = dict(
     panoptic_head=dict(
@@ -8,7 +8,6 @@ v1 = dict(
         location='centre_scale',
         filter_queries=False,
         class_from='mask',
-        pixel_decoder=dict(num_levels=3),
         location_decoder=dict(refine=False),
         mask_decoder=dict(num_layers=4, self_attention=True, tail=False),
         stuff_mask_decoder=None,
