@@ -1,5 +1,5 @@
 from .ade20k import ADE20KInstanceDataset, ADE20KPanopticDataset, ADE20KSemanticDataset
-from .camvid import CamVidPanopticDataset
+from .camvid import CamVidInstanceDataset, CamVidPanopticDataset, CamVidSemanticDataset
 from .cityscapes import (CityscapesInstanceDataset, CityscapesPanopticDataset,
                          CityscapesSemanticDataset)
 from .coco_panoptic import CocoPanopticDataset
@@ -13,7 +13,8 @@ from .transforms import LoadPanopticMap, LoadSemanticMap, PackPanopticInputs, SS
 
 __all__ = [
     'ADE20KInstanceDataset', 'ADE20KPanopticDataset', 'ADE20KSemanticDataset',
-    'CamVidPanopticDataset', 'CityscapesInstanceDataset', 'CityscapesPanopticDataset',
+    'CamVidInstanceDataset', 'CamVidPanopticDataset', 'CamVidSemanticDataset',
+    'CityscapesInstanceDataset', 'CityscapesPanopticDataset',
     'CityscapesSemanticDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'LoadPanopticMap',
     'LoadSemanticMap', 'MapillaryPanopticDataset', 'MapillarySemanticDataset',
     'PackPanopticInputs', 'PanopticDataset', 'RedrawingMixDataset', 'SSDColorJitter',

@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpanseg.datasets.camvid import convert_split, split_segments
+from mmpanseg.datasets import CamVidInstanceDataset, CamVidSemanticDataset
+from mmpanseg.datasets.converters.camvid import convert_camvid, split_segments
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
 
@@ -17,11 +18,11 @@ def test_things_split_by_8_connectivity_and_small_ones_become_void():
     labels[30:33, 5:15] = 9  # 30 pixels of pedestrian: void
     labels[36:38] = 11  # unlabelled
     ids, segments = split_segments(labels)
-    assert [(s['category_id'], s['area']) for s in segments] == [
-        (4, 40 * 60 - 64 - 36 - 64 - 30 - 120), (9, 100), (9, 64)]
+    found = [(segment.category, int((ids == k).sum())) for k, segment in segments.items()]
+    assert found == [(4, 40 * 60 - 64 - 36 - 64 - 30 - 120), (9, 100), (9, 64)]
     assert ids[5, 5] == ids[12, 12] != ids[24, 44]
     assert not ids[31, 10] and not ids[36, 0]
-    assert segments[2]['bbox'] == [40, 20, 8, 8]
+    assert [segment.is_thing for segment in segments.values()] == [False, True, True]
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def raw(tmp_path):
 
 
 def test_writes_coco_panoptic_format(raw, tmp_path):
-    assert convert_split(raw, tmp_path / 'out', 'train') == 1
+    assert convert_camvid(raw, tmp_path / 'out', 'train') == 1
     content = json.loads((tmp_path / 'out/annotations/panoptic_train.json').read_text())
     assert content['annotations'][0]['segments_info'] == [
         dict(id=1, category_id=6, iscrowd=0, area=96, bbox=[0, 0, 12, 8])]
@@ -43,18 +44,39 @@ def test_writes_coco_panoptic_format(raw, tmp_path):
 
 
 @pytest.mark.parametrize('damage, text', [
-    (lambda p: p.unlink(), 'no annotation'),
-    (lambda p: p.write_bytes(b''), 'not a readable'),
-    (lambda p: cv2.imwrite(str(p), np.zeros((8, 9), np.uint8)), r'\(8, 9\)'),
+    (lambda p: p.unlink(), 'does not exist'),
+    (lambda p: p.write_bytes(b''), 'no readable image'),
+    (lambda p: cv2.imwrite(str(p), np.zeros((8, 9), np.uint8)), '9x8'),
     (lambda p: cv2.imwrite(str(p), np.full((8, 12), 40, np.uint8)), 'label 40'),
-    (lambda p: cv2.imwrite(str(p), np.zeros((8, 12, 3), np.uint8)), 'one 8-bit channel')])
+    (lambda p: cv2.imwrite(str(p), np.zeros((8, 12, 3), np.uint8)), 'channel')])
 def test_bad_files_are_named(raw, tmp_path, damage, text):
     damage(raw / 'trainannot/a.png')
     with pytest.raises(ValueError, match=text) as error:
-        convert_split(raw, tmp_path / 'out', 'train')
+        convert_camvid(raw, tmp_path / 'out', 'train')
     assert 'a.png' in str(error.value)
+
+
+def test_instances_and_label_maps(raw, tmp_path):
+    labels = np.full((8, 12), 3, np.uint8)
+    labels[1:7, 2:10] = 8
+    labels[7] = 11
+    cv2.imwrite(str(raw / 'trainannot/a.png'), labels)
+    convert_camvid(raw, tmp_path / 'out', 'train')
+    instances = CamVidInstanceDataset(
+        data_root=str(tmp_path / 'out'), ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='train/'), pipeline=[])
+    (found, ), = (item['instances'] for item in instances)
+    assert instances.metainfo['classes'][found['bbox_label']] == 'Car'
+    assert found['bbox'] == [2, 1, 10, 7]
+    semantic = CamVidSemanticDataset(
+        data_root=str(tmp_path / 'out'), data_prefix=dict(img='train/', seg='semantic_train/'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap')])
+    assert semantic.metainfo['classes'][3] == 'Road'
+    sample = semantic[0]
+    assert sample['gt_segment_labels'].tolist() == [3, 8]
+    assert (sample['gt_seg_map'][7] == -1).all() and sample['gt_seg_map'][2, 3] == 1
 
 
 def test_missing_folder_is_named(raw, tmp_path):
     with pytest.raises(ValueError, match='val: no such folder'):
-        convert_split(raw, tmp_path / 'out', 'val')
+        convert_camvid(raw, tmp_path / 'out', 'val')
