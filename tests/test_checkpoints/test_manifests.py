@@ -4,60 +4,67 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmpanseg.checkpoints import check_fit, convert, empty_model
-from mmpanseg.checkpoints.class_order import PUBLISHED_THINGS, find_class_order
+from mmpanseg.analysis import build_on_meta
+from mmpanseg.checkpoints import check_fit, convert
+from mmpanseg.checkpoints.class_order import find_class_order
 
-MASK2FORMER = {
-    'R50': 'r50_8xb2-lsj-50e', 'R101': 'r101_8xb2-lsj-50e',
-    'swin_tiny': 'swin-t-p4-w7-224_8xb2-lsj-50e', 'swin_small': 'swin-s-p4-w7-224_8xb2-lsj-50e',
-    'swin_base': 'swin-b-p4-w12-384_8xb2-lsj-50e',
-    'swin_large': 'swin-l-p4-w12-384-in21k_16xb1-lsj-100e'}
 # criterion weights follow from the config
 CRITERION = {'criterion.empty_weight'}
+BACKBONES = {'R50': 'r50', 'R101': 'r101', 'swin_tiny': 'swin-t-p4-w7-224',
+             'swin_small': 'swin-s-p4-w7-224', 'swin_base_384': 'swin-b-p4-w12-384',
+             'swin_base_IN21k': 'swin-b-p4-w12-384-in21k',
+             'swin_large': 'swin-l-p4-w12-384-in21k'}
 
 
-def num_classes(dataset, task, count):
-    """Numbers of things and stuff."""
-    if task == 'instance':
-        return count, 0
-    if task == 'semantic':
-        return 0, count
-    things = 80 if dataset == 'COCO' else len(
-        PUBLISHED_THINGS[dataset.split()[0].lower().replace('-', '')][1])
-    return things, count - things
-
-
-def model(repo_root, config, things=80, stuff=53, num_queries=None):
-    cfg = Config.fromfile(repo_root / 'configs' / config)
-    cfg.model.num_things_classes, cfg.model.num_stuff_classes = things, stuff
-    cfg.model.test_cfg = None
-    if num_queries is not None:
-        cfg.model.panoptic_head.num_queries = num_queries
-    return empty_model(cfg)
+def fits(state, config, source):
+    """Convert and compare with the config's model; returns the keys that found no place."""
+    model = Config.fromfile(config).model
+    result = convert(state, class_order=find_class_order(
+        model.num_things_classes, model.num_stuff_classes))
+    assert result.source == source
+    check_fit(result, build_on_meta(model))
+    return set(result.unused)
 
 
 def test_every_mask2former(golden, repo_root, published):
     index = json.loads((golden / 'mask2former/manifest_index.json').read_text())['configs']
-    assert len(index) == 47
-    for name, entry in index.items():
+    # one config for each list of names and each data set
+    index = {(entry['manifest'], entry['dataset'].split()[0]): (name, entry)
+             for name, entry in index.items()}
+    assert len({manifest for manifest, _ in index}) == 13
+    for name, entry in index.values():
         state = published(f'mask2former/{entry["manifest"]}', entry.get('shape_overrides'))
-        things, stuff = num_classes(entry['dataset'], entry['task'], entry['num_classes'])
-        backbone = next(b for b in MASK2FORMER if b in name)
-        ours = model(
-            repo_root, f'mask2former/mask2former_{MASK2FORMER[backbone]}_coco-panoptic.py', things,
-            stuff, entry['num_queries'])
-        result = convert(state, class_order=find_class_order(things, stuff))
-        assert result.source == 'mask2former'
-        check_fit(result, ours)
-        assert result.unused.keys() == CRITERION & state.keys(), name
+        backbone = next(ours for theirs, ours in BACKBONES.items() if theirs in name)
+        dataset = entry['dataset'].lower().split()[0].split('-')[0]
+        config, = repo_root.glob('configs/mask2former/mask2former_'
+                                 f'{backbone}_[0-9]*_{dataset}-{entry["task"]}.py')
+        assert fits(state, config, 'mask2former') == CRITERION & state.keys(), name
 
 
-@pytest.mark.parametrize('task, things, stuff', [('panoptic', 80, 53), ('instance', 80, 0)])
-def test_mp_former(repo_root, published, task, things, stuff):
-    state = published(f'mp_former/manifest_r50_coco_{task}.json')
-    result = convert(state)
-    assert result.source == 'mp_former'
-    check_fit(result, model(
-        repo_root, 'mp_former/mp_former_r50_released-code_8xb2-lsj-12e_coco-panoptic.py', things,
-        stuff))
-    assert result.unused.keys() == CRITERION & state.keys()
+def test_mp_former(repo_root, published):
+    state = published('mp_former/manifest_r50_coco_panoptic.json')
+    config = repo_root / (
+        'configs/mp_former/mp_former_r50_released-code_8xb2-lsj-12e_coco-panoptic.py')
+    assert fits(state, config, 'mp_former') == CRITERION & state.keys()
+
+
+@pytest.mark.parametrize('backbone, ours', [
+    ('r50', 'r50'), ('r101', 'r101'), ('pvtv2b0', 'pvtv2-b0'), ('pvtv2b2', 'pvtv2-b2'),
+    ('pvtv2b5', 'pvtv2-b5'), ('swinl', 'swin-l-p4-w7-224-in22k')])
+def test_panoptic_segformer(repo_root, published, backbone, ours):
+    state = published(f'panoptic_segformer/manifest_{backbone}.json')
+    config = repo_root / ('configs/panoptic_segformer/panoptic_segformer_'
+                          f'{ours}_released-code_8xb1-24e_coco-panoptic.py')
+    assert fits(state, config, 'panoptic_segformer') == set()
+
+
+@pytest.mark.parametrize('backbone, ours', [
+    ('r50', 'r50_32xb2-150k_coco'), ('r50_cityscapes', 'r50_32xb1-60k_cityscapes'),
+    ('r50_ade20k', 'r50_32xb2-100k_ade20k'),
+    *((f'convnext_{size}', f'convnext-{size}-in22k_32xb2-150k_coco') for size in 'tsbl'),
+    ('convnext_l_cityscapes', 'convnext-l-in22k_32xb1-60k_cityscapes'),
+    ('convnext_l_ade20k', 'convnext-l-in22k_32xb2-100k_ade20k')])
+def test_kmax_deeplab(repo_root, published, backbone, ours):
+    state = published(f'kmax_deeplab/manifest_{backbone}.json')
+    config = repo_root / f'configs/kmax_deeplab/kmax_deeplab_{ours}-panoptic.py'
+    assert fits(state, config, 'kmax_deeplab') == set()
