@@ -1,4 +1,5 @@
 from .convert import Conversion, check_fit, convert
+from .empty_model import empty_model
 from .files import read_weights
 from .huggingface import convert_huggingface, to_huggingface
 from .kmax_deeplab import convert_kmax_deeplab
@@ -10,5 +11,4 @@ from .panoptic_segformer import convert_panoptic_segformer
 __all__ = [
     'Conversion', 'check_fit', 'convert', 'convert_huggingface', 'convert_kmax_deeplab',
     'convert_mask2former', 'convert_mmdet', 'convert_mp_former', 'convert_panoptic_segformer',
-    'read_weights',
-    'to_huggingface']
+    'empty_model', 'read_weights', 'to_huggingface']

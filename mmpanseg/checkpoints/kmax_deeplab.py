@@ -1,9 +1,12 @@
 """Key map of bytedance/kmax-deeplab (detectron2) to this library's names."""
+from typing import Optional
+
 import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, rename
 from mmpanseg.checkpoints.kmax_backbones import backbone_rules
+from mmpanseg.checkpoints.sources import Source, register_source
 
 _PIXEL = 'panoptic_head.pixel_decoder.'
 _DECODER = 'panoptic_head.transformer_decoder.layers.'
@@ -96,16 +99,31 @@ def _query_rules(head: str) -> list[Rule]:
         *_parts(rf'{query}_auxiliary_semantic_predictor\.', _SEMANTIC, _SEMANTIC_PARTS)]
 
 
-def convert_kmax_deeplab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def convert_kmax_deeplab(state_dict: dict[str, Tensor],
+                         unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
     """Names of a published kMaX-DeepLab checkpoint to ours (``MaskTransformer``).
+
+    Checkpoints of the TensorFlow version come in these names too, through the converter that its
+    authors published with the PyTorch version.
 
     Args:
         state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
             that prefix works too.
+        unused: gets the keys without a place here, with the reason.
 
     Raises:
         KeyError: for a parameter that does not belong to the model.
     """
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
-        return rename(state_dict, [*_pixel_rules(head), *_query_rules(head), *backbone_rules()])
+        return rename(state_dict, [
+            *_pixel_rules(head), *_query_rules(head), *backbone_rules()], unused)
+
+
+register_source(Source(
+    name='kmax_deeplab', title='bytedance/kmax-deeplab, detectron2',
+    convert=convert_kmax_deeplab,
+    signature=(r'sem_seg_head\.predictor\._cluster_centers\.weight', ),
+    class_tensors=(
+        r'panoptic_head\.(transformer_decoder\.layers\.\d+\.)?predictor\.cls_embed'
+        r'\.conv\.(weight|bias)|panoptic_head\.semantic_head\.cls_conv\.conv\.(weight|bias)')))
