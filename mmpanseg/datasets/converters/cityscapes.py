@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.cityscapes import LABELS
+from mmpanseg.structures.label_image import distinct_values
 from .writing import (Converted, PathLike, Segment, category, list_images, read_labels, read_size,
                       run_all, write_image, write_jsons)
 
@@ -90,7 +91,7 @@ def _convert_image(path: Path, images: Path, annotations: Path, folder: Path,
     annotation = annotations / inside.parent / (name + ANNOTATION_SUFFIX)
     size = read_size(path)
     ids = read_labels(annotation, size, path)
-    segments = label_segments(np.unique(ids), annotation)
+    segments = label_segments(distinct_values(ids), annotation)
     if train_ids:
         _write_train_ids(annotation, size, path)
     image = dict(id=name, file_name=inside.as_posix(), height=size[0], width=size[1])

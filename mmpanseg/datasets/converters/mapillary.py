@@ -6,6 +6,7 @@ from typing import Sequence
 import numpy as np
 
 from mmpanseg.datasets.mapillary import VistasLabel, read_labels as read_classes
+from mmpanseg.structures.label_image import distinct_values
 from .writing import (Converted, PathLike, Segment, category, list_images, read_labels, read_size,
                       run_all, write_image, write_jsons)
 
@@ -100,7 +101,9 @@ def _convert_image(path: Path, annotations: Path, labels: Sequence[VistasLabel],
     size = read_size(path)
     annotation = annotations / f'{name}.png'
     values = read_labels(annotation, size, path)
-    present, index = np.unique(values, return_inverse=True)
+    present = distinct_values(values)
     ids, segments = label_segments(present, labels, annotation)
+    table = np.zeros(present[-1] + 1, np.int32)
+    table[present] = ids
     image = dict(id=name, file_name=path.name, height=size[0], width=size[1])
-    return write_image(ids[index].reshape(size), segments, image, folder / f'{name}.png')
+    return write_image(table[values], segments, image, folder / f'{name}.png')

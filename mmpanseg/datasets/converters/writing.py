@@ -2,7 +2,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Callable, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 from mmengine.utils import track_parallel_progress, track_progress
@@ -70,13 +70,13 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_labels(path: Path, size: tuple[int, int], image_path: Path) -> np.ndarray:
-    """Values of an annotation of one channel, int64 [H, W], as large as its image.
+    """Values of an annotation of one channel, int32 [H, W], as large as its image.
 
     Raises:
         ValueError: when it is missing, broken, of several channels or of another size.
     """
     try:
-        values = read_label_image(str(path)).astype(np.int64)
+        values = read_label_image(str(path)).astype(np.int32)
     except FileNotFoundError:
         raise ValueError(f'{path} does not exist, the annotation of {image_path}; is the '
                          'download complete?') from None
@@ -96,7 +96,7 @@ def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
     """Write the panoptic PNG of an image and describe its segments.
 
     Args:
-        ids: integer [H, W]; ids that are not in ``segments`` are void.
+        ids: integer [H, W], below 2**24; ids that are not in ``segments`` are void.
         segments: id -> segment; ids without a pixel are left out.
         image: entry of the JSON's "images", with its ``id``.
         png_path: file to write; its folder must exist.
@@ -105,29 +105,47 @@ def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
     Returns:
         The annotation; and the things and crowds of things with their run-length encoded masks.
     """
-    present, index = np.unique(ids, return_inverse=True)
-    index = index.reshape(ids.shape)
-    counted = np.array([int(value) in segments for value in present])
-    number = np.where(counted, np.cumsum(counted), 0)
-    index = number[index]
-    kept = present[counted]
-    areas = np.bincount(index.ravel(), minlength=len(kept) + 1)[1:]
+    areas = np.bincount(ids.ravel())
+    kept = [value for value in np.flatnonzero(areas).tolist() if value in segments]
+    number = np.zeros(len(areas), np.int32)
+    number[kept] = np.arange(1, len(kept) + 1)
+    index = number[ids]
     infos, instances = [], []
-    for place, (rows, columns) in enumerate(ndimage.find_objects(index)):
-        segment = segments[int(kept[place])]
+    masks = encode_segments(index, len(kept))
+    for value, mask, (rows, columns) in zip(kept, masks, ndimage.find_objects(index)):
+        segment = segments[value]
         info = dict(
-            id=int(kept[place]), category_id=segment.category, iscrowd=int(segment.is_crowd),
-            area=int(areas[place]), bbox=[columns.start, rows.start, columns.stop - columns.start,
+            id=value, category_id=segment.category, iscrowd=int(segment.is_crowd),
+            area=int(areas[value]), bbox=[columns.start, rows.start, columns.stop - columns.start,
                                           rows.stop - rows.start])
         infos.append(info)
         if segment.is_thing:
-            encoded = rle_tools.encode(np.asfortranarray(index == place + 1).view(np.uint8))
             instances.append({key: info[key] for key in ('category_id', 'iscrowd', 'area', 'bbox')}
-                             | dict(image_id=image['id'], segmentation=dict(
-                                 size=list(encoded['size']), counts=encoded['counts'].decode())))
-    write_panoptic_png(png_path, np.append(kept, 0)[index - 1])
+                             | dict(image_id=image['id'], segmentation=mask))
+    write_panoptic_png(png_path, np.array([0, *kept], np.int32)[index])
     return Converted(image, dict(image_id=image['id'], file_name=png_name or png_path.name,
                                  segments_info=infos), instances)
+
+
+def encode_segments(index: np.ndarray, count: int) -> Iterator[dict]:
+    """Run-length encoding, as COCO's JSONs have it, of each of ``count`` segments.
+
+    Args:
+        index: integer [H, W], 0 = none, segments are 1 .. count.
+    """
+    height, width = index.shape
+    flat = index.ravel(order='F')  # COCO counts down the columns
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    ends = np.append(starts[1:], flat.size)
+    order = np.argsort(flat[starts], kind='stable')
+    borders = np.searchsorted(flat[starts][order], np.arange(1, count + 2))
+    for first, last in zip(borders, borders[1:]):
+        runs = order[first:last]
+        edges = np.stack([starts[runs], ends[runs]], 1).ravel()
+        counts = np.diff(np.append(edges, flat.size), prepend=0)
+        encoded = rle_tools.frPyObjects(dict(size=[height, width], counts=counts.tolist()),
+                                        height, width)
+        yield dict(size=[height, width], counts=encoded['counts'].decode())
 
 
 def write_jsons(converted: Sequence[Converted], categories: list[dict],
