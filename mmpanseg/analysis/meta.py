@@ -27,4 +27,5 @@ def build_on_meta(model: ConfigDict | dict) -> nn.Module:
         model: ``model`` of a config; pre-trained weights that it names are not loaded.
     """
     with torch.device('meta'), _RealRanges():
-        return MODELS.build(model).eval()
+        # a few layers of mmcv make their parameters on the CPU whatever the default device is
+        return MODELS.build(model).eval().to('meta')

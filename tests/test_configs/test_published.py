@@ -75,3 +75,46 @@ def test_optimiser_groups(golden, repo_root, build, name, groups):
     expected = {(round(group['lr'], 9), group['weight_decay']): set(convert_mask2former(
         {name: torch.zeros(1, 4) for name in group['names']})) for group in groups['groups']}
     assert found == expected
+
+
+@pytest.mark.parametrize('name, millions', [
+    ('r50_8xb2-lsj-50e_coco-panoptic', 44), ('r101_8xb2-lsj-50e_coco-panoptic', 63),
+    ('swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic', 47),
+    ('swin-s-p4-w7-224_8xb2-lsj-50e_coco-panoptic', 69),
+    ('swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic', 107),
+    ('swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic', 216),
+    ('swin-l-p4-w12-384-in21k_fapn_16xb1-160k_ade20k-semantic', 217)])
+def test_parameters_of_the_papers_tables(repo_root, build, name, millions):
+    _, model = build(repo_root / f'configs/mask2former/mask2former_{name}.py')
+    assert round(count_parameters(model)['total'] / 1e6) == millions
+
+
+def test_recipes(repo_root, build, released):
+    """Lengths, learning rates, thresholds and outputs (Section 4.1, appendix B)."""
+    iterations = {'50e': 368750, '100e': 737500, '160k': 160000, '90k': 90000, '300k': 300000}
+    outputs = {'panoptic': (True, True, True), 'instance': (False, True, False),
+               'semantic': (False, False, True)}
+    for name, entry in released.items():
+        config, model = build(repo_root / 'configs/mask2former' / name)
+        length = name.split('_')[2].split('-')[-1]
+        scheduler = config.param_scheduler
+        assert config.max_iters == config.train_cfg.max_iters == iterations[length], name
+        assert scheduler.end == config.max_iters, name
+        if length in ('50e', '100e'):
+            drops = [step / config.max_iters for step in scheduler.milestones]
+            assert drops == pytest.approx([8 / 9, 26 / 27], abs=1e-5), name
+        else:
+            assert (scheduler.type, scheduler.power, scheduler.eta_min) == ('PolyLR', 0.9, 0), name
+        on = model.outputs
+        mapillary = entry['dataset'].startswith('Mapillary')
+        expected = outputs[entry['task']]
+        if mapillary and entry['task'] == 'panoptic':
+            expected = (True, False, True)
+        assert (on.panoptic_on, on.instance_on, on.semantic_on) == expected, name
+        if entry['task'] == 'panoptic':
+            fusion = config.model.panoptic_fusion_head
+            assert fusion.score_thr == (0.0 if mapillary else 0.8), name
+            assert fusion.overlap_thr == 0.8, name
+        if entry['backbone_norm'] == 'SyncBN':
+            assert config.model.backbone.norm_cfg == dict(type='SyncBN', requires_grad=True), name
+            assert not config.model.backbone.norm_eval, name

@@ -37,6 +37,10 @@ CHANGED = {
     'mask2former_r50_200-queries': PREDICTIONS,
     'mask2former_r50_300-queries': PREDICTIONS,
     'mask2former_r50_1000-queries': PREDICTIONS,
+    'mask2former_r50_fpn': PREDICTIONS,
+    'mask2former_r50_semantic-fpn': PREDICTIONS,
+    'mask2former_r50_fapn': PREDICTIONS,
+    'mask2former_r50_bifpn': PREDICTIONS,
     'maskformer_r50': {*PREDICTIONS, 'names'},
     'maskformer_r50_fpn': {*PREDICTIONS, 'names'},
     'maskformer_r50_8xb2-ms-75e': {*PREDICTIONS, 'names', 'costs', 'losses'},
@@ -54,13 +58,14 @@ def small(path):
     config = Config.fromfile(path)
     head = config.model.panoptic_head
     layer = dict(num_layers=1, num_heads=4, feedforward_channels=32)
-    plain_fpn = head.pixel_decoder.type == 'mmpanseg.FPNPixelDecoder'
+    has_encoder = head.pixel_decoder.type in (
+        'mmpanseg.MSDeformAttnPixelDecoder', 'mmpanseg.TransformerFPNPixelDecoder')
     config.merge_from_dict(dict(model=dict(
         backbone=dict(depth=18, base_channels=8, init_cfg=None),
         panoptic_head=dict(
             in_channels=[8, 16, 32, 64], channels=32, out_channels=32,
             num_queries=head.num_queries // 10,
-            pixel_decoder={} if plain_fpn else layer,
+            pixel_decoder=layer if has_encoder else {},
             transformer_decoder=dict(layer, num_layers=3),
             criterion=dict(num_points=64)))))
     return config
