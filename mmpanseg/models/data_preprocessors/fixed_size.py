@@ -1,4 +1,6 @@
 """Padding to one size, as networks with positions of fixed number are trained."""
+from typing import Optional
+
 import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 
@@ -14,14 +16,15 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
     normalisation as well, wherever they lie; see :class:`mmpanseg.datasets.PanopticCopyPaste`.
 
     Args:
-        size: (H, W); published: (1281, 1281) for COCO and ADE20K, (1025, 2049) for Cityscapes.
+        size: (H, W), or None for the next possible size of each batch. Published: (1281, 1281) for
+            COCO and ADE20K, (1025, 2049) for Cityscapes.
         divisor: stride of the coarsest map.
         kwargs: see mmdet's ``DetDataPreprocessor``.
     """
 
-    def __init__(self, size: tuple[int, int], divisor: int = 32, **kwargs) -> None:
+    def __init__(self, size: Optional[tuple[int, int]], divisor: int = 32, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.size, self.divisor = tuple(size), divisor
+        self.size, self.divisor = tuple(size or (1, 1)), divisor
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Batch of tensors [3, h, w] -> one tensor [B, 3, H, W] and the samples."""

@@ -47,3 +47,8 @@ def test_without_samples():
     out = FixedSizeDataPreprocessor((33, 33), **OPTIONS)(
         dict(inputs=[torch.zeros(3, 5, 6, dtype=torch.uint8)]))
     assert out['inputs'].shape == (1, 3, 33, 33)
+
+
+def test_no_size_takes_the_next_one_that_fits():
+    out = FixedSizeDataPreprocessor(None, **OPTIONS)(batch((30, 65), (33, 40)))
+    assert out['inputs'].shape == (2, 3, 33, 65)

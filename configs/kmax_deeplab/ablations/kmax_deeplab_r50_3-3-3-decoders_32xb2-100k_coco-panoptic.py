@@ -1,0 +1,3 @@
+_base_ = './kmax_deeplab_r50_32xb2-100k_coco-panoptic.py'
+
+model = dict(panoptic_head=dict(transformer_decoder=dict(num_layers=(3, 3, 3))))

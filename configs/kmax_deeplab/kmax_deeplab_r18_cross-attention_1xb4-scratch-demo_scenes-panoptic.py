@@ -1,0 +1,4 @@
+# For comparison: queries attend to pixels instead of collecting those of their cluster.
+_base_ = './kmax_deeplab_r18_1xb4-scratch-demo_scenes-panoptic.py'
+
+model = dict(panoptic_head=dict(transformer_decoder=dict(interaction='cross-attention')))

@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/kmax_r50.py',
+    '../_base_/datasets/coco_panoptic_kmax.py',
+    '../_base_/schedules/kmax_150k_coco.py',
+    '../_base_/default_runtime.py']
