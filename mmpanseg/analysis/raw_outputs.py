@@ -58,7 +58,8 @@ def save_raw_outputs(model: nn.Module, batches: Iterable[dict], folder: PathLike
     samples = []
     for data in batches:
         batch = model.data_preprocessor(data, False)
-        cls_logits, mask_logits = model.panoptic_head.predict(model.extract_feat(batch['inputs']))
+        cls_logits, mask_logits = model.predict_queries(
+            batch['inputs'], [sample.metainfo for sample in batch['data_samples']])
         probs = model.panoptic_fusion_head.class_scores(cls_logits)
         for image, sample in enumerate(batch['data_samples']):
             queries = (probs[image, :, :-1].amax(1) >= min_score).nonzero()[:, 0]

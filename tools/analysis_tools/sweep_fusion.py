@@ -12,16 +12,13 @@ import argparse
 from itertools import islice
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmdet.apis import init_detector
-from mmengine.config import DictAction
-from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmengine.utils import track_iter_progress
 
 from mmpanseg.analysis.fusion_sweep import table_b2, table_b3, table_b4
 from mmpanseg.analysis.raw_outputs import RawOutputs, save_raw_outputs
-from mmpanseg.engine import UsageError, check_checkpoint, load_config, run_tool
+from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.engine import UsageError, run_tool
 
 TABLES = ('procedures', 'exponents', 'thresholds')
 
@@ -30,14 +27,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare fusion heads on saved outputs')
     commands = parser.add_subparsers(dest='command', required=True)
     save = commands.add_parser('save', help='run a model and keep its outputs')
-    save.add_argument('config', help='config file')
-    save.add_argument('checkpoint', help='checkpoint file or URL')
+    add_model_options(save)
     save.add_argument('folder', help='where the outputs go')
     save.add_argument('--num-images', type=int, help='only the first images')
     save.add_argument('--min-score', type=float, default=0.0,
                       help='leave out queries whose best class is below this')
-    save.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                      help='override config entries')
     score = commands.add_parser('score', help='fuse saved outputs, and print tables')
     score.add_argument('folder', help='where the outputs are')
     score.add_argument('--tables', nargs='+', choices=TABLES, default=TABLES)
@@ -51,15 +45,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def save(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config, args.cfg_options)
-    checkpoint = check_checkpoint(args.checkpoint)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = init_detector(cfg, checkpoint, device=get_device())
-    loader = Runner.build_dataloader(cfg.test_dataloader)
-    model.dataset_meta = loader.dataset.metainfo
+    model, loader = load_trained(args)
     count = min(args.num_images or len(loader), len(loader))
     batches = track_iter_progress((islice(loader, count), count))
-    number = save_raw_outputs(model, batches, args.folder, cfg.model.panoptic_fusion_head,
+    number = save_raw_outputs(model, batches, args.folder, model.cfg.model.panoptic_fusion_head,
                               args.min_score)
     print(f'\noutputs for {number} images are in {args.folder}')
 

@@ -118,6 +118,7 @@ class FusionHead(BaseModule):
 
         Returns:
             ``sem_seg`` int32 [1, H, W] in mmdet's coding (stuff: label; thing: label + instance x
-            1000; void: K); ``segments_info`` lists the accepted segments.
+            1000; void: K); ``segments_info`` lists the accepted segments, each with the row of
+            its (best) query.
         """
         raise NotImplementedError

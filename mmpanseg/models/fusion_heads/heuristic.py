@@ -47,7 +47,7 @@ class HeuristicFusionHead(FusionHead):
         things = things[scores[things].argsort(descending=True, stable=True)]
         owner, taken = merge(masks, things, torch.full_like(scores[things], 1 - self.overlap_thr))
         values, segments = segment_table(
-            labels[things], scores[things], taken, self.num_things_classes)
+            things, labels[things], scores[things], taken, self.num_things_classes)
 
         stuff = (~is_thing & (labels != self.num_classes) & (scores > 0)).nonzero()[:, 0]
         if len(stuff):
@@ -58,30 +58,32 @@ class HeuristicFusionHead(FusionHead):
                                     for plane in (owner, winner))):
                 rows.copy_(torch.where(rows == 0, classes[wins.long()], rows))
         stuff_values, stuff_segments = self.accept_stuff(
-            owner, len(things), scores[stuff], labels[stuff])
+            owner, len(things), stuff, scores[stuff], labels[stuff])
         return paint(owner, [self.num_classes, *values, *stuff_values],
                      segments + stuff_segments)
 
-    def accept_stuff(self, owner: Tensor, offset: int, scores: Tensor,
+    def accept_stuff(self, owner: Tensor, offset: int, queries: Tensor, scores: Tensor,
                      labels: Tensor) -> tuple[list[int], list[dict]]:
         """Map value of each stuff class (void if it is too small), and info dicts.
 
         Args:
             owner: int [H, W], ``offset + 1 + c`` for pixels of the c-th stuff class.
             offset: see there.
-            scores, labels: [n], of the stuff queries; the best one stands for its class.
+            queries, scores, labels: [n], of the stuff queries; the best one stands for its class.
         """
         num_stuff = self.num_classes - self.num_things_classes
         areas = torch.zeros(offset + 1 + num_stuff, dtype=torch.long, device=owner.device)
         for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
             areas += torch.bincount(rows.flatten(), minlength=len(areas))
-        best = scores.new_zeros(num_stuff).scatter_reduce(
-            0, labels - self.num_things_classes, scores, 'amax')
+        best: dict[int, tuple[float, int]] = {}
+        for query, label, score in zip(queries.tolist(), labels.tolist(), scores.tolist()):
+            best[label] = max(best.get(label, (0.0, -1)), (score, -query))
         values, segments = [], []
-        table = enumerate(zip(areas[offset + 1:].tolist(), best.tolist()), self.num_things_classes)
-        for label, (area, score) in table:
+        for label, area in enumerate(areas[offset + 1:].tolist(), self.num_things_classes):
             accepted = area > 0 and area >= self.stuff_area_limit
             values.append(label if accepted else self.num_classes)
             if accepted:
-                segments.append(dict(id=label, label=label, isthing=False, score=score))
+                score, query = best[label]
+                segments.append(dict(
+                    id=label, label=label, isthing=False, score=score, query=-query))
         return values, segments

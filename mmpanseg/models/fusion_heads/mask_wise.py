@@ -80,7 +80,7 @@ class MaskWiseFusionHead(FusionHead):
 
         merging = merge(masks, queries, self.of_kind(self.t_keep, labels))
         values, segments = segment_table(
-            labels, confidence, merging.taken, self.num_things_classes)
+            queries, labels, confidence, merging.taken, self.num_things_classes)
         return paint(merging.owner, [self.num_classes, *values], segments)
 
     def candidates(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> Tensor:

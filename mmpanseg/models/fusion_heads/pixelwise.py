@@ -50,12 +50,12 @@ class PixelwiseFusionHead(FusionHead):
             own = own.clamp(min=1)
         # won, own and painted pixels per query: the one host copy of an image
         outside, painted = count_winners(winner, inside, len(kept))
-        table = torch.stack([outside + painted, own, painted, labels[kept]])
+        table = torch.stack([outside + painted, own, painted, labels[kept], kept])
         values, segments = self.accept(*table.tolist(), scores[kept].tolist())
         winner[~inside] = len(kept)
         return paint(winner, [*values, self.num_classes], segments)
 
-    def accept(self, won: list, own: list, painted: list, labels: list,
+    def accept(self, won: list, own: list, painted: list, labels: list, queries: list,
                scores: list) -> tuple[list[int], list[dict]]:
         """Decide query by query, in order, what becomes a segment.
 
@@ -63,13 +63,13 @@ class PixelwiseFusionHead(FusionHead):
             won: pixels each query won.
             own: pixels where its own mask is at least 0.5.
             painted: pixels for which both hold.
-            labels, scores: its class and confidence.
+            labels, queries, scores: its class, number and confidence.
 
         Returns:
             the map value of each query (K = void), and the segments' info dicts.
         """
         values, segments, stuff, instances = [], [], set(), 0
-        for w, o, p, label, score in zip(won, own, painted, labels, scores):
+        for w, o, p, label, query, score in zip(won, own, painted, labels, queries, scores):
             if not (w and o and p) or w / o < self.overlap_thr:
                 values.append(self.num_classes)
                 continue
@@ -78,7 +78,7 @@ class PixelwiseFusionHead(FusionHead):
             values.append(label + is_thing * instances * INSTANCE_OFFSET)
             if is_thing or label not in stuff:
                 segments.append(dict(
-                    id=values[-1], label=label, isthing=is_thing, score=score))
+                    id=values[-1], label=label, isthing=is_thing, score=score, query=query))
                 stuff.add(label)
         return values, segments
 

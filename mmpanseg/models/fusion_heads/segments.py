@@ -9,26 +9,26 @@ from torch import Tensor
 from mmpanseg.structures.chunks import chunk_rows
 
 
-def segment_table(labels: Tensor, scores: Tensor, taken: Tensor, num_things_classes: int,
-                  instances: int = 0) -> tuple[list[int], list[dict]]:
+def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor,
+                  num_things_classes: int) -> tuple[list[int], list[dict]]:
     """Map values of the segments and their info dicts; masks without pixels are left out.
 
     Args:
-        labels, scores, taken: [n], of each one in order.
+        queries, labels, scores, taken: [n], of each one in order; ``taken`` are pixels.
         num_things_classes: labels below are things.
-        instances: things that have ids already.
 
     Returns:
         a value for each, and ``segments_info``; stuff is listed once a class.
     """
-    values, segments, stuff = [], [], set()
-    table = torch.stack([labels, taken]).tolist()
-    for label, pixels, score in zip(*table, scores.tolist()):
+    values, segments, stuff, instances = [], [], set(), 0
+    table = torch.stack([queries, labels, taken]).tolist()
+    for query, label, pixels, score in zip(*table, scores.tolist()):
         is_thing = label < num_things_classes
         instances += is_thing and pixels > 0
         values.append(label + is_thing * instances * INSTANCE_OFFSET)
         if pixels and label not in stuff:
-            segments.append(dict(id=values[-1], label=label, isthing=is_thing, score=score))
+            segments.append(dict(
+                id=values[-1], label=label, isthing=is_thing, score=score, query=query))
             if not is_thing:
                 stuff.add(label)
     return values, segments
