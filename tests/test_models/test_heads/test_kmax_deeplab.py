@@ -264,3 +264,21 @@ def test_published_names_cover_every_parameter(golden):
     for name in ('head_end_to_end', 'head_end_to_end_five_stages'):
         case = torch.load(golden / f'kmax_deeplab/{name}.pth', weights_only=True)
         assert our_names(case['state_dict']).keys() == build(case['settings']).state_dict().keys()
+
+
+# millions of parameters without the auxiliary head, ResNet-50's 23.508 included
+TOTALS = {'cross-attention': 55.34, 'dual-path-cross-attention': 57.39, 'k-means': 56.58,
+          'dual-path-k-means': 58.83, (1, 1, 1): 50.79, (3, 3, 3): 62.37}
+
+
+@pytest.mark.parametrize('variant', TOTALS)
+def test_parameters_of_the_ablations(variant):
+    decoder = dict(type='mmpanseg.KMeansDecoder')
+    decoder['num_layers' if isinstance(variant, tuple) else 'interaction'] = variant
+    with torch.device('meta'):
+        head = KMaXDeepLabHead([256, 512, 1024, 2048], 80, 53, transformer_decoder=decoder)
+    count = {name: sum(p.numel() for p in module.parameters())
+             for name, module in (('all', head), ('auxiliary', head.semantic_head))}
+    assert count['auxiliary'] == 15856742
+    assert (count['all'] - count['auxiliary'] + 23508032) / 1e6 == pytest.approx(
+        TOTALS[variant], abs=0.006)
