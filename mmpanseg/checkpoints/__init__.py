@@ -1,5 +1,4 @@
 from .convert import Conversion, check_fit, convert
-from .empty_model import empty_model
 from .files import read_weights
 from .huggingface import convert_huggingface, to_huggingface
 from .kmax_deeplab import convert_kmax_deeplab
@@ -7,8 +6,9 @@ from .mask2former import convert_mask2former
 from .mmdet import convert_mmdet
 from .mp_former import convert_mp_former
 from .panoptic_segformer import convert_panoptic_segformer
+from .sources import SOURCES, CheckpointError
 
 __all__ = [
-    'Conversion', 'check_fit', 'convert', 'convert_huggingface', 'convert_kmax_deeplab',
-    'convert_mask2former', 'convert_mmdet', 'convert_mp_former', 'convert_panoptic_segformer',
-    'empty_model', 'read_weights', 'to_huggingface']
+    'CheckpointError', 'Conversion', 'SOURCES', 'check_fit', 'convert', 'convert_huggingface',
+    'convert_kmax_deeplab', 'convert_mask2former', 'convert_mmdet', 'convert_mp_former',
+    'convert_panoptic_segformer', 'read_weights', 'to_huggingface']

@@ -21,11 +21,13 @@ class Conversion:
         source: where it came from.
         unused: their keys that have no place here, with the reason.
         origin: their key of a tensor of ours, where the values are taken over as they are.
+        class_tensors: our names of tensors with one row per class.
     """
     state_dict: dict[str, Tensor]
     source: str
     unused: dict[str, str]
     origin: dict[str, str]
+    class_tensors: tuple[str, ...]
 
 
 def convert(state_dict: dict[str, Tensor], source: Optional[str] = None,
@@ -52,12 +54,13 @@ def convert(state_dict: dict[str, Tensor], source: Optional[str] = None,
             raise CheckpointError(f'not a checkpoint of {entry.title}: {error.args[0]}') from error
         keys = {id(value): key for key, value in state_dict.items()}
         origin = {name: keys[id(value)] for name, value in renamed.items() if id(value) in keys}
+        by_class = tuple(name for name in renamed if re.fullmatch(entry.class_tensors, name))
         if class_order is not None:
             order = things_first(class_order) if isinstance(class_order, str) else class_order
-            for name in [n for n in renamed if re.fullmatch(entry.class_tensors, n)]:
+            for name in by_class:
                 renamed[name] = permute_classes(renamed[name], order, origin.get(name, name))
         renamed.update(_constants(renamed))
-    return Conversion(renamed, entry.name, unused, origin)
+    return Conversion(renamed, entry.name, unused, origin, by_class)
 
 
 def _constants(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
