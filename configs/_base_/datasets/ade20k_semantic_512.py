@@ -1,4 +1,6 @@
 # ADE20K semantic, 150 classes: short side 0.5 - 2 x 512, crop of 512 x 512, colour jitter, flip.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.ADE20KSemanticDataset'
 data_root = 'data/ADEChallengeData2016/'
 crop_size = (512, 512)
@@ -20,28 +22,16 @@ test_pipeline = [
     dict(type='mmpanseg.LoadSemanticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='images/training/', seg='annotations/training/'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='images/validation/', seg='annotations/validation/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='images/training/', seg='annotations/training/'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='images/validation/', seg='annotations/validation/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.SemanticMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,7 @@
 # Cityscapes panoptic: short side 0.5 - 2 x 1024, crop of 512 x 1024, colour jitter, flip.
 # tools/dataset_converters/cityscapes.py writes the annotation.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.CityscapesPanopticDataset'
 data_root = 'data/cityscapes/'
 crop_size = (1024, 512)  # width, height
@@ -20,31 +22,19 @@ test_pipeline = [
     dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_train.json',
-        data_prefix=dict(img='leftImg8bit/train/', seg='annotations/panoptic_train/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_val.json',
-        data_prefix=dict(img='leftImg8bit/val/', seg='annotations/panoptic_val/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='annotations/panoptic_train.json',
+    data_prefix=dict(img='leftImg8bit/train/', seg='annotations/panoptic_train/'),
+    filter_cfg=dict(filter_empty_gt=True),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='annotations/panoptic_val.json',
+    data_prefix=dict(img='leftImg8bit/val/', seg='annotations/panoptic_val/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.PanopticMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,7 @@
 # Cityscapes semantic, 19 classes, straight from the download: short side 0.5 - 2 x 1024, crop of
 # 512 x 1024, colour jitter, flip.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.CityscapesSemanticDataset'
 data_root = 'data/cityscapes/'
 crop_size = (1024, 512)  # width, height
@@ -20,28 +22,16 @@ test_pipeline = [
     dict(type='mmpanseg.LoadSemanticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='leftImg8bit/train/', seg='gtFine/train/'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='leftImg8bit/val/', seg='gtFine/val/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='leftImg8bit/train/', seg='gtFine/train/'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='leftImg8bit/val/', seg='gtFine/val/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.SemanticMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,7 @@
 # COCO panoptic with large-scale jitter: flip, scale 0.1 - 2.0 of 1024, crop or pad to 1024 x 1024
 # (image value 128, map value -1 = void).
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.CocoPanopticDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)
@@ -20,31 +22,19 @@ test_pipeline = [
     dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_train2017.json',
-        data_prefix=dict(img='train2017/', seg='annotations/panoptic_train2017/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='annotations/panoptic_val2017.json',
-        data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='annotations/panoptic_train2017.json',
+    data_prefix=dict(img='train2017/', seg='annotations/panoptic_train2017/'),
+    filter_cfg=dict(filter_empty_gt=True),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='annotations/panoptic_val2017.json',
+    data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.PanopticMetric')
 test_evaluator = val_evaluator

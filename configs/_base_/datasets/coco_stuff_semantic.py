@@ -1,5 +1,7 @@
 # COCO's 133 classes, things and stuff alike, as semantic segmentation with large-scale jitter.
 # tools/dataset_converters/coco_semantic.py writes the label maps.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.CocoSemanticDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)
@@ -20,28 +22,16 @@ test_pipeline = [
     dict(type='mmpanseg.LoadSemanticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='train2017/', seg='annotations/panoptic_semseg_train2017/'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='val2017/', seg='annotations/panoptic_semseg_val2017/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='train2017/', seg='annotations/panoptic_semseg_train2017/'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='val2017/', seg='annotations/panoptic_semseg_val2017/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.SemanticMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,7 @@
 # Mapillary Vistas 1.2 panoptic, the annotation of the download: short side 0.5 - 2 x 2048, crop of
 # 1024 x 1024, colour jitter, flip. At test the longer side is 2048.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.MapillaryPanopticDataset'
 data_root = 'data/mapillary_vistas/'
 crop_size = (1024, 1024)
@@ -21,31 +23,19 @@ test_pipeline = [
     dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='training/panoptic/panoptic_2018.json',
-        data_prefix=dict(img='training/images/', seg='training/panoptic/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='validation/panoptic/panoptic_2018.json',
-        data_prefix=dict(img='validation/images/', seg='validation/panoptic/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='training/panoptic/panoptic_2018.json',
+    data_prefix=dict(img='training/images/', seg='training/panoptic/'),
+    filter_cfg=dict(filter_empty_gt=True),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    ann_file='validation/panoptic/panoptic_2018.json',
+    data_prefix=dict(img='validation/images/', seg='validation/panoptic/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.PanopticMetric')
 test_evaluator = val_evaluator

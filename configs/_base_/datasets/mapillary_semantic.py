@@ -1,5 +1,7 @@
 # Mapillary Vistas 1.2 semantic, 65 classes, straight from the download: short side 0.5 - 2 x 2048,
 # crop of 1024 x 1024, colour jitter, flip. At test the longer side is 2048.
+_base_ = '../dataloaders.py'
+
 dataset_type = 'mmpanseg.MapillarySemanticDataset'
 data_root = 'data/mapillary_vistas/'
 crop_size = (1024, 1024)
@@ -21,28 +23,16 @@ test_pipeline = [
     dict(type='mmpanseg.LoadSemanticMap', backend_args=backend_args),
     dict(type='mmpanseg.PackPanopticInputs')]
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='training/images/', seg='training/labels/'),
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img='validation/images/', seg='validation/labels/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='training/images/', seg='training/labels/'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img='validation/images/', seg='validation/labels/'),
+    pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpanseg.SemanticMetric')
 test_evaluator = val_evaluator
