@@ -1,0 +1,53 @@
+"""Pictures like kMaX-DeepLab's Figure 1: which query owns each pixel, stage by stage.
+
+    python tools/analysis_tools/kmeans_assignments.py CONFIG CHECKPOINT --out-dir FOLDER
+
+For each image of the test data one row: the image, the clusters at the end of each decoder stage
+(each pixel belongs to the query with the largest mask logit), and the clusters of the result. A
+query has one colour throughout.
+"""
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+import mmcv
+from mmengine.utils import track_iter_progress
+
+from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
+from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.engine import UsageError, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw the clusters of each decoder stage')
+    add_model_options(parser)
+    parser.add_argument('--out-dir', required=True, help='folder for the pictures')
+    parser.add_argument('--num-images', type=int, default=10, help='first images (default: 10)')
+    parser.add_argument('--every-layer', action='store_true',
+                        help='all layers, not only the last one of each stage')
+    parser.add_argument('--width', type=int, default=320, help='of each map, in pixels')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    model, loader = load_trained(args)
+    count, drawn = min(args.num_images, len(loader)), 0
+    for data in track_iter_progress((islice(loader, count), count)):
+        try:
+            samples, maps = cluster_maps(model, data, args.every_layer)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for index, sample in enumerate(samples):
+            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            picture = draw_clusters(image, maps, index, sample.img_shape,
+                                    model.panoptic_head.query_feat.num_embeddings, args.width)
+            path = Path(args.out_dir) / f'{Path(sample.img_path).stem}.png'
+            mmcv.imwrite(picture[..., ::-1], str(path))
+            drawn += 1
+    print(f'\n{drawn} pictures are in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
