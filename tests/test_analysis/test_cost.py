@@ -109,6 +109,17 @@ def test_mask2former_against_the_paper(mask2former):
     assert (flops + masks) / 1e9 == pytest.approx(226, rel=0.03)
 
 
+@pytest.mark.parametrize('name, size, giga', [
+    ('r50_8xb2', 512, 71), ('swin-b-p4-w12-384_8xb2', 640, 223)])
+def test_semantic_models_against_the_paper(repo_root, name, size, giga):
+    """Table V; the released code also makes those masks, and maps of 150 classes at full size."""
+    model = build_on_meta(Config.fromfile(
+        repo_root / f'configs/mask2former/mask2former_{name}-160k_ade20k-semantic.py').model)
+    masks = 9 * 100 * 256 * size**2 // 16
+    flops = count_flops(model, (size, size))['total'] + masks + 100 * 150 * size**2
+    assert flops / 1e9 == pytest.approx(giga, rel=0.005)
+
+
 def test_wants_the_meta_device():
     with pytest.raises(ValueError, match='build_on_meta'):
         count_flops(Model(), (32, 32))
