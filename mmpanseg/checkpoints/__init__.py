@@ -1,4 +1,5 @@
 from .convert import Conversion, check_fit, convert
+from .export import huggingface_config, to_mmdet, write_huggingface
 from .files import read_weights
 from .huggingface import convert_huggingface, to_huggingface
 from .kmax_deeplab import convert_kmax_deeplab
@@ -11,4 +12,5 @@ from .sources import SOURCES, CheckpointError
 __all__ = [
     'CheckpointError', 'Conversion', 'SOURCES', 'check_fit', 'convert', 'convert_huggingface',
     'convert_kmax_deeplab', 'convert_mask2former', 'convert_mmdet', 'convert_mp_former',
-    'convert_panoptic_segformer', 'read_weights', 'to_huggingface']
+    'convert_panoptic_segformer', 'huggingface_config', 'read_weights', 'to_huggingface',
+    'to_mmdet', 'write_huggingface']

@@ -100,7 +100,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             return read_checkpoint(file)
         try:
             shards = sorted(set(json.loads(file.read_text())['weight_map'].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f'{file}: not an index of weight files') from error
         weights: dict[str, Any] = {}
         for shard in shards:

@@ -2,8 +2,9 @@
 import cv2
 import pytest
 import torch
+from mmengine.config import ConfigDict
 
-from mmpanseg.checkpoints import convert, read_weights, to_huggingface
+from mmpanseg.checkpoints import convert, read_weights, write_huggingface
 from mmpanseg.registry import MODELS
 
 transformers = pytest.importorskip('transformers', reason='transformers is not installed')
@@ -53,7 +54,7 @@ def theirs(config):
 
 
 def ours(backbone, channels):
-    return MODELS.build(dict(
+    return ConfigDict(
         type='mmpanseg.MaskTransformer', num_things_classes=THINGS, num_stuff_classes=STUFF,
         backbone=backbone,
         panoptic_head=dict(
@@ -64,7 +65,7 @@ def ours(backbone, channels):
             transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=3,
                                      num_heads=4, feedforward_channels=40)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.1, overlap_thr=0.1))).eval()
+            type='mmpanseg.PixelwiseFusionHead', score_thr=0.1, overlap_thr=0.1))
 
 
 @pytest.fixture
@@ -96,7 +97,8 @@ def panoptic(model, cls_logits, mask_logits):
 @pytest.mark.parametrize('kind', ['resnet', 'swin'])
 def test_same_predictions_both_ways(kind, images, tmp_path):
     config, backbone, channels = backbones()[kind]
-    reference, model = theirs(config), ours(backbone, channels)
+    reference, model_config = theirs(config), ours(backbone, channels)
+    model = MODELS.build(model_config).eval()
     reference.save_pretrained(tmp_path / 'theirs')
     result = convert(read_weights(tmp_path / 'theirs'))
     assert result.source == 'huggingface'
@@ -126,7 +128,13 @@ def test_same_predictions_both_ways(kind, images, tmp_path):
         found_segments += len(results[0].segments_info)
     assert found_segments
 
-    back, there = to_huggingface(model.state_dict()), read_weights(tmp_path / 'theirs')
+    write_huggingface(model.state_dict(), model_config, tmp_path / 'back')
+    back, there = (read_weights(tmp_path / name) for name in ('back', 'theirs'))
     assert back.keys() == {key for key in there if '.swin.layernorm.' not in key}
     for key, value in back.items():
         assert torch.equal(there[key], value), key
+    again = transformers.Mask2FormerForUniversalSegmentation.from_pretrained(
+        tmp_path / 'back').eval()(pixel_values=images[0])
+    torch.testing.assert_close(
+        again.masks_queries_logits, reference(pixel_values=images[0]).masks_queries_logits,
+        atol=1e-6, rtol=0)
