@@ -3,7 +3,7 @@ from .camvid import CamVidInstanceDataset, CamVidPanopticDataset, CamVidSemantic
 from .cityscapes import (CityscapesInstanceDataset, CityscapesPanopticDataset,
                          CityscapesSemanticDataset)
 from .coco_panoptic import CocoPanopticDataset
-from .coco_semantic import CocoSemanticDataset
+from .coco_semantic import CocoSemanticDataset, CocoStuffDataset
 from .mapillary import MapillaryPanopticDataset, MapillarySemanticDataset
 from .mix import RedrawingMixDataset
 from .panoptic import PanopticDataset
@@ -14,8 +14,8 @@ from .transforms import LoadPanopticMap, LoadSemanticMap, PackPanopticInputs, SS
 __all__ = [
     'ADE20KInstanceDataset', 'ADE20KPanopticDataset', 'ADE20KSemanticDataset',
     'CamVidInstanceDataset', 'CamVidPanopticDataset', 'CamVidSemanticDataset',
-    'CityscapesInstanceDataset', 'CityscapesPanopticDataset',
-    'CityscapesSemanticDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'LoadPanopticMap',
+    'CityscapesInstanceDataset', 'CityscapesPanopticDataset', 'CityscapesSemanticDataset',
+    'CocoPanopticDataset', 'CocoSemanticDataset', 'CocoStuffDataset', 'LoadPanopticMap',
     'LoadSemanticMap', 'MapillaryPanopticDataset', 'MapillarySemanticDataset',
     'PackPanopticInputs', 'PanopticDataset', 'RedrawingMixDataset', 'SSDColorJitter',
     'ScenesDataset', 'SemanticDataset'

@@ -94,6 +94,14 @@ def _config(repo_root, name, data_folder):
     return Config(_moved(config.to_dict(), data_folder))
 
 
+def test_documentation_lists_the_configs(repo_root):
+    rows = [row.split('|')[1:-1] for row in (repo_root / 'docs/data.md').read_text().splitlines()
+            if row.startswith('| `')]
+    assert {row[0].strip(' `') for row in rows} == set(CASES)
+    for row in rows:
+        assert sum(int(part) for part in row[1].split('+')) == CASES[row[0].strip(' `')][2]
+
+
 @pytest.mark.parametrize('name', CASES)
 def test_training_images(repo_root, data_folder, name):
     (height, width), _, count = CASES[name]

@@ -4,9 +4,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mmdet.datasets import CityscapesDataset as MMDetCityscapesDataset
 from PIL import Image
 from pycocotools import mask as rle_tools
 
+from mmpanseg.checkpoints.class_order import things_first
 from mmpanseg.datasets import CityscapesInstanceDataset, CityscapesPanopticDataset
 from mmpanseg.datasets.cityscapes import LABELS
 from mmpanseg.datasets.converters import convert_cityscapes
@@ -24,6 +26,17 @@ def root(downloads, tmp_path):
 
 def _json(root, name):
     return json.loads((root / f'annotations/{name}.json').read_text())
+
+
+def test_class_order():
+    names = [label.name for label in LABELS]
+    assert len(names) == 19 and names[:3] == ['road', 'sidewalk', 'building']
+    assert [names[train_id] for train_id in things_first('cityscapes')] == list(
+        CityscapesPanopticDataset.METAINFO['classes'])
+    mmdet = dict(zip(MMDetCityscapesDataset.METAINFO['classes'],
+                     MMDetCityscapesDataset.METAINFO['palette']))
+    ours = CityscapesInstanceDataset.METAINFO
+    assert dict(zip(ours['classes'], ours['palette'])) == mmdet
 
 
 def test_panoptic_annotation(root, downloads):

@@ -3,9 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoDataset
 from PIL import Image
 
-from mmpanseg.datasets import CocoSemanticDataset
+from mmpanseg.datasets import CocoSemanticDataset, CocoStuffDataset
 from mmpanseg.datasets.converters import convert_coco_semantic
 
 # the first and the last category of COCO panoptic, as the official file has them
@@ -52,6 +53,25 @@ def test_dataset(root):
         pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap'),
                   dict(type='mmpanseg.PackPanopticInputs')])
     assert data[0]['data_samples'].gt_segments.labels.tolist() == [0, 132]
+
+
+def test_coco_stuff(downloads, tmp_path):
+    classes = CocoStuffDataset.METAINFO['classes']
+    assert len(classes) == 171 and classes[:80] == CocoDataset.METAINFO['classes']
+    # ids of the official list minus one
+    values = np.full((24, 40), 255, np.uint8)
+    for row, value in enumerate((0, 10, 12, 89, 91, 181, 11)):
+        values[row] = value
+    downloads.save(tmp_path / 'stuffthingmaps/val2017/000000000139.png', values)
+    downloads.save_photo(tmp_path / 'val2017/000000000139.jpg')
+    data = CocoStuffDataset(
+        data_root=str(tmp_path), data_prefix=dict(img='val2017', seg='stuffthingmaps/val2017'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap'),
+                  dict(type='mmpanseg.PackPanopticInputs')])
+    segments = data[0]['data_samples'].gt_segments
+    names = [classes[label] for label in segments.labels]
+    assert names == ['person', 'fire hydrant', 'stop sign', 'toothbrush', 'banner', 'wood']
+    assert (segments.map[6:] == -1).all()
 
 
 def test_errors(root):
