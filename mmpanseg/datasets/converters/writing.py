@@ -142,7 +142,9 @@ def encode_segments(index: np.ndarray, count: int) -> Iterator[dict]:
     for first, last in zip(borders, borders[1:]):
         runs = order[first:last]
         edges = np.stack([starts[runs], ends[runs]], 1).ravel()
-        counts = np.diff(np.append(edges, flat.size), prepend=0)
+        if edges[-1] < flat.size:
+            edges = np.append(edges, flat.size)
+        counts = np.diff(edges, prepend=0)
         encoded = rle_tools.frPyObjects(dict(size=[height, width], counts=counts.tolist()),
                                         height, width)
         yield dict(size=[height, width], counts=encoded['counts'].decode())
