@@ -2,12 +2,13 @@
 
 Shapes: B images, P pixels of a map, k of them drawn, N segments, E embedding channels, K classes.
 """
-from typing import Optional
+from typing import Iterator, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+
+from mmpanseg.structures.chunks import chunk_rows
 
 # added to the logits of pixels that must not be drawn
 _NEVER = -99999.0
@@ -53,18 +54,69 @@ def discrimination_loss(embeds: Tensor, targets: Tensor, temperature: float = 0.
         temperature: that similarities are divided by.
 
     Returns:
-        Cross-entropy, mean over the pixels with a segment, then over images.
+        Cross-entropy of each pixel's similarities with the others of its segment as targets, mean
+        over the pixels with a segment, then over images.
     """
-    same = targets.transpose(1, 2) @ targets
-    same = same / same.sum(2, keepdim=True).clamp(min=1)
-    # similarities of k x k pixels are made anew in the backward pass
-    lse = checkpoint(_log_total, embeds, temperature, use_reentrant=False)
-    attraction = (embeds * (embeds @ same.transpose(1, 2))).sum(1) / temperature
-    return mean_of_nonzero(same.sum(2) * lse - attraction).mean()
+    # pixel i's targets are targets[:, i] . targets / weight[i]: k x k numbers that nobody needs
+    area = targets.sum(2, keepdim=True)
+    weight = (targets * area).sum(1)
+    divisor = weight.clamp(min=1)
+    means = targets.transpose(1, 2) @ (targets @ embeds.transpose(1, 2))
+    attraction = (means * embeds.transpose(1, 2)).sum(2) / (divisor * temperature)
+    total = _LogTotal.apply(embeds.transpose(1, 2).contiguous(), temperature)
+    return mean_of_nonzero(weight / divisor * total - attraction).mean()
 
 
-def _log_total(embeds: Tensor, temperature: float) -> Tensor:
-    return (embeds.transpose(1, 2) @ embeds / temperature).logsumexp(2)
+class _LogTotal(torch.autograd.Function):
+    """Logarithms of the sums over j of exp(x_i . x_j / temperature).
+
+    Of the symmetric k x k matrix one half is computed, a strip of rows at a time, anew for each
+    direction. Strips stay in a CPU's cache, where elementwise work costs next to nothing.
+    """
+
+    @staticmethod
+    def forward(ctx, embeds: Tensor, temperature: float) -> Tensor:
+        # a bound of all similarities takes the place of each row's maximum
+        bound = embeds.square().sum(2).amax() / temperature
+        total = embeds.new_zeros(embeds.shape[:2])
+        for image, rows, rest, weight in _strips(embeds, temperature, bound):
+            total[image, rows] += weight.sum(1)
+            total[image, rest] += weight[:, len(weight):].sum(0)
+        ctx.save_for_backward(embeds, total, bound)
+        ctx.temperature = temperature
+        return total.log() + bound
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        embeds, total, bound = ctx.saved_tensors
+        scale = (grad / total / ctx.temperature)[..., None]
+        # x_i acts on its own sum and on those of all others
+        values = torch.cat([embeds, scale * embeds], 2)
+        sums = torch.zeros_like(values)
+        for image, rows, rest, weight in _strips(embeds, ctx.temperature, bound):
+            sums[image, rows] += weight @ values[image, rows.start:]
+            sums[image, rest] += weight[:, len(weight):].T @ values[image, rows]
+        own, others = sums.chunk(2, 2)
+        return scale * own + others, None
+
+
+def _strips(embeds: Tensor, temperature: float,
+            bound: Tensor) -> Iterator[tuple[int, slice, slice, Tensor]]:
+    """Upper half of exp(x_i . x_j / temperature - bound), strip by strip.
+
+    Yields an image, rows i, the rows after them, and the matrix for those i and all j from the
+    first of them on.
+    """
+    batch, count = embeds.shape[:2]
+    # smaller strips than a device can hold, as there is only half of a square in them
+    step = chunk_rows(embeds.device, 4 * count)
+    for image in range(batch):
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            product = embeds[image, start:stop] @ embeds[image, start:].T
+            yield (image, slice(start, stop), slice(stop, count),
+                   product.div_(temperature).sub_(bound).exp_())
 
 
 def semantic_loss(logits: Tensor, labels: Tensor, drawn: Optional[Tensor] = None) -> Tensor:
