@@ -8,7 +8,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'))
-custom_hooks = [dict(type='mmpanseg.ClassConsistencyHook')]
+custom_hooks = [dict(type='mmpanseg.ClassConsistencyHook'),
+                dict(type='mmpanseg.LoadSummaryHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,4 +1,5 @@
 from .class_consistency_hook import ClassConsistencyHook
+from .load_summary_hook import LoadSummaryHook
 from .query_consistency_hook import QueryConsistencyHook
 
-__all__ = ['ClassConsistencyHook', 'QueryConsistencyHook']
+__all__ = ['ClassConsistencyHook', 'LoadSummaryHook', 'QueryConsistencyHook']
