@@ -1,0 +1,67 @@
+"""Pictures like Figure B.6 of Panoptic SegFormer: the attention maps that masks are made of.
+
+    python tools/analysis_tools/attention_maps.py CONFIG CHECKPOINT --out-dir FOLDER
+
+For each image of the test data one picture with a row for each of its most confident segments:
+the segment in the image, the attention of every head (logits, mean over the levels), the mask.
+"""
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+import mmcv
+import numpy as np
+from mmengine.utils import track_iter_progress
+
+from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
+from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.visualization import draw_attention, generate_palette
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw the attention maps behind segments')
+    add_model_options(parser)
+    parser.add_argument('--out-dir', required=True, help='folder for the pictures')
+    parser.add_argument('--num-images', type=int, default=10, help='first images (default: 10)')
+    parser.add_argument('--num-segments', type=int, default=6,
+                        help='segments of each image (default: 6)')
+    parser.add_argument('--width', type=int, default=240, help='of each map, in pixels')
+    return parser.parse_args()
+
+
+def draw(image: np.ndarray, segments: list[SegmentAttention], dataset_meta: dict,
+         width: int) -> np.ndarray:
+    """The picture of one image, uint8 RGB."""
+    classes = dataset_meta['classes']
+    palette = dataset_meta.get('palette') or generate_palette(len(classes))
+    return np.vstack([draw_attention(
+        image, segment.inside, tuple(palette[segment.info['label']]), segment.heads,
+        segment.mask, f'{classes[segment.info["label"]]} {segment.info["score"]:.0%}', width)
+        for segment in segments])
+
+
+def main() -> None:
+    args = parse_args()
+    model, loader = load_trained(args)
+    count, drawn = min(args.num_images, len(loader)), 0
+    for data in track_iter_progress((islice(loader, count), count)):
+        try:
+            results = segment_attention(model, data)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for sample, segments in results:
+            segments = sorted(segments, key=lambda segment: -segment.info['score'])
+            if not segments:
+                continue
+            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
+            path = Path(args.out_dir) / f'{Path(sample.img_path).stem}.png'
+            mmcv.imwrite(picture[..., ::-1], str(path))
+            drawn += 1
+    print(f'\n{drawn} pictures are in {args.out_dir}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
