@@ -8,6 +8,8 @@ from typing import Callable, NamedTuple, Optional
 import torch
 from torch import Tensor
 
+from mmpanseg.structures.chunks import chunk_rows
+
 
 class AttentionMasks(NamedTuple):
     """Masks of one attention layer.
@@ -34,5 +36,11 @@ class AttentionMasks(NamedTuple):
         return torch.matmul(query, self.key[image].transpose(1, 2)).transpose(0, 1)
 
     def masks(self, image: int, index: Optional[Tensor] = None) -> Tensor:
-        """Masks [M, H, W] of some queries of an image, by default all."""
-        return self.generator(self.attention(image, index), self.sizes)
+        """Masks [M, H, W] of some queries of an image; by default all, a chunk at a time."""
+        if index is not None:
+            return self.generator(self.attention(image, index), self.sizes)
+        heads, count = self.query.shape[1:3]
+        # attention, and what the generator makes of it
+        step = chunk_rows(self.query.device, 2 * heads * self.key.shape[2])
+        queries = torch.arange(count, device=self.query.device)
+        return torch.cat([self.masks(image, part) for part in queries.split(step)])

@@ -217,7 +217,8 @@ class PanopticSegFormerCriterion(nn.Module):
                 candidates.cost_cls_logits, targets.labels[image, :count],
                 candidates.cost_locations, targets.locations[image, :count],
                 targets.image_sizes[image],
-                candidates.masks[-1].masks(candidates.image).flatten(1), target_masks.T))
+                candidates.masks[-1].masks(candidates.image).to(target_masks).flatten(1),
+                target_masks.T))
         return self.assigner(costs[None, None], [count])
 
     def mask_stage(self, candidates: Sequence[Candidates], targets: LocatedTargets,

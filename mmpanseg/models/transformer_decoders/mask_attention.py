@@ -48,6 +48,8 @@ class MaskGenerator(BaseModule):
 
     def forward(self, attention: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """Masks [M, H, W] from attention logits [M, h, S]."""
+        # half precision of the attention meets single of the weights where autocast is off
+        attention = attention.to(self.fuse.weight.dtype)
         parts = attention.split([height * width for height, width in sizes], dim=2)
         weights = self.fuse.weight[0].chunk(len(parts))
         mask = self.fuse.bias

@@ -7,6 +7,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.models.transformer_decoders.location import move_reference
 from mmpanseg.structures.segment_map import SegmentMap
 
 SIZE = (40, 56)
@@ -177,3 +178,50 @@ def test_settings_that_cannot_be():
              'num_levels=2 must be at least 3')):
         with pytest.raises(ValueError, match=text):
             build(**options)
+
+
+@pytest.mark.parametrize('form', ['decoupled', 'released', 'first version'])
+def test_mixed_precision(form):
+    head = build(**FORMS[form])
+    samples = [sample([0, 1, 2])]
+    single = head.loss(features(), samples)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = head.loss(features(), samples)
+        cls_logits, masks = head.predict(features())
+    # places are found in single precision
+    located = [name for name in single if 'loc' in name or name.endswith(('_bbox', '_iou'))]
+    assert located
+    for name in located:
+        torch.testing.assert_close(half[name], single[name], rtol=1e-5, atol=1e-6)
+    assert half.keys() == single.keys()
+    total(half).backward()
+    assert cls_logits.dtype == masks.logits[0].dtype == torch.float32
+
+
+def test_initial_values():
+    head = build(**FORMS['released'])
+    decoder = head.location_decoder
+    for branch in [*decoder.cls_branches, *head.mask_decoder.cls_branches,
+                   *head.stuff_mask_decoder.cls_branches]:
+        torch.testing.assert_close(branch.bias, torch.full_like(branch.bias, -4.595), rtol=1e-4,
+                                   atol=0)
+    with torch.no_grad():
+        tokens, located = head.locate(features())
+    # no branch moves anything yet: all boxes lie on their first points, with one size
+    locations = decoder.locate(located)
+    torch.testing.assert_close(locations[..., :2], located.references[0].expand(2, -1, -1, -1))
+    torch.testing.assert_close(
+        locations[..., 2:], torch.full_like(locations[..., 2:], -2.0).sigmoid())
+    attention = head.pixel_decoder.encoder.layers[0].self_attn
+    assert not attention.sampling_offsets.weight.any()
+    # point k looks k pixels away
+    offsets = attention.sampling_offsets.bias.view(2, 4, 4, 2).abs().amax(-1)
+    torch.testing.assert_close(offsets, torch.arange(1.0, 5).expand(2, 4, 4))
+
+
+def test_a_point_moves_the_centre_of_a_box():
+    point = torch.tensor([[0.25, 0.5]])
+    moved = move_reference(torch.tensor([[0.0, 1.0, 0.0, -2.0]]), point)
+    torch.testing.assert_close(moved, torch.tensor(
+        [[0.25, torch.tensor(1.0).sigmoid(), 0.5, torch.tensor(-2.0).sigmoid()]]))
+    torch.testing.assert_close(move_reference(torch.zeros(1, 2), point), point)
