@@ -1,0 +1,3 @@
+_base_ = '../mask2former/mask2former_r101_8xb2-lsj-50e_coco-instance.py'
+
+model = dict(panoptic_head=dict(type='mmpanseg.MPFormerHead'))

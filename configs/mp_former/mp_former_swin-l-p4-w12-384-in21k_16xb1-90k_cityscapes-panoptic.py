@@ -1,0 +1,3 @@
+_base_ = '../mask2former/mask2former_swin-l-p4-w12-384-in21k_16xb1-90k_cityscapes-panoptic.py'
+
+model = dict(panoptic_head=dict(type='mmpanseg.MPFormerHead'))
