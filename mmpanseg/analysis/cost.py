@@ -5,50 +5,83 @@ products (linear layers, both products of attention, embeddings times mask featu
 interpolation: four for each value that deformable attention, ``grid_sample`` or bilinear resizing
 reads. Norms, activations and sums are not.
 """
-from collections import defaultdict
-from contextlib import contextmanager
-from typing import Any, Iterator, Mapping
+from collections import Counter, defaultdict
+from contextlib import ExitStack, contextmanager
+from typing import Any, Callable, Iterator, Mapping
 
 import torch
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 _aten = torch.ops.aten
 
 
-def _two_per_gathered_value(weight: tuple, indices: tuple, *args: Any, **kwargs: Any) -> int:
+def _gathered_values(weight: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> int:
     """``embedding_bag``: how this library samples for deformable attention, a row per corner."""
-    return 2 * torch.Size(indices).numel() * weight[1]
+    return indices.numel() * weight.shape[1]
 
 
-def _eight_per_value(*args: Any, out_shape: tuple, **kwargs: Any) -> int:
+def _four_per_value(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
     """Bilinear interpolation: four corners for each value of the output."""
-    return 2 * 4 * torch.Size(out_shape).numel()
+    return 4 * out_val.numel()
 
 
-# the counter's unit is half a multiply-add
-_INTERPOLATION = {
-    _aten._embedding_bag: _two_per_gathered_value,
-    _aten._embedding_bag_forward_only: _two_per_gathered_value,
-    _aten.grid_sampler_2d: _eight_per_value,
-    _aten.upsample_bilinear2d: _eight_per_value,
+def _halved(formula: Callable[..., int]) -> Callable[..., int]:
+    """PyTorch's formulas count a multiply-add as two."""
+    return lambda *args, **kwargs: formula(*args, **kwargs) // 2
+
+
+_FORMULAS = {operator: _halved(formula) for operator, formula in flop_registry.items()} | {
+    _aten._embedding_bag: _gathered_values,
+    _aten._embedding_bag_forward_only: _gathered_values,
+    _aten.grid_sampler_2d: _four_per_value,
+    _aten.upsample_bilinear2d: _four_per_value,
 }
 
 
-class _Inference(nn.Module):
-    """What a segmentor does for an image up to its dense masks; the masks of all queries."""
+class _FlopCounter(TorchDispatchMode):
+    """Adds up FLOPs by the part that is at work: the one whose module was called last.
 
-    def __init__(self, model: nn.Module) -> None:
+    Attributes:
+        active: titles of the parts whose modules are being called, the innermost last.
+        counts: FLOPs by title; 'head' for what no part does.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.model = model
+        self.active: list[str] = ['head']
+        self.counts: Counter = Counter()
 
-    def forward(self, images: Tensor) -> None:
-        cls_logits, masks = self.model.panoptic_head.predict(self.model.extract_feat(images))
-        queries = torch.arange(cls_logits.shape[1], device=images.device)
-        for image in range(len(images)):
-            masks.dense(-1, image, queries)
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
+        out = func(*args, **kwargs or {})
+        formula = _FORMULAS.get(func._overloadpacket)
+        if formula is not None:
+            self.counts[self.active[-1]] += formula(*args, **kwargs or {}, out_val=out)
+        return out
+
+    @contextmanager
+    def watch(self, module: nn.Module, title: str) -> Iterator[None]:
+        """Count what a module or any inside it does for a part."""
+        with ExitStack() as hooks:
+            for part in module.modules():
+                for handle in (
+                        part.register_forward_pre_hook(lambda *args: self.active.append(title)),
+                        part.register_forward_hook(
+                            lambda *args: self.active.pop() and None, always_call=True)):
+                    hooks.callback(handle.remove)
+            yield
+
+
+def _to_masks(model: nn.Module, images: Tensor) -> None:
+    """What a segmentor does for images up to dense masks of all queries."""
+    cls_logits, masks = model.panoptic_head.predict(model.extract_feat(images))
+    queries = torch.arange(cls_logits.shape[1], device=images.device)
+    for image in range(len(images)):
+        masks.dense(-1, image, queries)
 
 
 def part_names(model: nn.Module) -> dict[str, str]:
@@ -99,28 +132,16 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
                          'it with mmpanseg.analysis.build_on_meta(config.model)')
     divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
     height, width = (-(-side // divisor) * divisor for side in size)
-    mode = FlopCounterMode(display=False, custom_mapping=_INTERPOLATION)
-    # the mathematical form of attention consists of products that the counter knows
-    with _without_gradients(model), sdpa_kernel(SDPBackend.MATH), mode:
-        _Inference(model)(torch.empty(1, 3, height, width, device=device))
-    by_module = mode.get_flop_counts()
-    counts = {title: sum(by_module.get(f'_Inference.model.{name}', {}).values()) // 2
-              for title, name in part_names(model).items()}
-    total = mode.get_total_flops() // 2
-    return counts | dict(head=total - sum(counts.values()), total=total)
-
-
-@contextmanager
-def _without_gradients(model: nn.Module) -> Iterator[None]:
-    """No parameter requires a gradient: the counter would look for its place in a graph."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.requires_grad_(False)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad = True
+    counter = _FlopCounter()
+    names = part_names(model)
+    # the mathematical form of attention consists of products that have formulas
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), ExitStack() as stack:
+        for title, name in names.items():
+            stack.enter_context(counter.watch(model.get_submodule(name), title))
+        stack.enter_context(counter)
+        _to_masks(model, torch.empty(1, 3, height, width, device=device))
+    counts = {title: counter.counts[title] for title in [*names, 'head']}
+    return counts | dict(total=sum(counts.values()))
 
 
 def mean_flops(model: nn.Module, sizes: Mapping[tuple[int, int], float]) -> dict[str, float]:

@@ -13,18 +13,20 @@ R50 = 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 
 
 class Head(nn.Module):
-    """A pixel decoder, attention called from inside another part, and masks of 7 queries."""
+    """A pixel decoder, a decoder of which only the layers are called, and masks of 7 queries."""
 
     def __init__(self):
         super().__init__()
         self.pixel_decoder = nn.Conv2d(8, 16, 3, padding=1, stride=2)
-        self.query_decoder = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.query_decoder = nn.ModuleDict(dict(
+            layers=nn.ModuleList([nn.MultiheadAttention(16, 4, batch_first=True)])))
         self.other = nn.Linear(16, 7)
 
     def predict(self, features):
         x = self.pixel_decoder(features)
         tokens = x.flatten(2).transpose(1, 2)
-        tokens = self.query_decoder(tokens, tokens, tokens, need_weights=False)[0]
+        for layer in self.query_decoder['layers']:
+            tokens = layer(tokens, tokens, tokens, need_weights=False)[0]
         masks = self.other(tokens).transpose(1, 2).unflatten(2, x.shape[-2:])
         return x.new_empty(1, 7, 3), DenseMaskLogits([masks])
 
