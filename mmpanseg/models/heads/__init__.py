@@ -1,3 +1,4 @@
+from .detr_panoptic import DETRPanopticHead
 from .kmax_deeplab import KMaXDeepLabHead
 from .kmax_semantic import KMaXSemanticHead, KMaXSimpleSemanticHead
 from .mask2former import Mask2FormerHead
@@ -5,5 +6,5 @@ from .mp_former import MPFormerHead
 from .panoptic_segformer import PanopticSegFormerHead
 
 __all__ = [
-    'KMaXDeepLabHead', 'KMaXSemanticHead', 'KMaXSimpleSemanticHead', 'MPFormerHead',
-    'Mask2FormerHead', 'PanopticSegFormerHead']
+    'DETRPanopticHead', 'KMaXDeepLabHead', 'KMaXSemanticHead', 'KMaXSimpleSemanticHead',
+    'MPFormerHead', 'Mask2FormerHead', 'PanopticSegFormerHead']

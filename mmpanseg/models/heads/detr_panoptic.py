@@ -1,0 +1,54 @@
+"""Deformable DETR with DETR's mask head: the baselines of Panoptic SegFormer's appendix A.2."""
+from typing import Optional, Sequence
+
+from torch import Tensor
+
+from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.tokens import Tokens
+from mmpanseg.models.transformer_decoders.detr_masks import FeatureTokens
+from mmpanseg.models.transformer_decoders.location import Located
+from mmpanseg.registry import MODELS
+from mmpanseg.structures.mask_logits import at_least_float
+
+
+@MODELS.register_module()
+class DETRPanopticHead(PanopticSegFormerHead):
+    """Located queries for all classes, whose masks are made of attention maps at stride 32 only.
+
+    D-DETR-MS: ``encoder_maps=3``, three maps and a further level of stride 64; D-DETR-SS:
+    ``encoder_maps=1``, the map of stride 32 alone.
+
+    Args:
+        in_channels: channels of the backbone's maps at strides 4, 8, 16, 32.
+        encoder_maps: how many of them, the coarsest, the encoder reads.
+        mask_decoder: config of :class:`DETRMaskDecoder`.
+        stuff_mask_decoder: None.
+        kwargs: of :class:`PanopticSegFormerHead`.
+
+    Raises:
+        ValueError: for a number of maps or a decoder that is not possible.
+    """
+
+    def __init__(self, in_channels: Sequence[int], encoder_maps: int = 3,
+                 mask_decoder: dict = dict(type='mmpanseg.DETRMaskDecoder'),
+                 stuff_mask_decoder: None = None, **kwargs) -> None:
+        if not 1 <= encoder_maps <= len(in_channels):
+            raise ValueError(f'panoptic_head.encoder_maps={encoder_maps} must lie in 1..'
+                             f'{len(in_channels)}, the number of maps of the backbone')
+        if stuff_mask_decoder is not None:
+            raise ValueError('DETRPanopticHead has one set of queries for all classes: set '
+                             'panoptic_head.stuff_mask_decoder=None')
+        super().__init__(
+            in_channels[-encoder_maps:], mask_levels=encoder_maps, stuff_mask_decoder=None,
+            mask_decoder=dict(mask_decoder, feature_channels=list(in_channels[-2::-1])), **kwargs)
+        self.encoder_maps = encoder_maps
+
+    def locate(self, features: Sequence[Tensor],
+               metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
+        tokens, located = super().locate(features[-self.encoder_maps:], metainfos)
+        with without_autocast(features[0].device):
+            features = [at_least_float(x) for x in features]
+            projected = self.pixel_decoder.neck.convs[self.encoder_maps - 1](features[-1])
+        return FeatureTokens(
+            **vars(tokens), features=tuple(features[-2::-1]), projected=projected), located
