@@ -73,7 +73,7 @@ def main() -> None:
                 for name in SIDES:
                     with multiprocessing.get_context('spawn').Pool(1) as pool:
                         memory[name] = pool.apply(growth, (name, *setting))
-                print(f'{"":<34}' + '   '.join(
+                print(f'{"":<40}' + '   '.join(
                     f'{name} {value:9.0f} MB ({memory["mmdet"] / value:5.2f}x)'
                     for name, value in memory.items()), flush=True)
             found.append((size, segments, seconds, memory))

@@ -36,7 +36,7 @@ def row(title: str, seconds: Mapping[str, float], reference: str) -> str:
     """One line of a table: milliseconds of each way and how much longer the reference takes."""
     cells = [f'{name} {1e3 * value:9.1f} ms ({seconds[reference] / value:5.2f}x)'
              for name, value in seconds.items()]
-    return f'{title:<34}' + '   '.join(cells)
+    return f'{title:<40}' + '   '.join(cells)
 
 
 def memory_growth(function: Callable[[], object]) -> float:

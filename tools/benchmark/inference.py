@@ -1,0 +1,121 @@
+"""Time inference behind the backbone, mmdet's Mask2Former and ours, side by side.
+
+The published R50 head with the same weights on made-up features, part by part and altogether.
+Untrained weights find nothing, so class scores are overwritten: ``--confident`` queries are sure of
+a class, as a trained model's are. 'post-processing' begins at the mask logits: for mmdet they are
+ready, ours makes those that it needs.
+
+    OMP_NUM_THREADS=2 python tools/benchmark/inference.py --rounds 7
+"""
+import argparse
+from functools import partial
+from typing import Callable
+
+import torch
+from mmdet.structures import DetDataSample
+from peers import CLASSES, build_pair, make_features
+from timing import medians, row
+from torch import Tensor
+
+from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.structures.mask_logits import ProductMaskLogits
+
+# padded input, image in it, file
+SIZES = {
+    '512': ((512, 512), (512, 512), (512, 512)),
+    '800x1333': ((800, 1344), (800, 1333), (384, 640)),
+    '1024': ((1024, 1024), (1024, 1024), (1024, 1024))}
+
+
+def sure(cls_logits: Tensor, confident: int) -> Tensor:
+    """Class logits in which the first queries are sure of a class, the others of none."""
+    made = torch.zeros_like(cls_logits)
+    made[..., CLASSES] = 20
+    queries = torch.arange(confident)
+    made[:, queries, CLASSES] = 0
+    made[:, queries, (queries * 7) % CLASSES] = 20
+    return made
+
+
+def parts(size: str, confident: int, device: str) -> dict[str, dict[str, Callable]]:
+    """The functions to time: part -> side -> function."""
+    padded, image, file = SIZES[size]
+    pair = build_pair(device)
+    for _, model in pair.items():
+        model.eval()
+    features = make_features(1, padded, device)
+    meta = dict(batch_input_shape=padded, img_shape=image, ori_shape=file,
+                scale_factor=(image[1] / file[1], image[0] / file[0]))
+    samples = [DetDataSample(metainfo=meta)]
+    theirs, ours = pair.mmdet.panoptic_head, pair.ours.panoptic_head
+    their_fusion, our_fusion = pair.mmdet.panoptic_fusion_head, pair.ours.panoptic_fusion_head
+
+    def their_post(cls_logits: Tensor, masks: Tensor) -> list:
+        masks = torch.nn.functional.interpolate(
+            masks, padded, mode='bilinear', align_corners=False)
+        return their_fusion.predict(sure(cls_logits, confident), masks, samples, rescale=True)
+
+    def our_post(cls_logits: Tensor, masks: ProductMaskLogits) -> list:
+        return our_fusion.predict(sure(cls_logits, confident), masks, [meta], True, Outputs())
+
+    def their_all() -> list:
+        cls_logits, masks = theirs(features, samples)
+        return their_post(cls_logits[-1], masks[-1])
+
+    cls_logits, product = ours.predict(features)
+    # masks of untrained queries are nearly the same; these are regions
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.randn(1, product.embeds.shape[-1], 9, 12, generator=generator).to(device)
+    product = ProductMaskLogits(torch.randn(product.embeds.shape, generator=generator).to(device),
+                                torch.nn.functional.interpolate(coarse, product.size) / 4)
+    dense = torch.stack([product.dense(-1, 0, torch.arange(100, device=device))])
+    mask_features, maps = ours.decode_pixels(features)
+    return {
+        'pixel decoder': dict(mmdet=partial(theirs.pixel_decoder, features),
+                              ours=partial(ours.decode_pixels, features)),
+        'transformer decoder': dict(
+            mmdet=partial(decode_theirs, theirs, mask_features, maps),
+            ours=lambda: ours.classify(ours.decode_queries(mask_features, maps)[-1:],
+                                       mask_features)),
+        'post-processing': dict(mmdet=partial(their_post, cls_logits, dense),
+                                ours=partial(our_post, cls_logits, product)),
+        'everything behind the backbone': dict(
+            mmdet=their_all, ours=lambda: our_post(*ours.predict(features)))}
+
+
+def decode_theirs(head: torch.nn.Module, mask_features: Tensor, maps: list[Tensor]) -> list:
+    """mmdet's head without its pixel decoder."""
+    decoder = head.pixel_decoder
+    head._modules['pixel_decoder'] = _Given(mask_features, maps)
+    try:
+        return head([mask_features], [DetDataSample(metainfo=dict(batch_input_shape=(1, 1)))])
+    finally:
+        head._modules['pixel_decoder'] = decoder
+
+
+class _Given(torch.nn.Module):
+    """A pixel decoder with a given result."""
+
+    def __init__(self, *result) -> None:
+        super().__init__()
+        self.result = result
+
+    def forward(self, features: list[Tensor]) -> tuple:
+        return self.result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sizes', nargs='+', choices=list(SIZES), default=['512', '800x1333'])
+    parser.add_argument('--confident', type=int, default=15, help='queries that find something')
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    args = parser.parse_args()
+    with torch.no_grad():
+        for size in args.sizes:
+            for part, ways in parts(size, args.confident, args.device).items():
+                print(row(f'{size} {part}', medians(ways, args.rounds), 'mmdet'), flush=True)
+
+
+if __name__ == '__main__':
+    main()
