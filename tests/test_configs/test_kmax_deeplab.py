@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
+from mmpanseg.analysis import count_flops
 from mmpanseg.checkpoints.kmax_deeplab import convert_kmax_deeplab
 from mmpanseg.engine.optim_constructor import ModuleTypeOptimConstructor
 
@@ -67,25 +68,29 @@ def test_names_and_optimiser_settings(repo_root, golden, build, manifest, name):
 ABLATION = 'ablations/kmax_deeplab_{}_32xb2-100k_coco-panoptic'
 
 
-@pytest.mark.parametrize('name, millions', [
-    # tables of the paper, and the totals of the official modules to three digits
-    ('kmax_deeplab_' + COCO.format('r50'), 56.580),
-    ('kmax_deeplab_' + COCO.format('r50_tensorflow'), 56.580),
-    ('kmax_deeplab_' + COCO.format('max-s'), 74.416),
-    ('kmax_deeplab_' + COCO.format('convnext-b-in22k'), 121.513),
-    ('kmax_deeplab_' + COCO.format('convnext-l-in22k'), 231.837),
-    (ABLATION.format('r50'), 56.580), (ABLATION.format('r50_cross-attention'), 55.34),
-    (ABLATION.format('r50_dual-path-cross-attention'), 57.39),
-    (ABLATION.format('r50_dual-path-k-means'), 58.83),
-    (ABLATION.format('r50_1-1-1-decoders'), 50.79),
-    (ABLATION.format('r50_3-3-3-decoders'), 62.37),
-    (ABLATION.format('max-s_cross-attention'), 73.17),
-    (ABLATION.format('max-s_dual-path-cross-attention'), 75.22),
-    (ABLATION.format('max-s_dual-path-k-means'), 76.66),
-    (ABLATION.format('max-s_1-1-1-decoders'), 68.62),
-    (ABLATION.format('max-s_3-3-3-decoders'), 80.21)])
-def test_parameters_without_the_auxiliary_head(repo_root, build, name, millions):
+@pytest.mark.parametrize('name, millions, billions', [
+    # official modules' totals to three digits, FLOPs at 1200 x 800 in the paper's tables
+    ('kmax_deeplab_' + COCO.format('r50'), 56.580, 168),
+    ('kmax_deeplab_' + COCO.format('r50_tensorflow'), 56.580, None),
+    ('kmax_deeplab_' + COCO.format('max-s'), 74.416, 240),
+    ('kmax_deeplab_' + COCO.format('convnext-b-in22k'), 121.513, 380),
+    ('kmax_deeplab_' + COCO.format('convnext-l-in22k'), 231.837, 744),
+    (ABLATION.format('r50'), 56.580, None),
+    (ABLATION.format('r50_cross-attention'), 55.34, 165),
+    (ABLATION.format('r50_dual-path-cross-attention'), 57.39, 175),
+    (ABLATION.format('r50_dual-path-k-means'), 58.83, 176),
+    (ABLATION.format('r50_1-1-1-decoders'), 50.79, 159),
+    (ABLATION.format('r50_3-3-3-decoders'), 62.37, 176),
+    (ABLATION.format('max-s_cross-attention'), 73.17, None),
+    (ABLATION.format('max-s_dual-path-cross-attention'), 75.22, None),
+    (ABLATION.format('max-s_dual-path-k-means'), 76.66, None),
+    (ABLATION.format('max-s_1-1-1-decoders'), 68.62, None),
+    (ABLATION.format('max-s_3-3-3-decoders'), 80.21, None)])
+def test_parameters_and_flops(repo_root, build, name, millions, billions):
     _, model = build(repo_root / f'configs/kmax_deeplab/{name}.py')
+    # the paper leaves out the auxiliary head
     ours = sum(parameter.numel() for key, parameter in model.named_parameters()
                if not key.startswith('panoptic_head.semantic_head'))
     assert ours / 1e6 == pytest.approx(millions, abs=0.006)
+    if billions is not None:
+        assert count_flops(model, (800, 1200))['total'] / 1e9 == pytest.approx(billions, rel=0.015)

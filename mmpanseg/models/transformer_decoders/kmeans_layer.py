@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm
+from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import at_least_float
@@ -175,7 +177,8 @@ def sum_of_clusters(values: Tensor, logits: Tensor) -> Tensor:
         values: [B, C, P].
         logits: [B, Q, P]; no gradient comes back to them.
     """
-    with torch.autocast(values.device.type, enabled=False):
+    with without_autocast(values.device):
         values = at_least_float(values)
-        assignment = F.one_hot(logits.argmax(1), logits.shape[1]).to(values.dtype)
-        return values @ assignment
+        assignment = torch.zeros_like(logits, dtype=values.dtype).scatter_(
+            1, logits.argmax(1, keepdim=True), 1.0)
+        return values @ assignment.transpose(1, 2)
