@@ -9,6 +9,7 @@ train_pipeline = [
     dict(type='mmpanseg.LoadPanopticMap'),
     dict(type='RandomResize', scale=(320, 240), ratio_range=(1.1, 1.7), resize_type='Resize',
          keep_ratio=True),
+    # width, height
     dict(type='RandomCrop', crop_size=(256, 320), crop_type='absolute', allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]

@@ -8,6 +8,7 @@ train_pipeline = [
     dict(type='mmpanseg.LoadPanopticMap'),
     dict(type='RandomResize', scale=(192, 144), ratio_range=(1.0, 1.2), resize_type='Resize',
          keep_ratio=True),
+    # width, height
     dict(type='RandomCrop', crop_size=(128, 192), crop_type='absolute', allow_negative_crop=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
