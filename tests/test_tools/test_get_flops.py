@@ -30,3 +30,9 @@ def test_size_that_is_too_small(repo_root):
     done = run(repo_root, CONFIG, '--size', '8', '64')
     assert done.returncode == 1
     assert '--size 8 64' in done.stderr and 'at least 32' in done.stderr
+
+
+def test_config_without_a_segmentor(repo_root):
+    done = run(repo_root, 'configs/_base_/default_runtime.py')
+    assert done.returncode == 1
+    assert 'default_runtime.py has no model.panoptic_head' in done.stderr

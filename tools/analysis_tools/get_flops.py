@@ -38,6 +38,9 @@ def main() -> None:
     if args.size is not None and min(args.size) < 32:
         raise UsageError(f'--size {args.size[0]} {args.size[1]}: both sides must be at least 32')
     cfg = load_config(args.config, args.cfg_options)
+    if 'panoptic_head' not in cfg.get('model', {}):
+        raise UsageError(f'{args.config} has no model.panoptic_head: it is not the config of a '
+                         'segmentor of this library')
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = build_on_meta(cfg.model)
     sizes = coco_test_sizes() if args.size is None else {tuple(args.size): 1.0}

@@ -78,12 +78,8 @@ class BiFPNPixelDecoder(BaseModule):
     204 G with ResNet-50. Nine layers have that.
 
     Args:
-        in_channels: channels of the backbone's maps, high resolution first.
-        channels: C.
-        out_channels: channels of the mask features.
-        num_outs: maps handed to the transformer decoder, coarsest first.
+        in_channels, channels, out_channels, num_outs, norm_cfg: see :class:`FPNPixelDecoder`.
         num_layers: repetitions.
-        norm_cfg: norm of the convolutions.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
