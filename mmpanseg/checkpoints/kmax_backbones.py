@@ -1,5 +1,6 @@
 """Key maps of kMaX-DeepLab's published backbones to this library's names."""
 from mmpanseg.checkpoints.key_map import Rule
+from mmpanseg.checkpoints.kmax_blocks import block_rules, part_rules
 from mmpanseg.checkpoints.resnet import resnet_rules
 
 _BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
@@ -14,6 +15,16 @@ def convnext_rules() -> list[Rule]:
         (r'(backbone\.downsample_layers\..+)', r'\1', None)]
 
 
+def max_s_rules() -> list[Rule]:
+    """Rules for MaX-S behind the prefix ``backbone.``, named in the style of the pixel decoder."""
+    rules = part_rules(r'backbone\.stem\.', 'backbone.stem.', {
+        '_conv1_bn_act': '0', '_conv2_bn_act': '1', '_conv3_bn': '2'})
+    for stage in range(4):
+        rules += block_rules(rf'backbone\.stage{stage + 2}\.(\d+)\.',
+                             rf'backbone.stages.{stage}.\1.')
+    return rules
+
+
 def backbone_rules() -> list[Rule]:
-    """Rules for all published backbones, behind the prefix ``backbone.``."""
-    return [*resnet_rules(), *convnext_rules()]
+    """Rules for all backbones, behind the prefix ``backbone.``."""
+    return [*resnet_rules(), *convnext_rules(), *max_s_rules()]

@@ -6,23 +6,12 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, rename
 from mmpanseg.checkpoints.kmax_backbones import backbone_rules
+from mmpanseg.checkpoints.kmax_blocks import block_rules, part_rules
 from mmpanseg.checkpoints.sources import Source, register_source
 
 _PIXEL = 'panoptic_head.pixel_decoder.'
 _DECODER = 'panoptic_head.transformer_decoder.layers.'
 _SEMANTIC = 'panoptic_head.semantic_head.'
-_REST = r'\.(.+)'
-
-# names of one convolution each, theirs to ours; both hold ``conv`` and ``norm``
-_BLOCK = {'_conv1_bn_act': 'conv1', '_conv2_bn_act': 'conv2', '_conv3_bn': 'conv3',
-          '_shortcut': 'shortcut'}
-_AXIS = {r'qkv_transform\.conv': 'qkv.conv', '_batch_norm_qkv': 'qkv.norm',
-         r'_query_rpe\._embeddings': 'query_rpe.embeddings',
-         r'_key_rpe\._embeddings': 'key_rpe.embeddings',
-         r'_value_rpe\._embeddings': 'value_rpe.embeddings',
-         '_batch_norm_similarity': 'norm_similarity',
-         '_batch_norm_retrieved_output': 'norm_output'}
-
 
 # all parts of one decoder layer, of one predictor, of the auxiliary head, theirs to ours
 _LAYER = {'_query_conv1_bn_act': 'query_conv', '_pixel_conv1_bn_act': 'pixel_conv',
@@ -52,23 +41,6 @@ _SEMANTIC_PARTS = {
     '0': 'conv.0', '1': 'conv.1', '2': 'cls_conv'}
 
 
-def block_rules(theirs: str, ours: str) -> list[Rule]:
-    """Rules for a residual block with convolutions or axial attention.
-
-    Args:
-        theirs: pattern in front of the block's own names; its groups may be used in ``ours``.
-        ours: replacement for it, with at most two groups.
-    """
-    return [*_parts(theirs, ours, _BLOCK), *(
-        rule for axis in ('height_axis', 'width_axis')
-        for rule in _parts(rf'{theirs}_attention\._{axis}\.', f'{ours}attn.{axis}.', _AXIS))]
-
-
-def _last(pattern: str) -> int:
-    """Number of the group that follows those of a pattern."""
-    return pattern.count('(') - pattern.count('(?') + 1
-
-
 def _pixel_rules(head: str) -> list[Rule]:
     pixel = rf'{head}pixel_decoder\.'
     rules: list[Rule] = [
@@ -79,24 +51,18 @@ def _pixel_rules(head: str) -> list[Rule]:
                                rf'{_PIXEL}stages.\1.\2.')
 
 
-def _parts(theirs: str, ours: str, parts: dict[str, str]) -> list[Rule]:
-    """Rules for all tensors of some parts behind a prefix, whose groups ``ours`` may use."""
-    return [(rf'{theirs}{name}{_REST}', rf'{ours}{our_name}.\g<{_last(theirs)}>', None)
-            for name, our_name in parts.items()]
-
-
 def _query_rules(head: str) -> list[Rule]:
     query = rf'{head}predictor\.'
     layer = rf'{query}_kmax_transformer_layers\.(\d+)\.'
     return [
         (rf'{query}_cluster_centers\.weight', 'panoptic_head.query_feat.weight',
          lambda table: table.T.contiguous()),
-        *_parts(query, 'panoptic_head.', {'_class_embedding_projection': 'cls_proj',
+        *part_rules(query, 'panoptic_head.', {'_class_embedding_projection': 'cls_proj',
                                           '_mask_embedding_projection': 'mask_proj'}),
-        *_parts(rf'{query}_predcitor\.', 'panoptic_head.predictor.', _PREDICTOR),
-        *_parts(rf'{layer}_predcitor\.', rf'{_DECODER}\1.predictor.', _PREDICTOR),
-        *_parts(layer, rf'{_DECODER}\1.', _LAYER),
-        *_parts(rf'{query}_auxiliary_semantic_predictor\.', _SEMANTIC, _SEMANTIC_PARTS)]
+        *part_rules(rf'{query}_predcitor\.', 'panoptic_head.predictor.', _PREDICTOR),
+        *part_rules(rf'{layer}_predcitor\.', rf'{_DECODER}\1.predictor.', _PREDICTOR),
+        *part_rules(layer, rf'{_DECODER}\1.', _LAYER),
+        *part_rules(rf'{query}_auxiliary_semantic_predictor\.', _SEMANTIC, _SEMANTIC_PARTS)]
 
 
 def convert_kmax_deeplab(state_dict: dict[str, Tensor],

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm
 from mmpanseg.models.layers.precision import without_autocast
-from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import at_least_float

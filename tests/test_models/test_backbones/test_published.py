@@ -6,7 +6,6 @@ import torch
 
 from mmpanseg.checkpoints.key_map import rename
 from mmpanseg.checkpoints.kmax_backbones import backbone_rules
-from mmpanseg.checkpoints.max_s import max_s_rules
 from mmpanseg.models.backbones import ConvNeXt, KMaXResNet, MaXS
 
 NORM = dict(type='BN', eps=1e-3, momentum=0.01)
@@ -18,8 +17,7 @@ def backbones(golden):
 
 
 def load(model, state_dict):
-    converted = rename({f'backbone.{k}': v for k, v in state_dict.items()},
-                       [*max_s_rules(), *backbone_rules()])
+    converted = rename({f'backbone.{k}': v for k, v in state_dict.items()}, backbone_rules())
     ours = {key.removeprefix('backbone.'): value for key, value in converted.items()}
     missing, unexpected = model.load_state_dict(ours, strict=False)
     assert not unexpected
