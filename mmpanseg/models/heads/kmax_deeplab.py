@@ -10,8 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.heads.mask2former import batch_segments
-from mmpanseg.models.layers.choice import choose
-from mmpanseg.models.layers.conv_norm import NORM, START, ConvNorm, truncated_normal_
+from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, truncated_normal_
 from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
@@ -78,10 +77,10 @@ class KMaXDeepLabHead(BaseModule):
             semantic_head, default_args=dict(
                 in_channels=in_channels, num_classes=num_classes, norm_cfg=norm_cfg))
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
-        he_std = choose('start', start, START)
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
-                module.he_std = he_std
+        if start != 'pytorch':
+            for module in self.modules():
+                if isinstance(module, ConvNorm):
+                    module.reset_parameters(start)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
         """All predictions.

@@ -71,22 +71,18 @@ class ConvNorm(BaseModule):
                  scale: float = 1.0, start: str = 'pytorch') -> None:
         super().__init__()
         self.depthwise, self.std = depthwise, std
-        self.he_std = choose('start', start, START)
         self.conv = (nn.Conv2d, nn.Conv1d)[dims == 1](
             in_channels, out_channels, kernel_size, stride, dilation * (kernel_size - 1) // 2,
             dilation, in_channels if depthwise else 1, bias)
         self.norm = (nn.Identity() if norm_cfg is None else
                      build_norm(norm_cfg, out_channels, dims, scale))
         self.act = nn.GELU() if act else nn.Identity()
-        self.reset_parameters()
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        self.reset_parameters()
+        self.reset_parameters(start)
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the convolution's start values."""
+    def reset_parameters(self, start: str = 'pytorch') -> None:
+        """Draw the convolution's start values; ``start`` as above."""
+        he_std = choose('start', start, START)
         weight = self.conv.weight
         if self.depthwise:
             # fan as Keras counts it: area in, area x channels out
@@ -94,7 +90,7 @@ class ConvNorm(BaseModule):
             limit = (6 / (area + area * len(weight))) ** 0.5
             nn.init.uniform_(weight, -limit, limit)
         else:
-            truncated_normal_(weight, self.he_std(weight) if self.std is None else self.std)
+            truncated_normal_(weight, he_std(weight) if self.std is None else self.std)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 

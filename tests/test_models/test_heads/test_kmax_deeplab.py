@@ -209,12 +209,14 @@ def test_the_semantic_head_is_left_out_on_request():
     assert not any('semantic' in key for key in small(semantic_head=None).state_dict())
 
 
-def test_tensorflow_start_reaches_all_convolutions():
+@pytest.mark.parametrize('start, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
+def test_the_start_reaches_all_convolutions(start, fan):
     torch.manual_seed(0)
-    head = small(start='tensorflow')
+    head = small(start=start)
     head.init_weights()
-    weight = head.semantic_head.aspp.convs[1].conv.weight  # 3x3 on 40 channels
-    assert weight.std().item() == pytest.approx((2 / 360) ** 0.5, rel=0.05)
+    for conv in (head.pixel_decoder.stages[3][0].conv2, head.pixel_decoder.stages[2][0].conv2):
+        # 3x3 on 8 channels
+        assert conv.conv.weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize('kwargs, text', [
