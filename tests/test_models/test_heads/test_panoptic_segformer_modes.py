@@ -7,6 +7,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.models.losses import panoptic_segformer as criterion_module
 from mmpanseg.models.transformer_decoders.location import move_reference
 from mmpanseg.structures.segment_map import SegmentMap
 
@@ -225,3 +226,24 @@ def test_a_point_moves_the_centre_of_a_box():
     torch.testing.assert_close(moved, torch.tensor(
         [[0.25, torch.tensor(1.0).sigmoid(), 0.5, torch.tensor(-2.0).sigmoid()]]))
     torch.testing.assert_close(move_reference(torch.zeros(1, 2), point), point)
+
+
+@pytest.mark.parametrize('labels', [[0, 1, 3], [3], [0], []])
+def test_processes_meet_once(monkeypatch, labels):
+    """Two processes, of which the other has 5 things and 1 stuff class."""
+    head = build()
+    alone = head.loss(features(), [sample(labels)])
+    asked = []
+
+    def mean_with_other(counts):
+        asked.append(counts)
+        return (counts + torch.tensor([5.0, 1.0])) / 2
+
+    monkeypatch.setattr(criterion_module, 'reduce_mean', mean_with_other)
+    both = head.loss(features(), [sample(labels)])
+    assert len(asked) == 1
+    things, stuff = sum(label < 3 for label in labels), sum(label > 2 for label in labels)
+    own = max(things, 1) + max(stuff, 1)
+    mean = max((things + 5) / 2, 1) + max((stuff + 1) / 2, 1)
+    for name, loss in both.items():
+        torch.testing.assert_close(loss, alone[name] * own / mean)
