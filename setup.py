@@ -1,0 +1,38 @@
+"""Everything is in pyproject.toml but this: configs and tools go along with the package, for mim."""
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+FOR_MIM = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithConfigs(build_py):
+    """Puts configs, tools and the model index into ``mmpanseg/.mim``, where mim looks for them.
+
+    In a wheel they are copies, in an editable install links to the checkout.
+    """
+
+    def run(self) -> None:
+        super().run()
+        editable = getattr(self, 'editable_mode', False)
+        folder = (ROOT if editable else Path(self.build_lib)) / 'mmpanseg' / '.mim'
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FOR_MIM:
+            target = folder / name
+            if target.is_symlink() or target.is_file():
+                target.unlink()
+            elif target.is_dir():
+                shutil.rmtree(target)
+            if editable:
+                target.symlink_to(Path('../..') / name)
+            elif (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target,
+                                ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+            else:
+                shutil.copy(ROOT / name, target)
+
+
+setup(cmdclass=dict(build_py=BuildWithConfigs))

@@ -1,0 +1,40 @@
+"""Make a checkpoint ready to give away: python tools/publish_model.py CHECKPOINT OUT [options].
+
+Keeps the weights and what describes them (config, classes, iterations), drops the state of the
+optimiser, and writes {OUT}_{date}-{sha256}.pth with the first 8 digits of the file's digest.
+"""
+import argparse
+from pathlib import Path
+
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+
+from mmpanseg.checkpoints import CheckpointError
+from mmpanseg.checkpoints.files import read_checkpoint
+from mmpanseg.checkpoints.publish import published_content, sha256, write_published
+from mmpanseg.engine import UsageError, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Make a checkpoint ready to give away')
+    parser.add_argument('checkpoint', help='file from training or from convert.py')
+    parser.add_argument('out', help='path of the result, without date, digest and .pth')
+    parser.add_argument('--weights', choices=['averaged', 'last'], help='of a training with '
+                        'EMAHook: the moving average (default), or the last step\'s')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    averaged = None if args.weights is None else args.weights == 'averaged'
+    try:
+        content = published_content(read_checkpoint(args.checkpoint), averaged)
+    except CheckpointError as error:
+        text = str(error).removeprefix(f'{args.checkpoint}: ')
+        raise UsageError(f'{args.checkpoint}: {text}') from error
+    path = write_published(content, Path(args.out.removesuffix('.pth')))
+    print(f'{path}: {len(content["state_dict"])} tensors, {path.stat().st_size / 2**20:.1f} MiB')
+    print(f'sha256 {sha256(path)}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
