@@ -75,7 +75,7 @@ class BiFPNPixelDecoder(BaseModule):
     """Repeated bidirectional pyramid (Tan et al., EfficientDet, section 3).
 
     Mask2Former's pixel decoder "BiFPN" (Table 4e), of which the paper says no more than its cost,
-    204 G with ResNet-50. Nine layers have that.
+    with ResNet-50 9 G more than FPN. Nine layers have that.
 
     Args:
         in_channels, channels, out_channels, num_outs, norm_cfg: see :class:`FPNPixelDecoder`.
