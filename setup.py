@@ -1,4 +1,4 @@
-"""Everything is in pyproject.toml but this: configs and tools go along with the package, for mim."""
+"""All is in pyproject.toml but this: configs and tools go along with the package, for mim."""
 import shutil
 from pathlib import Path
 

@@ -46,7 +46,8 @@ def runner(tmp_path, model, load_from, resume=False, train=True):
             test_dataloader=loader, test_cfg=dict(), test_evaluator=[Metric()])
     return Runner(
         model, str(tmp_path), load_from=str(load_from), resume=resume, default_scope='mmengine',
-        custom_hooks=[LoadSummaryHook()], experiment_name=f'{tmp_path.name}{next(NUMBERS)}', **options)
+        custom_hooks=[LoadSummaryHook()], experiment_name=f'{tmp_path.name}{next(NUMBERS)}',
+        **options)
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_other_classes_start_anew(tmp_path, five):
     text, = [line for line in lines if 'tensors are in the checkpoint' in line]
     assert text.splitlines() == [
         "2 of the model's 4 tensors are in the checkpoint",
-        '  2 of another shape, start anew: head.weight [5, 3], here [2, 3]; head.bias [5], here [2]',
+        '  2 of another shape, start anew: head.weight [5, 3], here [2, 3]; '
+        'head.bias [5], here [2]',
         '  1 only in the checkpoint, not used: extra']
 
 
