@@ -97,7 +97,7 @@ class KMaXFusionHead(FusionHead):
                         strictly=True)
         large = self.large_enough(labels, merging.taken)
         values, segments = segment_table(
-            labels, confidence, merging.taken * large, self.num_things_classes)
+            queries, labels, confidence, merging.taken * large, self.num_things_classes)
         values = [value if keep else self.num_classes
                   for value, keep in zip(values, large.tolist())]
         return paint(merging.owner, [self.num_classes, *values], segments)
