@@ -44,11 +44,13 @@ class PanopticSegFormerHead(BaseModule):
     ``stuff_mask_decoder``, of all classes alike (joint matching, as in the first version). With it
     (query decoupling) every stuff class has one query of its own, which is not located.
 
-    Where the paper and the released code differ, a setting decides. CVPR version as released: the
-    defaults, with ``mask_decoder=dict(classify=True, locate=True)`` for its checkpoints. First
-    version: ``num_queries=400, location='centre_scale', filter_queries=False, class_from='mask',
+    Where the paper and the released code differ, a setting decides. The defaults are the CVPR
+    version; as released it also has ``criterion=dict(assigner=dict(num_rounds=1),
+    stuff_cls_without_things=False)``, and its checkpoints hold the branches of
+    ``mask_decoder=dict(classify=True, locate=True)``. First version: ``num_queries=400, location='centre_scale', filter_queries=False, class_from='mask',
     location_decoder=dict(refine=False), mask_decoder=dict(num_layers=4, self_attention=True,
-    tail=False), stuff_mask_decoder=None``, and the criterion's settings for it.
+    tail=False), stuff_mask_decoder=None``, and the criterion's settings for it. Training takes any
+    number of images at once.
 
     Args:
         in_channels: channels of the backbone's maps (strides 8, 16, 32), high resolution first.
@@ -73,8 +75,12 @@ class PanopticSegFormerHead(BaseModule):
             ``locate`` a location branch.
         stuff_mask_decoder: the same for stuff queries, or None for joint matching.
         criterion: config of the losses.
+
+    Raises:
+        ValueError: for settings that do not go together; the text names them.
     """
 
+    # its predict method takes the metainfos as well
     reads_padding = True
 
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
@@ -103,7 +109,7 @@ class PanopticSegFormerHead(BaseModule):
         mask_decoder = dict(mask_decoder)
         classify = mask_decoder.pop('classify', class_from == 'mask')
         locate = mask_decoder.pop('locate', False)
-        self._check(num_things_classes, classify, mask_levels)
+        self._check(classify)
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, channels=channels))
         num_levels = self.pixel_decoder.num_levels
@@ -127,8 +133,11 @@ class PanopticSegFormerHead(BaseModule):
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
         self.criterion = MODELS.build(criterion, default_args=dict(
             type='mmpanseg.PanopticSegFormerCriterion', location=location))
+        if class_from == 'mask' and not self.criterion.mask_cls_weight:
+            raise ValueError("panoptic_head.class_from='mask' needs a classifier that is trained: "
+                             'set panoptic_head.criterion.mask_cls_weight (2 in the paper)')
 
-    def _check(self, num_things_classes: int, classify: bool, mask_levels: int) -> None:
+    def _check(self, classify: bool) -> None:
         if not self.num_located:
             raise ValueError(
                 'a Panoptic SegFormer with query decoupling needs classes that are things '

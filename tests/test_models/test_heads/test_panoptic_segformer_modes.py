@@ -171,6 +171,7 @@ def test_mask_loss_looks_at_matched_queries_only():
 def test_settings_that_cannot_be():
     for options, text in (
             (dict(class_from='mask', mask_decoder=dict(classify=False)), 'classify=True'),
+            (dict(class_from='mask'), 'set panoptic_head.criterion.mask_cls_weight'),
             (dict(filter_queries=False), "set class_from='mask'"),
             (dict(num_things_classes=0), 'stuff_mask_decoder=None'),
             (dict(location='corner'), "location='corner' is unknown"),
