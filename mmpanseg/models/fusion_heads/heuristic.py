@@ -1,6 +1,4 @@
 """Heuristic fusion: things that hardly overlap, then stuff where they left room."""
-from typing import Optional
-
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -28,15 +26,12 @@ class HeuristicFusionHead(FusionHead):
         score_thr: a thing must be at least this confident.
         overlap_thr: largest share of a thing that earlier ones may have taken.
         stuff_area_limit: least area of stuff, in pixels of the result.
-        score_activation, mask_activation, resize_once: see :class:`FusionHead`.
+        options: of :class:`FusionHead`.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.5,
-                 overlap_thr: float = 0.5, stuff_area_limit: int = 64 * 64,
-                 score_activation: str = 'softmax', mask_activation: str = 'sigmoid',
-                 resize_once: bool = False, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(num_things_classes, num_stuff_classes, score_activation, mask_activation,
-                         resize_once, init_cfg)
+                 overlap_thr: float = 0.5, stuff_area_limit: int = 64 * 64, **options) -> None:
+        super().__init__(num_things_classes, num_stuff_classes, **options)
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
         self.stuff_area_limit = stuff_area_limit

@@ -2,7 +2,7 @@
 
 Shapes: Q queries, H, W result.
 """
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, Sequence, Union
 
 import torch
 from mmengine.structures import InstanceData, PixelData
@@ -39,7 +39,7 @@ class MaskWiseFusionHead(FusionHead):
         t_cnf: least confidence, one number or one for things and one for stuff (Table B.4).
         t_keep: least share of a mask that must be free, the same way (Table B.4).
         extra_pixels: added to the count of pixels that s is divided by; 1 in the released code.
-        score_activation, mask_activation, resize_once: see :class:`FusionHead`.
+        options: of :class:`FusionHead`.
 
     Raises:
         ValueError: for thresholds that are no number or pair of numbers.
@@ -47,11 +47,8 @@ class MaskWiseFusionHead(FusionHead):
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, alpha: float = 1,
                  beta: float = 2, t_cnf: ThingsStuff = 0.25, t_keep: ThingsStuff = 0.6,
-                 extra_pixels: float = 0, score_activation: str = 'softmax',
-                 mask_activation: str = 'sigmoid', resize_once: bool = False,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(num_things_classes, num_stuff_classes, score_activation, mask_activation,
-                         resize_once, init_cfg)
+                 extra_pixels: float = 0, **options) -> None:
+        super().__init__(num_things_classes, num_stuff_classes, **options)
         self.alpha = alpha
         self.beta = beta
         self.t_cnf = things_stuff('t_cnf', t_cnf)

@@ -1,6 +1,4 @@
 """Pixel-wise fusion: every pixel goes to the query with the largest weighted mask there."""
-from typing import Optional
-
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.structures import PixelData
@@ -27,15 +25,13 @@ class PixelwiseFusionHead(FusionHead):
         weighted: masks compete weighted with their scores; without, by themselves.
         fill: a query gets all pixels that it wins, also those where its own mask is below 0.5, as
             in the arg-max that Panoptic SegFormer compares with (Table B.2).
-        score_activation, mask_activation, resize_once: see :class:`FusionHead`.
+        options: of :class:`FusionHead`.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.8,
                  overlap_thr: float = 0.8, weighted: bool = True, fill: bool = False,
-                 score_activation: str = 'softmax', mask_activation: str = 'sigmoid',
-                 resize_once: bool = False, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(num_things_classes, num_stuff_classes, score_activation, mask_activation,
-                         resize_once, init_cfg)
+                 **options) -> None:
+        super().__init__(num_things_classes, num_stuff_classes, **options)
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
         self.weighted = weighted
