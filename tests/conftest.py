@@ -1,8 +1,10 @@
 """Fixtures shared by all tests."""
+import json
 import os
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 
 import mmpanseg  # noqa: F401  before any mmdet.models: it makes them importable
@@ -35,3 +37,23 @@ def repo_root() -> Path:
 def mmdet_scope() -> None:
     """Names without a prefix are mmdet's, as in every config of this library."""
     init_default_scope('mmdet')
+
+
+def _shapes(manifest, kind):
+    """Shape by name."""
+    return {name: shape[0] if shape and isinstance(shape[0], list) else shape
+            for name, shape in manifest.get(kind, {}).items()}
+
+
+@pytest.fixture
+def published(golden):
+    """A published checkpoint as names and shapes: reads e.g. ``mask2former/manifest_R50.json``."""
+    def read(path, overrides=None):
+        manifest = json.loads((golden / path).read_text())
+        shapes = _shapes(manifest, 'parameters') | _shapes(manifest, 'buffers')
+        for norm, channels in manifest.get('batch_norm_modules', {}).items():
+            shapes |= {f'{norm}.running_mean': [channels], f'{norm}.running_var': [channels],
+                       f'{norm}.num_batches_tracked': []}
+        shapes |= overrides or {}
+        return {name: torch.empty(shape, device='meta') for name, shape in shapes.items()}
+    return read
