@@ -47,7 +47,8 @@ class PanopticSegFormerHead(BaseModule):
     Where the paper and the released code differ, a setting decides. The defaults are the CVPR
     version; as released it also has ``criterion=dict(assigner=dict(num_rounds=1),
     stuff_cls_without_things=False)``, and its checkpoints hold the branches of
-    ``mask_decoder=dict(classify=True, locate=True)``. First version: ``num_queries=400, location='centre_scale', filter_queries=False, class_from='mask',
+    ``mask_decoder=dict(classify=True, locate=True)``. First version: ``num_queries=400,
+    location='centre_scale', filter_queries=False, class_from='mask',
     location_decoder=dict(refine=False), mask_decoder=dict(num_layers=4, self_attention=True,
     tail=False), stuff_mask_decoder=None``, and the criterion's settings for it. Training takes any
     number of images at once.
@@ -207,10 +208,9 @@ class PanopticSegFormerHead(BaseModule):
                 self._filtered(located, mask_tokens.image(image), image, queries, cls_logits[-1],
                                locations[-1]) for image, queries in enumerate(kept)]
         else:
-            candidates = self._unfiltered(located, mask_tokens, locations[-1])
+            candidates = self._unfiltered(located, mask_tokens, locations)
         with without_autocast(features[0].device):
-            losses.update(self.criterion.mask_stage(
-                candidates, targets, weights.located, with_location=not self.filter_queries))
+            losses.update(self.criterion.mask_stage(candidates, targets, weights.located))
         if self.stuff_mask_decoder is not None:
             decoded = self.decode_stuff(mask_tokens)
             cls_logits = self.stuff_mask_decoder.classify(decoded.queries)[..., 0]
@@ -237,12 +237,13 @@ class PanopticSegFormerHead(BaseModule):
 
     def _unfiltered(self, located: Located, tokens: Tokens,
                     locations: Tensor) -> list[Candidates]:
-        """All queries of every image through the mask decoder."""
+        """All queries of every image through the mask decoder; locations [L, B, N, D]."""
         queries = self.select(located)[0]
         decoded = self.mask_decoder(located.queries[-1], self.positions(queries), tokens)
         cls_logits = at_least_float(self.mask_decoder.classify(decoded.queries))
-        return [Candidates(decoded.masks, image, cls_logits[-1, image], locations[image],
-                           cls_logits[:, image]) for image in range(len(queries))]
+        return [Candidates(decoded.masks, image, cls_logits[-1, image], locations[-1, image],
+                           cls_logits[:, image], located=locations[:, image])
+                for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
                metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:

@@ -30,10 +30,10 @@ class Candidates(NamedTuple):
     Attributes:
         masks: of every layer, the last decides; ``image`` is its index in them.
         cost_cls_logits: class logits [n, K] to match by.
-        cost_locations: locations [n, D] to match by; with first-version training also those that
-            the location loss is of.
+        cost_locations: locations [n, D] to match by.
         cls_logits: [layers, n, K] of the mask decoder, or None.
         locations: [layers, n, D] of the mask decoder, or None.
+        located: [L, n, D] of the location decoder, in training with all queries, else None.
     """
     masks: list[AttentionMasks]
     image: int
@@ -41,6 +41,7 @@ class Candidates(NamedTuple):
     cost_locations: Tensor
     cls_logits: Optional[Tensor] = None
     locations: Optional[Tensor] = None
+    located: Optional[Tensor] = None
 
 
 class Weights(NamedTuple):
@@ -74,7 +75,7 @@ class PanopticSegFormerCriterion(nn.Module):
         stuff_cls_weight: of the stuff classes (2, doubled in the released code; the paper: 2).
         mask_cls_weight, mask_l1_weight, mask_giou_weight: of the mask decoder's own classes and
             locations of located queries. Released: 0, the location decoder classifies.
-        location_weight: of the location loss in training with all queries.
+        location_weight: of the L1 location loss in training with all queries (boxes: GIoU too).
         balance: share of located queries and stuff in the loss, by the numbers of segments:
             'batch', of all images of all processes; 'image', of each image, which then count
             alike (the paper); 'none', each is a mean over its own segments.
@@ -222,13 +223,12 @@ class PanopticSegFormerCriterion(nn.Module):
         return self.assigner(costs[None, None], [count])
 
     def mask_stage(self, candidates: Sequence[Candidates], targets: LocatedTargets,
-                   weight: Tensor, with_location: bool) -> dict[str, Tensor]:
+                   weight: Tensor) -> dict[str, Tensor]:
         """Losses of the mask decoder of located queries.
 
         Args:
             candidates: of each image.
             weight: of each image [B].
-            with_location: location loss of the matched queries (training with all queries).
         """
         size = candidates[0].masks[-1].size
         coarse, fine = targets.masks(size), targets.masks((2 * size[0], 2 * size[1]))
@@ -239,11 +239,16 @@ class PanopticSegFormerCriterion(nn.Module):
             rows = targets.located_masks(fine, image)[segment]
             losses = {'loss_mask_things': self.dice(some.masks, some.image, query, rows)}
             at = torch.full_like(segment, image)
-            if with_location:
-                losses['loss_loc'] = self.location_weight * self.location_losses(
-                    some.cost_locations[query], at, segment, targets)['loss_bbox'].sum()[None]
+            if some.located is not None:
+                where = self.layer_locations(some.located[:, query], at, segment, targets)
+                losses['loss_loc'] = self.location_weight * where['loss_bbox']
+                if 'loss_iou' in where:
+                    losses['loss_loc'] = losses['loss_loc'] + self.giou_weight * where['loss_iou']
             if some.locations is not None:
-                losses.update(self._own_locations(some.locations[:, query], at, segment, targets))
+                factors = {'loss_bbox': self.mask_l1_weight, 'loss_iou': self.mask_giou_weight}
+                losses.update({name: factors[name] * values for name, values in
+                               self.layer_locations(some.locations[:, query], at, segment,
+                                                    targets).items()})
             if some.cls_logits is not None:
                 target = torch.zeros_like(some.cls_logits)
                 target[:, query, targets.labels[at, segment]] = 1
@@ -253,13 +258,11 @@ class PanopticSegFormerCriterion(nn.Module):
                 sums.setdefault(name, []).append(values * weight[image])
         return name_mask_losses({name: sum(values) for name, values in sums.items()})
 
-    def _own_locations(self, locations: Tensor, image: Tensor, segment: Tensor,
-                       targets: LocatedTargets) -> dict[str, Tensor]:
-        """Location losses of the mask decoder's layers, from matched locations [layers, m, D]."""
-        factors = {'loss_bbox': self.mask_l1_weight, 'loss_iou': self.mask_giou_weight}
+    def layer_locations(self, locations: Tensor, image: Tensor, segment: Tensor,
+                        targets: LocatedTargets) -> dict[str, Tensor]:
+        """Sums [layers] of :meth:`location_losses` of matched locations [layers, m, D]."""
         layers = [self.location_losses(layer, image, segment, targets) for layer in locations]
-        return {name: factors[name] * torch.stack([layer[name].sum() for layer in layers])
-                for name in layers[0]}
+        return {name: torch.stack([layer[name].sum() for layer in layers]) for name in layers[0]}
 
     def stuff_stage(self, masks: list[AttentionMasks], cls_logits: Tensor,
                     targets: LocatedTargets, weight: Tensor) -> dict[str, Tensor]:
@@ -313,12 +316,14 @@ def name_mask_losses(losses: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars by the released code's names from losses by layer.
 
     Masks: the last plain, the others ``d{i}.*_f``; classes and locations, which the tail has not:
-    all ``d{i}.*_f``; the location loss of the first version plain.
+    all ``d{i}.*_f``. The location decoder's ``loss_loc``: the last plain, the others ``d{i}.*``.
     """
     named = {}
     for name, values in losses.items():
         layers = list(values.unbind())
-        if name.startswith('loss_mask') or name == 'loss_loc':
+        located = name == 'loss_loc'
+        if located or name.startswith('loss_mask'):
             named[name] = layers.pop()
-        named.update({f'd{i}.{name}_f': value for i, value in enumerate(layers)})
+        named.update({f'd{i}.{name}{"" if located else "_f"}': value
+                      for i, value in enumerate(layers)})
     return named

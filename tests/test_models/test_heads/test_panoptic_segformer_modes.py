@@ -248,3 +248,16 @@ def test_processes_meet_once(monkeypatch, labels):
     mean = max((things + 5) / 2, 1) + max((stuff + 1) / 2, 1)
     for name, loss in both.items():
         torch.testing.assert_close(loss, alone[name] * own / mean)
+
+
+def test_all_queries_train_the_location_decoder_by_the_mask_matching():
+    head = build(**FORMS['no filter'])
+    # of the last decoder layer; the others, which refine, are supervised too
+    names = {'loss_loc', 'd0.loss_loc', 'loss_mask_things', 'd0.loss_mask_things_f',
+             'd1.loss_mask_things_f', 'd0.loss_cls_f', 'd1.loss_cls_f'}
+    losses = head.loss(features(), [sample([0, 2])])
+    assert {name for name in losses if 'stuff' not in name} == names
+    first = build(**FIRST_VERSION).loss(features(), [sample([0, 2, 3])])
+    assert first.keys() == names - {'d0.loss_loc', 'd1.loss_mask_things_f'}
+    losses['d0.loss_loc'].backward()
+    assert head.location_decoder.reg_branches[0][-1].weight.grad.abs().sum() > 0
