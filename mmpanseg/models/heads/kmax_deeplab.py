@@ -9,7 +9,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.mask2former import batch_segments
+from mmpanseg.models.heads.samples import batch_segments
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, truncated_normal_
 from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.registry import MODELS

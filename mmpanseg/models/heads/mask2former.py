@@ -8,6 +8,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
+from mmpanseg.models.heads.samples import batch_segments
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.layers.precision import without_autocast
@@ -16,7 +17,6 @@ from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
 from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES, QUERY_POSITIONS
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
-from mmpanseg.structures.segment_map import SegmentBatch
 
 
 @MODELS.register_module()
@@ -149,9 +149,3 @@ class Mask2FormerHead(BaseModule):
         value = value + self.level_embed.weight[index]
         position = sine_encoding(size, value.shape[-1], value.device, value.dtype)
         return Memory(value + position, value, (size, ))
-
-
-def batch_segments(batch_data_samples: SampleList) -> SegmentBatch:
-    """Ground truth of a batch, over its padded input."""
-    return SegmentBatch([sample.gt_segments for sample in batch_data_samples],
-                        batch_data_samples[0].batch_input_shape)

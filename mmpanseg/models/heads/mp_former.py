@@ -10,7 +10,8 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.mask2former import Mask2FormerHead, batch_segments
+from mmpanseg.models.heads.mask2former import Mask2FormerHead
+from mmpanseg.models.heads.samples import batch_segments
 from mmpanseg.models.transformer_decoders.piloting import PilotedRegions, Piloting, Pilots
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
