@@ -1,9 +1,9 @@
 """Names and shapes of the published Panoptic SegFormer models, and what conversion does to them."""
 import pytest
 import torch
-from mmengine.config import Config
 
-from mmpanseg.checkpoints import check_fit, convert, convert_panoptic_segformer, empty_model
+from mmpanseg.analysis import build_on_meta
+from mmpanseg.checkpoints import check_fit, convert, convert_panoptic_segformer
 
 RESNET = dict(type='mmdet.ResNet', num_stages=4, out_indices=(1, 2, 3), frozen_stages=1,
               norm_cfg=dict(type='BN', requires_grad=False), norm_eval=True)
@@ -26,11 +26,11 @@ PUBLISHED = {
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_names_and_shapes_are_the_published_ones(published, name):
     backbone, channels, millions = PUBLISHED[name]
-    model = empty_model(Config(dict(model=dict(
+    model = build_on_meta(dict(
         type='mmpanseg.MaskTransformer', num_things_classes=80, num_stuff_classes=53,
         backbone=backbone,
         panoptic_head=dict(type='mmpanseg.PanopticSegFormerHead', in_channels=channels,
-                           mask_decoder=dict(classify=True, locate=True))))))
+                           mask_decoder=dict(classify=True, locate=True))))
     converted = convert(published(f'panoptic_segformer/manifest_{name}.json'))
     assert converted.source == 'panoptic_segformer'
     assert not converted.unused
