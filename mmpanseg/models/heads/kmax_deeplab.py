@@ -21,10 +21,10 @@ from mmpanseg.structures.mask_logits import DenseMaskLogits, MaskLogits, at_leas
 class KMaXDeepLabHead(BaseModule):
     """Mask classification whose queries are the centres of a clustering (kMaX-DeepLab section 3).
 
-    The defaults are those of the PyTorch version for COCO. For weights of the TensorFlow version
-    set ``pixel_decoder.dilation=2``, ``pixel_decoder.align_corners='always'`` and in
-    ``semantic_head`` ``align_corners='always'`` and ``low_level_act``; to train as it does also
-    ``start='tensorflow'``.
+    The defaults are those of the PyTorch version for COCO. Weights of the TensorFlow version need
+    ``dilation=2`` in the pixel decoder, ``low_level_act`` in the semantic head, and
+    ``align_corners='always'`` in both, in the criterion and in the fusion head; to train as it
+    does, ``start='tensorflow'`` as well.
 
     Args:
         in_channels: channels of the backbone's maps, high resolution first: res2 .. res5, or stem

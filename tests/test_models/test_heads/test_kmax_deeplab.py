@@ -209,6 +209,18 @@ def test_the_semantic_head_is_left_out_on_request():
     assert not any('semantic' in key for key in small(semantic_head=None).state_dict())
 
 
+@torch.no_grad()
+def test_the_tensorflow_versions_semantic_head_activates_the_low_level_maps():
+    torch.manual_seed(0)
+    features = maps_of(33, 33)
+    published = small().eval().semantic_head
+    activated = small(semantic_head=dict(low_level_act='relu')).eval().semantic_head
+    activated.load_state_dict(published.state_dict())
+    relu = [x.relu() for x in features[:2]] + features[2:]
+    assert torch.equal(activated(features), published(relu))
+    assert not torch.equal(activated(features), published(features))
+
+
 @pytest.mark.parametrize('start, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
 def test_the_start_reaches_all_convolutions(start, fan):
     torch.manual_seed(0)
