@@ -67,6 +67,9 @@ def test_one_step(repo_root, name):
               if parameter.grad is None]
     # released checkpoints hold branches without a loss
     assert not unused or all('mask_decoder.' in key for key in unused), unused
+    head = model.panoptic_head
+    classifier = (head.mask_decoder if head.class_from == 'mask' else head.location_decoder)
+    assert all(branch.weight.grad.any() for branch in classifier.cls_branches)
     model.eval()
     with torch.no_grad():
         result = model.predict(images, samples)[0]
