@@ -1,11 +1,13 @@
 """Full-size checkpoints: tensors of the published names and shapes fill our models, all of them."""
 import json
+from pathlib import Path
 
+import mmdet
 import pytest
 from mmengine.config import Config
 
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import check_fit, convert
+from mmpanseg.checkpoints import check_fit, convert, to_mmdet
 from mmpanseg.checkpoints.class_order import find_class_order
 
 # criterion weights follow from the config
@@ -16,9 +18,10 @@ BACKBONES = {'R50': 'r50', 'R101': 'r101', 'swin_tiny': 'swin-t-p4-w7-224',
              'swin_large': 'swin-l-p4-w12-384-in21k'}
 
 
-def fits(state, config, source):
+def fits(state, config, source, **options):
     """Convert and compare with the config's model; returns the keys that found no place."""
     model = Config.fromfile(config).model
+    model.update(options)
     result = convert(state, class_order=find_class_order(
         model.num_things_classes, model.num_stuff_classes))
     assert result.source == source
@@ -41,11 +44,12 @@ def test_every_mask2former(golden, repo_root, published):
         assert fits(state, config, 'mask2former') == CRITERION & state.keys(), name
 
 
-def test_mp_former(repo_root, published):
-    state = published('mp_former/manifest_r50_coco_panoptic.json')
+@pytest.mark.parametrize('task, stuff', [('panoptic', 53), ('instance', 0)])
+def test_mp_former(repo_root, published, task, stuff):
+    state = published(f'mp_former/manifest_r50_coco_{task}.json')
     config = repo_root / (
         'configs/mp_former/mp_former_r50_released-code_8xb2-lsj-12e_coco-panoptic.py')
-    assert fits(state, config, 'mp_former') == CRITERION & state.keys()
+    assert fits(state, config, 'mp_former', num_stuff_classes=stuff) == CRITERION & state.keys()
 
 
 @pytest.mark.parametrize('backbone, ours', [
@@ -68,3 +72,21 @@ def test_kmax_deeplab(repo_root, published, backbone, ours):
     state = published(f'kmax_deeplab/manifest_{backbone}.json')
     config = repo_root / f'configs/kmax_deeplab/kmax_deeplab_{ours}-panoptic.py'
     assert fits(state, config, 'kmax_deeplab') == set()
+
+
+@pytest.mark.parametrize('theirs, ours', [
+    ('r50_8xb2-lsj-50e_coco-panoptic', 'r50_8xb2-lsj-50e_coco-panoptic'),
+    ('swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic', 'swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic')])
+def test_mmdetection_both_ways(repo_root, theirs, ours):
+    folder = Path(mmdet.__file__).parent / '.mim/configs/mask2former'
+    if not folder.is_dir():
+        pytest.skip('this mmdet comes without its configs')
+    state = build_on_meta(
+        Config.fromfile(folder / f'mask2former_{theirs}.py').model).state_dict()
+    config = repo_root / f'configs/mask2former/mask2former_{ours}.py'
+    assert fits(state, config, 'mmdet') == set()
+    result = convert(state).state_dict
+    assert all(result[key] is value for key, value in state.items())
+    back = to_mmdet(result)
+    assert {key: value.shape for key, value in back.items()} == {
+        key: value.shape for key, value in state.items()}
