@@ -90,3 +90,17 @@ def test_mmdetection_both_ways(repo_root, theirs, ours):
     back = to_mmdet(result)
     assert {key: value.shape for key, value in back.items()} == {
         key: value.shape for key, value in state.items()}
+
+
+def test_mp_former_with_swin(repo_root, published):
+    """Released for Swin-L too; its names differ from Mask2Former's as they do for R50."""
+    state = published('mask2former/manifest_coco_panoptic_swin_large.json')
+    predictor = 'sem_seg_head.predictor.'
+    del state[f'{predictor}query_embed.weight']
+    state[f'{predictor}label_enc.weight'] = state[f'{predictor}class_embed.weight'][:-1]
+    config = Config.fromfile(repo_root / (
+        'configs/mp_former/mp_former_swin-l-p4-w12-384-in21k_16xb1-lsj-72e_coco-panoptic.py'))
+    config.model.panoptic_head.query_positions = 'none'  # as in the released code
+    result = convert(state)
+    assert result.source == 'mp_former'
+    check_fit(result, build_on_meta(config.model))
