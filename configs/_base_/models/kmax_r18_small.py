@@ -3,7 +3,7 @@
 # statistics follow faster than published, as the training is short.
 _base_ = './kmax_r50.py'
 
-norm_cfg = dict(type='BN', eps=1e-3, momentum=0.05)
+norm_cfg = dict(type='BN', eps=1e-3, momentum=0.1)
 
 model = dict(
     data_preprocessor=dict(size=None),
