@@ -62,12 +62,21 @@ def test_instances_and_label_maps(raw, tmp_path):
     labels[7] = 11
     cv2.imwrite(str(raw / 'trainannot/a.png'), labels)
     convert_camvid(raw, tmp_path / 'out', 'train')
-    instances = CamVidInstanceDataset(
-        data_root=str(tmp_path / 'out'), ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'), pipeline=[])
-    (found, ), = (item['instances'] for item in instances)
-    assert instances.metainfo['classes'][found['bbox_label']] == 'Car'
-    assert found['bbox'] == [2, 1, 10, 7]
+
+    def instances(**loading):
+        return CamVidInstanceDataset(
+            data_root=str(tmp_path / 'out'), ann_file='annotations/instances_train.json',
+            data_prefix=dict(img='train/'), pipeline=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations', with_bbox=True, with_mask=True, **loading),
+                dict(type='mmpanseg.PackPanopticInputs')])
+
+    found = instances()[0]['data_samples'].gt_segments
+    assert [instances().metainfo['classes'][label] for label in found.labels] == ['Car']
+    assert found.dense()[0].nonzero().aminmax(dim=0).min.tolist() == [1, 2]
+    assert found.areas().tolist() == [48]
+    with pytest.raises(ValueError, match='a.jpg.*run-length encoded.*poly2mask=True'):
+        instances(poly2mask=False)[0]
     semantic = CamVidSemanticDataset(
         data_root=str(tmp_path / 'out'), data_prefix=dict(img='train/', seg='semantic_train/'),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap')])

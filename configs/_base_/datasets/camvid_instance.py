@@ -3,7 +3,8 @@ _base_ = './camvid_panoptic.py'
 
 dataset_type = 'mmpanseg.CamVidInstanceDataset'
 train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False)
+# run-length encoded masks: as polygons, mmdet would ignore them without a word
+train_pipeline[1] = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),

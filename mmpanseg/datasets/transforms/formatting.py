@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import torch
 from mmdet.datasets.transforms import PackDetInputs
+from mmdet.structures.mask import PolygonMasks
 
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
@@ -31,7 +32,8 @@ class PackPanopticInputs(PackDetInputs):
             COCO instance segmentation alone it removes them.
 
     Raises:
-        ValueError: when both an index map and instance masks were loaded.
+        ValueError: when both an index map and instance masks were loaded, or masks in a form that
+            the loading left out.
     """
 
     def __init__(self, meta_keys: tuple = META_KEYS, drop_empty: bool = False) -> None:
@@ -80,6 +82,18 @@ def _segments(results: dict) -> Optional[SegmentMap]:
                          'and instance masks; take LoadPanopticMap, LoadSemanticMap or '
                          'LoadAnnotations out of it')
     counted = np.flatnonzero(~results['gt_ignore_flags'])
+    if not len(counted) and _encoded_polygons(results):
+        raise ValueError(
+            f'{results.get("img_path")}: its masks are run-length encoded, which LoadAnnotations '
+            'with poly2mask=False ignores; set poly2mask=True')
     dense = np.ascontiguousarray(masks[counted].to_ndarray())
     return SegmentMap(torch.from_numpy(results['gt_bboxes_labels'][counted]),
                       masks=torch.from_numpy(dense).bool())
+
+
+def _encoded_polygons(results: dict) -> bool:
+    """Whether masks that were to be polygons are compressed run lengths (COCO's crowds are not)."""
+    return isinstance(results['gt_masks'], PolygonMasks) and any(
+        isinstance(instance.get('mask'), dict)
+        and isinstance(instance['mask'].get('counts'), (str, bytes))
+        for instance in results.get('instances', ()))
