@@ -2,7 +2,7 @@
 import re
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
@@ -28,7 +28,9 @@ class LoadSummaryHook(Hook):
     priority = 'LOW'  # after hooks that exchange weights, such as the one of averaged weights
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = runner.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         wanted = model.state_dict()
         weights = checkpoint.get('state_dict', checkpoint)
         names = {key: re.sub(r'^module\.', '', key) for key, value in weights.items()

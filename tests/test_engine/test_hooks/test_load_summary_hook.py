@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.evaluator import BaseMetric
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -107,3 +107,21 @@ def test_backbone_alone(tmp_path):
             type='Pretrained', checkpoint=str(tmp_path / 'x.pth'), prefix='backbone.')))
     other.init_weights()
     assert torch.equal(other.conv1.weight, backbone.conv1.weight + 1)
+
+
+class Augmented(BaseTTAModel):
+    """Test-time augmentation with a single view."""
+
+    def test_step(self, data):
+        return self.module.test_step(data)
+
+    def merge_preds(self, data_samples_list):
+        return data_samples_list
+
+
+def test_model_inside_test_time_augmentation(five, tmp_path):
+    model, path = five
+    augmented = Augmented(Model(5))
+    runner(tmp_path, augmented, path, train=False).test()
+    for ours, theirs in zip(augmented.module.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
