@@ -12,8 +12,9 @@ help:  ## say what there is
 demo: $(STAMP)  ## train, score and draw a panoptic model on synthetic scenes
 	$(PYTHON_IN_VENV) tools/demo.py $(ARGS)
 
+# A process for each core (models are tiny: a second thread only waits), four at most for memory.
 test: $(STAMP)  ## run the tests; ARGS are given to pytest
-	$(PYTHON_IN_VENV) -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## check the style with ruff
 	@$(PYTHON_IN_VENV) -m ruff --version >/dev/null 2>&1 || $(PYTHON_IN_VENV) -m pip install -q ruff

@@ -15,7 +15,7 @@ LAYERS = 3
 def write_model(repo_root, folder, name):
     cfg = Config.fromfile(
         repo_root / f'configs/{name}/{name}_r18_1xb4-scratch-demo_scenes-panoptic.py')
-    cfg.val_dataloader.dataset.data_root = str(folder)
+    cfg.test_dataloader.dataset.data_root = str(folder)
     cfg.dump(folder / f'{name}.py')
     torch.manual_seed(0)
     torch.save(MODELS.build(cfg.model).state_dict(), folder / f'{name}.pth')

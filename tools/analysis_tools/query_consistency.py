@@ -3,35 +3,28 @@
 For the queries that a model is tested with (matching part) and, if its head is MP-Former's, for
 its mask-piloted queries fed with the ground truth without noise: mIoU-L, how well the masks of a
 query in consecutive decoder layers agree, and Util, which share of the segments a layer gives to
-the query that has it in the last one. Both in percent, means over validation images. The
+the query that has it in the last one. Both in percent, means over the test images. The
 mask-piloted queries are matched like the others for this (the star of Table 1).
 """
 import argparse
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmengine.config import DictAction
-from mmengine.device import get_device
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
 from mmengine.utils import track_iter_progress
 
-from mmpanseg.engine import UsageError, check_checkpoint, load_config, run_tool
+from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.engine import UsageError, run_tool
 from mmpanseg.evaluation import QueryConsistencyMetric, trace_queries
 from mmpanseg.models.heads import MPFormerHead
-from mmpanseg.registry import MODELS
 
 TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rows of MP-Former's Table 1 for a model")
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_model_options(parser)
     parser.add_argument('--num-images', type=int, help='only the first images')
     parser.add_argument('--match-on', choices=['points', 'masks'], default='points',
                         help='where matching compares masks: fixed points, or all pixels')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
     return parser.parse_args()
 
 
@@ -50,13 +43,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    checkpoint = check_checkpoint(args.checkpoint)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    cfg.model.backbone.init_cfg = None
-    model = MODELS.build(cfg.model).to(get_device()).eval()
-    load_checkpoint(model, checkpoint, map_location='cpu')
-    loader = Runner.build_dataloader(cfg.val_dataloader)
+    model, loader = load_trained(args)
     parts = ['matching'] + ['piloted'] * isinstance(model.panoptic_head, MPFormerHead)
     metrics = {part: QueryConsistencyMetric() for part in parts}
     count = min(args.num_images or len(loader), len(loader))

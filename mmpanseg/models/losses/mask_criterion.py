@@ -7,6 +7,7 @@ from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.losses.comparison import LOSS_ON, MATCH_ON
 from mmpanseg.models.losses.point_losses import MASK_LOSSES, dice_loss
 from mmpanseg.models.task_modules.assigners import Matches
@@ -76,7 +77,7 @@ class MaskCriterion(nn.Module):
             num_masks: divisor of the mask losses, by default :meth:`num_masks`.
             match: how to assign predictions, by default :meth:`match`.
         """
-        with torch.autocast(cls_logits.device.type, enabled=False):
+        with without_autocast(cls_logits.device):
             cls_logits = at_least_float(cls_logits)
             mask_logits = mask_logits.float()
             matches = (match or self.match)(cls_logits, mask_logits, segments)
