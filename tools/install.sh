@@ -115,7 +115,8 @@ from pathlib import Path
 root, mmengine, mmcv, mmdet = sys.argv[1:]
 pinned = {'onedl-mmengine': mmengine, 'onedl-mmcv': mmcv, 'onedl-mmdetection': mmdet}
 assert all(metadata.version(name) == version for name, version in pinned.items())
-metadata.version('torch'), metadata.version('pytest'), metadata.version('transformers')
+for name in ('torch', 'pytest', 'pytest-xdist', 'transformers'):
+    metadata.version(name)
 # the editable install of this very checkout: the working directory must not count
 sys.path = [path for path in sys.path if path]
 assert metadata.version('mmpanseg')
