@@ -4,6 +4,7 @@ from pathlib import Path
 
 import mmdet
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmpanseg.analysis import build_on_meta
@@ -72,6 +73,24 @@ def test_kmax_deeplab(repo_root, published, backbone, ours):
     state = published(f'kmax_deeplab/manifest_{backbone}.json')
     config = repo_root / f'configs/kmax_deeplab/kmax_deeplab_{ours}-panoptic.py'
     assert fits(state, config, 'kmax_deeplab') == set()
+
+
+@pytest.mark.parametrize('manifest', [
+    'mask2former/manifest_coco_panoptic_R50.json', 'mask2former/manifest_coco_panoptic_swin_tiny.json',
+    'mp_former/manifest_r50_coco_panoptic.json', 'panoptic_segformer/manifest_r50.json',
+    'kmax_deeplab/manifest_r50.json'])
+def test_every_value_arrives_once(published, manifest):
+    """Tensors may be renamed, cut, joined and permuted, but no value is lost or changed."""
+    state = {key: torch.randn(value.shape) for key, value in published(manifest).items()}
+    result = convert(state)
+    assert all(torch.equal(result.state_dict[ours], state[theirs])
+               for ours, theirs in result.origin.items())
+    used = [value for key, value in state.items() if key not in result.unused]
+    made = [value for value in result.state_dict.values() if value.is_floating_point()]
+    assert sum(map(torch.numel, made)) == sum(map(torch.numel, used))
+    for power in (1, 2, 3):
+        torch.testing.assert_close(sum(value.double().pow(power).sum() for value in made),
+                                   sum(value.double().pow(power).sum() for value in used))
 
 
 @pytest.mark.parametrize('theirs, ours', [

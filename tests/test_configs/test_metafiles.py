@@ -4,7 +4,7 @@ import yaml
 
 from mmpanseg.analysis import count_parameters
 
-SYSTEMS = ['mask2former', 'mp_former']
+SYSTEMS = ['mask2former', 'mp_former', 'panoptic_segformer', 'kmax_deeplab']
 
 
 @pytest.fixture(params=SYSTEMS)
