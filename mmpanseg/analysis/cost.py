@@ -16,12 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+import mmpanseg.models.layers.deformable_sampling  # noqa: F401  defines the operator
+
 _aten = torch.ops.aten
 
 
-def _gathered_values(weight: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> int:
-    """``embedding_bag``: how this library samples for deformable attention, a row per corner."""
-    return indices.numel() * weight.shape[1]
+def _four_per_point(value: Tensor, x: Tensor, *args: Any, **kwargs: Any) -> int:
+    """Deformable attention: four corners with a head's channels for each point."""
+    return 4 * x.numel() * value.shape[-1]
 
 
 def _four_per_value(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
@@ -35,8 +37,7 @@ def _halved(formula: Callable[..., int]) -> Callable[..., int]:
 
 
 _FORMULAS = {operator: _halved(formula) for operator, formula in flop_registry.items()} | {
-    _aten._embedding_bag: _gathered_values,
-    _aten._embedding_bag_forward_only: _gathered_values,
+    torch.ops.mmpanseg.deformable_sampling: _four_per_point,
     _aten.grid_sampler_2d: _four_per_value,
     _aten.upsample_bilinear2d: _four_per_value,
 }

@@ -3,10 +3,11 @@ from .command_line import add_run_options, build_runner, read_config, run_tool
 from .dump_results import DumpResults
 from .hooks import ClassConsistencyHook
 from .launch import (UsageError, check_checkpoint, has_fast_bf16, load_config, set_launcher,
-                     set_resume, set_work_dir, use_amp, use_auto_scale_lr)
+                     set_resume, set_work_dir, use_amp, use_auto_scale_lr, use_compile_hook)
 from .optim_constructor import ModuleTypeOptimConstructor
 
 __all__ = ['BFloat16OptimWrapper', 'ClassConsistencyHook', 'DumpResults',
            'ModuleTypeOptimConstructor', 'UsageError', 'add_run_options', 'build_runner',
            'check_checkpoint', 'has_fast_bf16', 'load_config', 'read_config', 'run_tool',
-           'set_launcher', 'set_resume', 'set_work_dir', 'use_amp', 'use_auto_scale_lr']
+           'set_launcher', 'set_resume', 'set_work_dir', 'use_amp', 'use_auto_scale_lr',
+           'use_compile_hook']

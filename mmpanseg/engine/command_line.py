@@ -9,7 +9,8 @@ from mmdet.registry import RUNNERS
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmpanseg.engine.launch import UsageError, load_config, set_launcher, set_work_dir
+from mmpanseg.engine.launch import (UsageError, load_config, set_launcher, set_work_dir,
+                                    use_compile_hook)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -34,6 +35,7 @@ def read_config(args: Namespace) -> Config:
 def build_runner(cfg: Config, launcher: str) -> Runner:
     """The runner of a config, with the processes of the launcher connected."""
     set_launcher(cfg, launcher)
+    use_compile_hook(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

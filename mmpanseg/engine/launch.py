@@ -84,6 +84,24 @@ def has_fast_bf16() -> bool:
     return bool(capabilities.get('amx_bf16') or capabilities.get('avx512_bf16'))
 
 
+def use_compile_hook(cfg: Config) -> None:
+    """Hand the config's ``compile`` (True, or a dict of options) to this library's hook.
+
+    Raises:
+        UsageError: it is neither a bool nor a dict.
+    """
+    options = cfg.pop('compile', None)
+    if options is None or options is False:
+        return
+    if options is True:
+        options = dict()
+    if not isinstance(options, dict):
+        raise UsageError(f'compile={options!r} must be True, False or a dict of options of '
+                         'torch.nn.Module.compile, e.g. compile.dynamic=False')
+    hook = dict(type='mmpanseg.CompileHook', **options)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+
+
 def use_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate with the number of images per step.
 

@@ -1,5 +1,6 @@
 from .class_consistency_hook import ClassConsistencyHook
+from .compile_hook import CompileHook
 from .load_summary_hook import LoadSummaryHook
 from .query_consistency_hook import QueryConsistencyHook
 
-__all__ = ['ClassConsistencyHook', 'LoadSummaryHook', 'QueryConsistencyHook']
+__all__ = ['ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook', 'QueryConsistencyHook']

@@ -15,7 +15,6 @@ from typing import Iterator, NamedTuple, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -83,8 +82,8 @@ def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
             f'{len(shapes)} levels, got {tuple(x.shape)}, {tuple(y.shape)}, '
             f'{tuple(weights.shape)}')
     dtype = torch.promote_types(value.dtype, torch.float32)
-    return _Sampling.apply(value.contiguous(), *(t.to(dtype).contiguous() for t in (x, y, weights)),
-                           shapes)
+    return _sample(value.contiguous(), *(t.to(dtype).contiguous() for t in (x, y, weights)),
+                   [side for shape in shapes for side in shape])
 
 
 @lru_cache(maxsize=64)
@@ -187,55 +186,79 @@ def _hat_slope(distance: Tensor) -> Tensor:
     return cell.eq_(0).neg_().add_(rises)
 
 
-class _Sampling(torch.autograd.Function):
-    """value [B, S, H, D]; x, y, weights [B, Q, M] -> [B, Q, H * D]."""
+# Operators of their own: a compiler takes each as a whole and need not look into the loops.
+@torch.library.custom_op('mmpanseg::deformable_sampling', mutates_args=())
+def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
+    """value [B, S, H, D]; x, y, weights [B, Q, M]; h, w of each level -> [B, Q, H * D]."""
+    batch, queries, width = x.shape
+    heads, channels = value.shape[2:]
+    grid = _grid(_pairs(sides), heads, width, x.dtype, x.device)
+    output = value.new_empty(batch, queries, heads * channels)
+    for image in range(batch):
+        table = value[image].flatten(0, 1).to(x.dtype)
+        for part in _chunks(x):
+            corners = _Corners(grid, heads, x[image, part], y[image, part])
+            bags = x.new_empty(len(corners.first) * heads, 4, width // heads)
+            corners.products(weights[image, part], bags.unbind(1))
+            sums = F.embedding_bag(corners.table_rows(), table, mode='sum',
+                                   per_sample_weights=bags.flatten(1))
+            output[image, part] = sums.view(-1, heads * channels)
+    return output
 
-    @staticmethod
-    def forward(ctx, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
-                shapes: Shapes) -> Tensor:
-        ctx.save_for_backward(value, x, y, weights)
-        ctx.shapes = shapes
-        batch, queries, width = x.shape
-        heads, channels = value.shape[2:]
-        grid = _grid(shapes, heads, width, x.dtype, x.device)
-        output = value.new_empty(batch, queries, heads * channels)
-        for image in range(batch):
-            table = value[image].flatten(0, 1).to(x.dtype)
-            for part in _chunks(x):
-                corners = _Corners(grid, heads, x[image, part], y[image, part])
-                bags = x.new_empty(len(corners.first) * heads, 4, width // heads)
-                corners.products(weights[image, part], bags.unbind(1))
-                sums = F.embedding_bag(corners.table_rows(), table, mode='sum',
-                                       per_sample_weights=bags.flatten(1))
-                output[image, part] = sums.view(-1, heads * channels)
-        return output
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        value, x, y, weights = ctx.saved_tensors
-        _, queries, width = x.shape
-        heads, channels = value.shape[2:]
-        grid = _grid(ctx.shapes, heads, width, x.dtype, x.device)
-        grads = torch.empty_like(value), *(torch.empty_like(t) for t in (x, y, weights))
-        first = x.new_empty(queries, width, dtype=torch.int32)
-        products = x.new_empty(4, queries, width)
-        for image in range(len(x)):
-            table = value[image].flatten(0, 1).to(x.dtype)
-            grad_bags = grad[image].to(x.dtype).reshape(queries, heads, channels)
-            for part in _chunks(x):
-                scale = weights[image, part]
-                corners = _Corners(grid, heads, x[image, part], y[image, part])
-                first[part] = corners.first
-                corners.products(scale, products[:, part])
-                dots = _dots(table, corners.table_rows(), grad_bags[part].flatten(0, 1))
-                dots = dots.view(-1, 4, width // heads).transpose(0, 1).contiguous()
-                for target, result in zip(grads[1:], _point_grads(corners, scale, dots)):
-                    target[image, part] = result
-            grads[0][image] = _table_grad(first.flatten(), products.flatten(1),
-                                          grad_bags.flatten(0, 1), ctx.shapes,
-                                          heads).view(value.shape[1:])
-        return *grads, None
+@_sample.register_fake
+def _(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
+    return value.new_empty(*x.shape[:2], value.shape[2] * value.shape[3])
+
+
+@torch.library.custom_op('mmpanseg::deformable_sampling_backward', mutates_args=())
+def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
+                     sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of value, x, y and weights."""
+    shapes = _pairs(sides)
+    _, queries, width = x.shape
+    heads, channels = value.shape[2:]
+    grid = _grid(shapes, heads, width, x.dtype, x.device)
+    grads = torch.empty_like(value), *(torch.empty_like(t) for t in (x, y, weights))
+    first = x.new_empty(queries, width, dtype=torch.int32)
+    products = x.new_empty(4, queries, width)
+    for image in range(len(x)):
+        table = value[image].flatten(0, 1).to(x.dtype)
+        grad_bags = grad[image].to(x.dtype).reshape(queries, heads, channels)
+        for part in _chunks(x):
+            scale = weights[image, part]
+            corners = _Corners(grid, heads, x[image, part], y[image, part])
+            first[part] = corners.first
+            corners.products(scale, products[:, part])
+            dots = _dots(table, corners.table_rows(), grad_bags[part].flatten(0, 1))
+            dots = dots.view(-1, 4, width // heads).transpose(0, 1).contiguous()
+            for target, result in zip(grads[1:], _point_grads(corners, scale, dots)):
+                target[image, part] = result
+        grads[0][image] = _table_grad(first.flatten(), products.flatten(1),
+                                      grad_bags.flatten(0, 1), shapes, heads).view(value.shape[1:])
+    return grads
+
+
+@_sample_backward.register_fake
+def _(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
+      sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return tuple(torch.empty_like(t) for t in (value, x, y, weights))
+
+
+def _keep_inputs(ctx, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.sides = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, grad: Tensor) -> tuple:
+    return *_sample_backward(grad, *ctx.saved_tensors, ctx.sides), None
+
+
+_sample.register_autograd(_gradients, setup_context=_keep_inputs)
+
+
+def _pairs(sides: Sequence[int]) -> Shapes:
+    return tuple(zip(sides[::2], sides[1::2]))
 
 
 def _chunks(x: Tensor) -> Iterator[slice]:

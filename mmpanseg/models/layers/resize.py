@@ -17,4 +17,5 @@ def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """[B, C, h, w] -> [B, C, H, W]; the same tensor if it has that size."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
+    # a compiler traces the side as a symbol; the branch turns its oddness into a plain bool
+    return F.interpolate(x, size, mode='bilinear', align_corners=True if align_corners else False)
