@@ -76,7 +76,8 @@ def test_kmax_deeplab(repo_root, published, backbone, ours):
 
 
 @pytest.mark.parametrize('manifest', [
-    'mask2former/manifest_coco_panoptic_R50.json', 'mask2former/manifest_coco_panoptic_swin_tiny.json',
+    'mask2former/manifest_coco_panoptic_R50.json',
+    'mask2former/manifest_coco_panoptic_swin_tiny.json',
     'mp_former/manifest_r50_coco_panoptic.json', 'panoptic_segformer/manifest_r50.json',
     'kmax_deeplab/manifest_r50.json'])
 def test_every_value_arrives_once(published, manifest):

@@ -138,7 +138,8 @@ def measure(steps: list[tuple[str, Callable]], rounds: int, best: dict[str, floa
             function()
             seconds[name].append(_now() - start)
     arithmetic = max(best['product'], best['convolution'])
-    print(f'{"":<22}{"ms":>9}{"GMAC":>9}{"ms for it":>11}{"GB":>8}{"ms for it":>11}{"of bound":>10}')
+    print(f'{"":<22}{"ms":>9}{"GMAC":>9}{"ms for it":>11}{"GB":>8}{"ms for it":>11}'
+          f'{"of bound":>10}')
     for name, done in work.items():
         spent = statistics.median(seconds[name])
         bounds = done.products / arithmetic, done.bytes / best['bytes']
