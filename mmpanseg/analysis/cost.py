@@ -36,8 +36,12 @@ def _halved(formula: Callable[..., int]) -> Callable[..., int]:
     return lambda *args, **kwargs: formula(*args, **kwargs) // 2
 
 
-_FORMULAS = {operator: _halved(formula) for operator, formula in flop_registry.items()} | {
+# operator -> multiply-adds of a call
+FORMULAS = {operator: _halved(formula) for operator, formula in flop_registry.items()} | {
     torch.ops.mmpanseg.deformable_sampling: _four_per_point,
+    # gradients of the values, of the points and of their weights
+    torch.ops.mmpanseg.deformable_sampling_backward:
+        lambda grad, *args, **kwargs: 3 * _four_per_point(*args),
     _aten.grid_sampler_2d: _four_per_value,
     _aten.upsample_bilinear2d: _four_per_value,
 }
@@ -59,7 +63,7 @@ class _FlopCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
                            kwargs: dict | None = None) -> Any:
         out = func(*args, **kwargs or {})
-        formula = _FORMULAS.get(func._overloadpacket)
+        formula = FORMULAS.get(func._overloadpacket)
         if formula is not None:
             self.counts[self.active[-1]] += formula(*args, **kwargs or {}, out_val=out)
         return out

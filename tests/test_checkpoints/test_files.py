@@ -32,7 +32,7 @@ META = dict(
     queue=collections.deque([1]), kind=np.dtype('f4'), half=torch.float16, ids={1, 2})
 
 
-def same(found, weights):
+def assert_same(found, weights):
     assert found.keys() == weights.keys()
     for key, value in weights.items():
         assert torch.equal(found[key], value) and found[key].dtype == value.dtype
@@ -45,9 +45,9 @@ def test_torch_files_with_logs_and_configs(tmp_path, weights, new):
     optimizer = dict(state={0: dict(exp_avg=torch.ones(3))})
     torch.save(dict(state_dict=weights, meta=META, optimizer=optimizer), path,
                _use_new_zipfile_serialization=new)
-    same(read_weights(path), weights)
+    assert_same(read_weights(path), weights)
     torch.save(weights, path, _use_new_zipfile_serialization=new)
-    same(read_weights(path), weights)
+    assert_same(read_weights(path), weights)
 
 
 @pytest.mark.parametrize('protocol', range(6))
@@ -57,13 +57,13 @@ def test_pickles_of_arrays_and_of_tensors(tmp_path, weights, protocol):
     for content in (arrays, weights):
         path.write_bytes(pickle.dumps(
             dict(model=content, __author__='x', matching_heuristics=True, meta=META), protocol))
-        same(read_weights(path), weights)
+        assert_same(read_weights(path), weights)
 
 
 def test_name_of_a_wrapper_goes(tmp_path, weights):
     torch.save(dict(model={f'module.{key}': value for key, value in weights.items()}),
                tmp_path / 'x.pth')
-    same(read_weights(tmp_path / 'x.pth'), weights)
+    assert_same(read_weights(tmp_path / 'x.pth'), weights)
 
 
 class Call:
@@ -140,14 +140,14 @@ def test_folder_in_several_files(tmp_path, weights):
     torch.save(second, tmp_path / 'pytorch_model-2.bin')
     index = tmp_path / 'pytorch_model.bin.index.json'
     index.write_text('{"weight_map": {"a": "pytorch_model-1.bin", "n": "pytorch_model-2.bin"}}')
-    same(read_weights(tmp_path), weights)
+    assert_same(read_weights(tmp_path), weights)
     index.write_text('[]')
     with pytest.raises(CheckpointError, match='not an index of weight files'):
         read_weights(tmp_path)
     safetensors = pytest.importorskip('safetensors.torch', reason='safetensors is not installed')
     safetensors.save_file({k: v.detach() for k, v in weights.items()},
                           tmp_path / 'model.safetensors')
-    same(read_weights(tmp_path), weights)
+    assert_same(read_weights(tmp_path), weights)
     (tmp_path / 'model.safetensors').write_bytes(b'123')
     with pytest.raises(CheckpointError, match='not a checkpoint'):
         read_weights(tmp_path)

@@ -8,12 +8,15 @@ import torch
 from mmdet.structures import DetDataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmpanseg.models.layers import deformable_sampling
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
 # the host needs the value, or the size of the result
 READING = {'_local_scalar_dense', 'nonzero', 'masked_select', '_unique2', 'unique_dim',
            'unique_consecutive', 'is_nonzero', 'equal', 'nonzero_numpy'}
+OWN = {'deformable_sampling': deformable_sampling._sample,
+       'deformable_sampling_backward': deformable_sampling._sample_backward}
 METHODS = ('cpu', 'numpy', 'tolist', 'item')
 
 
@@ -26,6 +29,9 @@ class Readings(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
+        if func.namespace == 'mmpanseg':  # look into this library's own operators
+            with self:
+                return OWN[name]._init_fn(*args, **kwargs or {})
         boolean = name in ('index', 'index_put', 'index_put_', '_index_put_impl_') and any(
             index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
         if name in READING or boolean or (

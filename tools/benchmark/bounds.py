@@ -20,8 +20,8 @@ from peers import build_pair, make_features, make_samples
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from mmpanseg.analysis.cost import FORMULAS
 from mmpanseg.models.heads.samples import batch_segments
 
 # bytes of a tensor that no cache holds
@@ -64,14 +64,12 @@ class Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **kwargs or {})
-        packet = func._overloadpacket
-        if packet in flop_registry:
-            self.products += flop_registry[packet](*args, **kwargs or {}, out_val=out) // 2
-        elif func.namespace == 'mmpanseg':  # deformable sampling: four corners for each point
-            value, x = args[-5:-3]
-            passes = 3 if 'backward' in func.name() else 1
-            self.products += passes * 4 * x.numel() * value.shape[-1]
-            self.bytes += passes * 4 * x.numel() * value.shape[-1] * value.element_size()
+        formula = FORMULAS.get(func._overloadpacket)
+        if formula is not None:
+            products = formula(*args, **kwargs or {}, out_val=out)
+            self.products += products
+            if func.namespace == 'mmpanseg':  # deformable sampling reads a number for each
+                self.bytes += products * out[0].element_size()
         if not func.is_view:
             self.bytes += sum(t.numel() * t.element_size()
                               for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor))

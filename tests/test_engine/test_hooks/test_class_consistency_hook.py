@@ -57,6 +57,7 @@ def test_matching_numbers_run(tmp_path):
     run.train()
     run.val()
     run.test()
+    assert run.iter == 2  # as many steps as asked for
 
 
 @pytest.mark.parametrize('wrap', [lambda d: d, lambda d: RepeatDataset(d, 2),

@@ -15,7 +15,7 @@ def published(golden):
         'loss_functions']
 
 
-def close(value, expected):
+def assert_close(value, expected):
     torch.testing.assert_close(value, expected, rtol=1e-4, atol=0)
 
 
@@ -24,14 +24,14 @@ def test_focal_of_things(published):
     labels = case['labels_background_is_K']
     targets = F.one_hot(labels, published['num_classes'] + 1)[:, :-1].float()
     loss = sigmoid_focal_loss(case['logits'], targets).sum()
-    close(PanopticSegFormerCriterion().cls_weight * loss / case['avg_factor'], case['value'])
+    assert_close(PanopticSegFormerCriterion().cls_weight * loss / case['avg_factor'], case['value'])
 
 
 def test_focal_of_stuff(published):
     case = published['stuff_focal']
     present = (case['labels_zero_is_present'] == 0).float()[:, None]
     loss = sigmoid_focal_loss(case['logits'], present).sum()
-    close(PanopticSegFormerCriterion().stuff_cls_weight * loss / case['avg_factor'],
+    assert_close(PanopticSegFormerCriterion().stuff_cls_weight * loss / case['avg_factor'],
           case['value'])
 
 
@@ -47,7 +47,7 @@ def test_locations(published):
         targets = _Targets(target[None], torch.tensor([[width, height] * 2]).float())
         losses = criterion.location_losses(
             pred, torch.zeros(len(pred), dtype=torch.long), torch.arange(len(pred)), targets)
-        close(factor * losses[key].sum() / case['avg_factor'], case['value'])
+        assert_close(factor * losses[key].sum() / case['avg_factor'], case['value'])
 
 
 class _Targets:
@@ -72,9 +72,9 @@ def test_dice(published):
                               align_corners=False)[0]
     torch.testing.assert_close(upsampled, case['upsampled_pred'], atol=1e-4, rtol=1e-4)
     losses = squared_dice_loss(upsampled.flatten(1), targets)
-    close(losses, case['per_mask_unweighted'])
+    assert_close(losses, case['per_mask_unweighted'])
     weighted = PanopticSegFormerCriterion().dice_weight * (losses * case['weight']).sum()
-    close(weighted / case['avg_factor'], case['value'])
+    assert_close(weighted / case['avg_factor'], case['value'])
 
 
 def test_map_and_masks_give_the_same_targets():
