@@ -7,8 +7,10 @@ from typing import Callable
 
 from mmdet.registry import RUNNERS
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmpanseg.engine.host_memory import keep_freed_memory
 from mmpanseg.engine.launch import (UsageError, load_config, set_launcher, set_work_dir,
                                     use_compile_hook)
 
@@ -34,6 +36,8 @@ def read_config(args: Namespace) -> Config:
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
     """The runner of a config, with the processes of the launcher connected."""
+    if get_device() == 'cpu':
+        keep_freed_memory()
     set_launcher(cfg, launcher)
     use_compile_hook(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -187,7 +187,12 @@ def at_least_float(x: Tensor) -> Tensor:
 
 def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:
     """[B, C, h, w] at [B, P, 2] -> [B, C, P]."""
-    return F.grid_sample(planes, (2 * points - 1)[:, :, None], align_corners=False)[..., 0]
+    return F.grid_sample(planes, _grid(points), align_corners=False)[..., 0]
+
+
+def _grid(points: Tensor) -> Tensor:
+    """[M, P, 2] in 0..1 -> [M, P, 1, 2] in -1..1, with one new tensor."""
+    return points.mul(2).sub_(1)[:, :, None]
 
 
 def sample_own_points(planes: Tensor, points: Tensor) -> Tensor:
@@ -291,6 +296,5 @@ def _scatter_points(grad: Tensor, points: Tensor, height: int, width: int) -> Te
     # only the shape of the input plays a role for its own gradient
     shape = grad.new_zeros(()).expand(len(grad), 1, height, width)
     dense, _ = torch.ops.aten.grid_sampler_2d_backward(
-        grad[:, None, :, None].contiguous(), shape, (2 * points - 1)[:, :, None], 0, 0, False,
-        [True, False])
+        grad[:, None, :, None].contiguous(), shape, _grid(points), 0, 0, False, [True, False])
     return dense.flatten(1)

@@ -1,4 +1,4 @@
-"""Attention and feed-forward blocks with mmdet's parameter names.
+"""Attention with mmdet's parameter names.
 
 Shapes: B images, Q queries, K keys, C channels.
 """
@@ -52,27 +52,3 @@ class Attention(BaseModule):
         out = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=attn.dropout if self.training else 0.0)
         return self.dropout(attn.out_proj(out.transpose(1, 2).flatten(2)))
-
-
-class FeedForward(BaseModule):
-    """Linear, ReLU, Linear: [..., C] -> [..., C], without the residual.
-
-    Args:
-        channels: C.
-        hidden_channels: width between the two.
-        dropout: after each of them.
-    """
-
-    def __init__(self, channels: int, hidden_channels: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        # nested as in mmcv's FFN, whose checkpoints load here
-        self.layers = nn.Sequential(
-            nn.Sequential(nn.Linear(channels, hidden_channels), nn.ReLU(inplace=True),
-                          nn.Dropout(dropout)),
-            nn.Linear(hidden_channels, channels),
-            nn.Dropout(dropout))
-
-    def forward(self, x: Tensor) -> Tensor:
-        # as a matrix: in higher dimensions a linear layer gives a view, and the backward pass of an
-        # activation in place copies the base of a view twice
-        return self.layers(x.flatten(0, -2)).view(x.shape)

@@ -10,8 +10,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.attention import FeedForward
 from mmpanseg.models.layers.deformable_attention import MSDeformAttention
+from mmpanseg.models.layers.feed_forward import FeedForward
 from mmpanseg.models.layers.positional_encoding import pixel_centres, sine_encoding
 from mmpanseg.registry import MODELS
 

@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from mmpanseg.structures.chunks import chunk_rows
 from mmpanseg.structures.mask_logits import sample_own_points
 
 
@@ -34,12 +35,15 @@ class PointSampler:
         A logit near zero is uncertain. Uncertainty is read at the candidates, not on the pixel
         grid: interpolating it would make pixels on both sides of an edge look certain.
         """
-        shape = (len(logits), self.num_candidates, 2)
-        candidates = torch.rand(shape, device=logits.device, dtype=logits.dtype)
-        certainty = sample_own_points(logits, candidates).abs_()
-        # in any order; a point is picked as one number of two parts
-        best = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
-        picked = torch.view_as_real(torch.view_as_complex(candidates).gather(1, best))
-        rest = torch.rand(len(logits), self.num_points - self.num_uncertain, 2,
-                          device=logits.device, dtype=logits.dtype)
-        return torch.cat([picked, rest], dim=1)
+        points = logits.new_empty(len(logits), self.num_points, 2)
+        step = chunk_rows(logits.device, 4 * self.num_candidates)
+        for part, chosen in zip(logits.split(step), points.split(step)):
+            candidates = torch.rand(len(part), self.num_candidates, 2, device=part.device,
+                                    dtype=part.dtype)
+            certainty = sample_own_points(part, candidates).abs_()
+            # in any order; a point is picked as one number of two parts
+            best = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
+            picked = torch.view_as_complex(candidates).gather(1, best)
+            chosen[:, :self.num_uncertain] = torch.view_as_real(picked)
+        points[:, self.num_uncertain:].uniform_()
+        return points

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.attention import Attention, FeedForward
+from mmpanseg.models.layers.attention import Attention
+from mmpanseg.models.layers.feed_forward import FeedForward
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION, Region
 from mmpanseg.models.transformer_decoders.memory import Memory

@@ -1,0 +1,51 @@
+"""Freed memory is used again. The C library's settings are for good, so processes are started."""
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a setting of glibc')
+
+SCRIPT = """
+import importlib.util, resource, sys
+import torch
+spec = importlib.util.spec_from_file_location('host_memory', sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+kept = module.keep_freed_memory() if sys.argv[2] == 'keep' else None
+torch.set_num_threads(1)
+touch = lambda: torch.empty(16 << 20).fill_(1)  # 64 MB
+for _ in range(20):  # small objects take their places between the large ones first
+    touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    touch()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode: str, **environment) -> tuple[str, int]:
+    """What keep_freed_memory returned, and page faults of ten large tensors one by one."""
+    from mmpanseg.engine import host_memory
+    clean = {name: value for name, value in os.environ.items()
+             if not name.startswith('MALLOC_') and name != 'GLIBC_TUNABLES'}
+    result = subprocess.run([sys.executable, '-c', SCRIPT, host_memory.__file__, mode],
+                            env={**clean, **environment}, capture_output=True, text=True,
+                            check=True)
+    kept, count = result.stdout.split()
+    return kept, int(count)
+
+
+def test_pages_are_touched_once():
+    kept, count = faults('keep')
+    assert kept == 'True'
+    # a small object in the wrong place costs one tensor of fresh pages, which is rare
+    assert 4 * count < faults('leave')[1]
+
+
+def test_variables_of_the_user_come_first():
+    kept, count = faults('keep', MALLOC_ARENA_MAX='2')
+    assert kept == 'False'
+    assert count >= 10 * 32
