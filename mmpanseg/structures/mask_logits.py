@@ -245,7 +245,7 @@ class _SampleProduct(torch.autograd.Function):
         height, width = features.shape[-2:]
         step = chunk_rows(features.device, height * width)
         grad_embeds = torch.zeros_like(embeds)
-        grad_features = torch.zeros_like(features, memory_format=torch.contiguous_format)
+        grad_features = torch.zeros_like(features)
         planes, grad_planes = features.flatten(2), grad_features.flatten(2)
         for image, part in image_chunks(ctx.splits, step):
             dense = _scatter_points(grad[part], points[part], height, width)
@@ -279,7 +279,7 @@ class _ReduceProduct(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple:
         embeds, features = ctx.saved_tensors
         grad_embeds = torch.zeros_like(embeds)
-        grad_features = torch.zeros_like(features, memory_format=torch.contiguous_format)
+        grad_features = torch.zeros_like(features)
         planes, grad_planes = features.flatten(2), grad_features.flatten(2)
         for image, part in ctx.chunks:
             logits = (embeds[part] @ planes[image]).view(-1, *features.shape[-2:])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.deformable_attention import MSDeformAttention
 from mmpanseg.models.layers.feed_forward import FeedForward
+from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.models.layers.positional_encoding import pixel_centres, sine_encoding
 from mmpanseg.registry import MODELS
 
@@ -126,11 +127,14 @@ class MSDeformAttnPixelDecoder(BaseModule):
         coarse_first = list(features)[::-1]
         maps = self.encode(coarse_first[:self.num_encoder_levels])
         fine = coarse_first[self.num_encoder_levels:]
+        order = convolution_format(features[0].device)
         for feature, lateral, output in zip(fine, self.lateral_convs, self.output_convs):
-            upsampled = F.interpolate(
-                maps[-1], feature.shape[-2:], mode='bilinear', align_corners=False)
-            maps.append(output(lateral(feature) + upsampled))
-        return self.mask_feature(maps[-1]), maps[:self.num_outs]
+            upsampled = F.interpolate(maps[-1].contiguous(memory_format=order),
+                                      feature.shape[-2:], mode='bilinear', align_corners=False)
+            maps.append(output(lateral(feature.contiguous(memory_format=order)) + upsampled))
+        # whoever resizes or samples these reads all channels of a pixel
+        mask_features = self.mask_feature(maps[-1]).contiguous(memory_format=torch.channels_last)
+        return mask_features, maps[:self.num_outs]
 
     def encode(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Run the deformable encoder over maps [B, C_l, h_l, w_l], coarsest first."""
@@ -145,5 +149,6 @@ class MSDeformAttnPixelDecoder(BaseModule):
         reference = centres[None, :, None].expand(len(x), -1, len(sizes), -1)
         x = self.encoder(x, position, reference, sizes)
         areas = [height * width for height, width in sizes]
-        return [part.transpose(1, 2).unflatten(2, size)
+        # maps whose channels lie side by side, in a way that convolutions and resizing notice
+        return [part.unflatten(1, size).permute(0, 3, 1, 2)
                 for part, size in zip(x.split(areas, dim=1), sizes)]

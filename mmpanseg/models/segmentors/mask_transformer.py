@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -62,7 +63,8 @@ class MaskTransformer(BaseDetector):
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of images [B, 3, H, W], high resolution first."""
-        return self.backbone(batch_inputs.contiguous(memory_format=torch.channels_last))
+        return self.backbone(
+            batch_inputs.contiguous(memory_format=convolution_format(batch_inputs.device)))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.

@@ -45,5 +45,7 @@ class PointSampler:
             best = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
             picked = torch.view_as_complex(candidates).gather(1, best)
             chosen[:, :self.num_uncertain] = torch.view_as_real(picked)
-        points[:, self.num_uncertain:].uniform_()
+        points[:, self.num_uncertain:] = torch.rand(
+            len(logits), self.num_points - self.num_uncertain, 2, device=logits.device,
+            dtype=logits.dtype)
         return points
