@@ -9,7 +9,7 @@ model = dict(
     num_things_classes=6,
     num_stuff_classes=6,
     panoptic_head=dict(num_queries=30),
-    panoptic_fusion_head=dict(score_thr=0.4, overlap_thr=0.7))
+    panoptic_fusion_head=dict(score_thr=0.4, mask_thr=0.2, overlap_thr=0.7))
 
 max_iters = 2000
 optim_wrapper = dict(

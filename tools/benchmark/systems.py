@@ -3,7 +3,8 @@
 A training step is preprocessing, forward pass, losses and backward pass; inference ends with the
 outputs that the config switches on. Models are initialised, not trained, so they find next to
 nothing and what follows the networks costs little. Images and ground truth are made up, in the size
-that ``--size`` says before the model's own padding.
+that ``--size`` says before the model's own padding. ``--compile`` adds each model a second time,
+compiled as with ``compile=True`` in a config; compiling happens before the clock starts.
 
     OMP_NUM_THREADS=2 python tools/benchmark/systems.py \
         configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py \
@@ -23,6 +24,7 @@ from peers import region_map
 from timing import medians, row
 from torch import nn
 
+from mmpanseg.engine.hooks.compile_hook import compilable_parts
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
@@ -79,12 +81,20 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4, help='images of a training step')
     parser.add_argument('--segments', type=int, default=8, help='in every image')
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--compile', action='store_true', help='each model compiled, too')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     args = parser.parse_args()
     MMLogger.get_instance('benchmark', log_level='WARNING')  # how each parameter starts
     init_default_scope('mmdet')
     size = tuple(args.size)
-    models = {Path(path).stem.split('_1xb')[0]: build(path, args.device) for path in args.configs}
+    models = {}
+    for path in args.configs:
+        name = Path(path).stem.split('_1xb')[0]
+        models[name] = build(path, args.device)
+        if args.compile:
+            compiled = models[f'{name} compiled'] = build(path, args.device)
+            for part in compilable_parts(compiled):
+                compiled.get_submodule(part).compile()
     for title, batch, way in ((f'step of {args.batch} images', args.batch, training_step),
                               ('inference of an image', 1, inference)):
         ways = {name: way(model, make_data(model, size, batch, args.segments))

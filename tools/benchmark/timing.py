@@ -9,7 +9,9 @@ from typing import Callable, Mapping
 
 import torch
 
-M_MMAP_THRESHOLD = -3
+# glibc's malloc.h: freed blocks go back to the system at once, whatever the environment says
+GIVE_BACK = {'M_TRIM_THRESHOLD': (-1, 0), 'M_TOP_PAD': (-2, 0), 'M_MMAP_MAX': (-4, 1 << 16),
+             'M_MMAP_THRESHOLD': (-3, 1 << 16)}
 
 
 def medians(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -46,8 +48,9 @@ def memory_growth(function: Callable[[], object]) -> float:
     CPU resident memory, sampled every few milliseconds (Linux with glibc).
     """
     if not torch.cuda.is_available():
-        # freed blocks go back to the system at once, so that "in use before" means in use
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 16)
+        # so that "in use before" means in use
+        for parameter, value in GIVE_BACK.values():
+            ctypes.CDLL(None).mallopt(parameter, value)
     function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()

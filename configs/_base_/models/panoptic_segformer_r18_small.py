@@ -1,6 +1,6 @@
 # A Panoptic SegFormer that trains from scratch on a CPU in minutes: ResNet-18 with trainable batch
 # norm, 128 channels, 3 encoder and 3 location decoder layers, 2 mask layers and the tail, 60
-# queries.
+# queries. Scores of so short a training are low, hence the threshold.
 _base_ = './panoptic_segformer_r50.py'
 
 model = dict(
@@ -15,4 +15,5 @@ model = dict(
         pixel_decoder=dict(num_layers=3, feedforward_channels=512),
         location_decoder=dict(num_layers=3, feedforward_channels=512),
         mask_decoder=dict(num_layers=2),
-        stuff_mask_decoder=dict(num_layers=3)))
+        stuff_mask_decoder=dict(num_layers=3)),
+    panoptic_fusion_head=dict(t_cnf=0.15))

@@ -1,4 +1,6 @@
 """Pixel-wise fusion: every pixel goes to the query with the largest weighted mask there."""
+from typing import Sequence
+
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.structures import PixelData
@@ -10,13 +12,16 @@ from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.chunks import chunk_rows
 
+# Elements of the masks compared at once. Pixels of a mask are counted in single precision.
+_STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24
+
 
 @MODELS.register_module()
 class PixelwiseFusionHead(FusionHead):
     """Panoptic inference of MaskFormer (section 3.4) as published with Mask2Former.
 
-    Only queries above the score threshold ever get pixels, and one running arg-max over them
-    needs a handful of planes however many queries there are.
+    Only queries above the score threshold ever get pixels, and one arg-max over them, some at a
+    time, needs a handful of planes however many queries there are.
 
     Args:
         num_things_classes, num_stuff_classes: set once, at the segmentor.
@@ -81,7 +86,7 @@ class PixelwiseFusionHead(FusionHead):
 
 def compete(scores: Tensor, queries: Tensor,
             masks: OutputMasks) -> tuple[Tensor, Tensor, Tensor]:
-    """Running arg-max of score x mask over queries, keeping a few planes only.
+    """Arg-max of score x mask over queries, a few masks and rows at a time.
 
     Args:
         scores: [k], weights of the queries.
@@ -93,24 +98,55 @@ def compete(scores: Tensor, queries: Tensor,
         bool [H, W], whether the winner's own mask is at least 0.5 there; own int64 [k], pixels of
         each mask.
     """
+    count = len(queries)
     best = scores.new_full(masks.size, -1.0)
     winner = torch.zeros(masks.size, dtype=torch.int32, device=scores.device)
     inside = torch.zeros(masks.size, dtype=torch.bool, device=scores.device)
-    own = []
-    position = 0
+    own = torch.zeros(count, dtype=torch.long, device=scores.device)
+    if not count:
+        return winner, inside, own
+    # earlier queries have larger codes; the last bit is for "inside"
+    codes = 2 * torch.arange(count, 0, -1, device=scores.device).to(scores.dtype)
+    start = 0
     for logits in masks.chunks(queries):
-        for plane in logits:
-            mask = masks.activation.probs(plane)
-            half = mask >= 0.5
-            own.append(half.sum())
-            weighted = mask.mul_(scores[position])
-            better = weighted > best
-            torch.where(better, weighted, best, out=best)
-            winner.masked_fill_(better, position)
-            torch.where(better, half, inside, out=inside)
-            position += 1
-    own = torch.stack(own) if own else queries
+        part = slice(start, start + len(logits))
+        step = strip_rows(logits)
+        for strip, *planes in zip(logits.split(step, dim=1), *(
+                plane.split(step) for plane in (best, winner, inside))):
+            top, code, pixels = _best_of(
+                masks.activation.probs(strip), scores[part], codes[part])
+            own[part] += pixels
+            _update(planes, top, code.int(), count)
+        start += len(logits)
     return winner, inside, own
+
+
+def _best_of(masks: Tensor, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest weighted mask [h, W], its code plus 1 where it is inside, and pixels inside [m].
+
+    Codes are numbers of the masks' own type [m], because comparisons that give such numbers are
+    several times as fast on a CPU as those that give truth values, and as selecting by these.
+    """
+    weighted = masks * scores[:, None, None]
+    inside = masks.ge_(0.5)
+    pixels = inside.sum((1, 2)).long()
+    top = weighted.amax(0)
+    return top, weighted.eq_(top).mul_(inside.add_(codes[:, None, None])).amax(0), pixels
+
+
+def _update(planes: Sequence[Tensor], top: Tensor, code: Tensor, count: int) -> None:
+    """Let the best of some masks replace what is in the planes (best, winner, inside)."""
+    best, winner, inside = planes
+    better = top > best
+    torch.where(better, top, best, out=best)
+    torch.where(better, count - (code >> 1), winner, out=winner)
+    torch.where(better, (code & 1).bool(), inside, out=inside)
+
+
+def strip_rows(logits: Tensor) -> int:
+    """Rows of masks [m, H, W] to compare at once: on a CPU they stay in the cores' caches."""
+    limit = _STRIP_ON_CPU if logits.device.type == 'cpu' else _STRIP_ELSEWHERE
+    return max(1, limit // max(1, logits.shape[0] * logits.shape[2]))
 
 
 def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, Tensor]:
