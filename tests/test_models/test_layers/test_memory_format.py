@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
+from mmpanseg.models.layers import memory_format
 from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.registry import MODELS
 
@@ -11,7 +12,7 @@ from mmpanseg.registry import MODELS
     ('AVX2', True, torch.contiguous_format), ('AVX2', False, torch.channels_last),
     ('AVX512', True, torch.channels_last), ('DEFAULT', True, torch.channels_last)])
 def test_choice_on_a_cpu(monkeypatch, capability, training, expected):
-    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    monkeypatch.setattr(memory_format, '_CPU', capability)
     with torch.set_grad_enabled(training):
         assert convolution_format(torch.device('cpu')) == expected
         assert convolution_format(torch.device('cuda')) == torch.channels_last
