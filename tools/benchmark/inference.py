@@ -13,7 +13,7 @@ from typing import Callable
 
 import torch
 from mmdet.structures import DetDataSample
-from peers import CLASSES, build_pair, make_features
+from peers import CLASSES, build_pair, make_features, region_masks
 from timing import medians, row
 from torch import Tensor
 
@@ -63,11 +63,7 @@ def parts(size: str, confident: int, device: str) -> dict[str, dict[str, Callabl
         return their_post(cls_logits[-1], masks[-1])
 
     cls_logits, product = ours.predict(features)
-    # masks of untrained queries are nearly the same; these are regions
-    generator = torch.Generator().manual_seed(2)
-    coarse = torch.randn(1, product.embeds.shape[-1], 9, 12, generator=generator).to(device)
-    product = ProductMaskLogits(torch.randn(product.embeds.shape, generator=generator).to(device),
-                                torch.nn.functional.interpolate(coarse, product.size) / 4)
+    product = region_masks(product.size, device)
     dense = torch.stack([product.dense(-1, 0, torch.arange(100, device=device))])
     mask_features, maps = ours.decode_pixels(features)
     return {

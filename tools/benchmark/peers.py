@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
+from mmpanseg.structures.mask_logits import ProductMaskLogits
 
 THINGS, CLASSES = 80, 133
 CHANNELS = (256, 512, 1024, 2048)
@@ -68,6 +69,15 @@ def make_features(batch: int, size: tuple[int, int], device: str = 'cpu') -> lis
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(batch, c, -(-size[0] >> i), -(-size[1] >> i), generator=generator)
             .relu_().to(device) for i, c in enumerate(CHANNELS, 2)]
+
+
+def region_masks(size: tuple[int, int], device: str = 'cpu') -> ProductMaskLogits:
+    """Masks [h, w] of 100 queries that are regions; those of untrained queries are all alike."""
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.randn(1, 256, 9, 12, generator=generator)
+    embeds = torch.randn(1, 1, 100, 256, generator=generator)
+    return ProductMaskLogits(
+        embeds.to(device), torch.nn.functional.interpolate(coarse.to(device), size) / 4)
 
 
 def region_map(size: tuple[int, int], segments: int, seed: int) -> Tensor:

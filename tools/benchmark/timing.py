@@ -10,8 +10,9 @@ from typing import Callable, Mapping
 import torch
 
 # glibc's malloc.h: freed blocks go back to the system at once, whatever the environment says
-GIVE_BACK = {'M_TRIM_THRESHOLD': (-1, 0), 'M_TOP_PAD': (-2, 0), 'M_MMAP_MAX': (-4, 1 << 16),
-             'M_MMAP_THRESHOLD': (-3, 1 << 16)}
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
+GIVE_BACK = ((M_TRIM_THRESHOLD, 0), (M_TOP_PAD, 0), (M_MMAP_MAX, 1 << 16),
+             (M_MMAP_THRESHOLD, 1 << 16))
 
 
 def medians(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -49,7 +50,7 @@ def memory_growth(function: Callable[[], object]) -> float:
     """
     if not torch.cuda.is_available():
         # so that "in use before" means in use
-        for parameter, value in GIVE_BACK.values():
+        for parameter, value in GIVE_BACK:
             ctypes.CDLL(None).mallopt(parameter, value)
     function()
     if torch.cuda.is_available():

@@ -17,7 +17,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from peers import CHANNELS, CLASSES, OUR_CONFIG, make_features, make_samples
+from peers import CHANNELS, CLASSES, OUR_CONFIG, make_features, make_samples, region_masks
 from timing import medians, row
 from torch import Tensor, nn
 from transformers.models.mask2former.image_processing_pil_mask2former import \
@@ -26,7 +26,6 @@ from transformers.models.mask2former.image_processing_pil_mask2former import \
 from mmpanseg.checkpoints import convert
 from mmpanseg.models.fusion_heads import Outputs
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.mask_logits import ProductMaskLogits
 
 
 class _Given(nn.Module):
@@ -100,12 +99,7 @@ def inferences(theirs: nn.Module, ours: nn.Module, size: int,
     meta = dict(batch_input_shape=(size, size), img_shape=(size, size), ori_shape=(size, size),
                 scale_factor=(1., 1.))
     processor = Mask2FormerImageProcessorPil()
-    # masks of untrained queries are nearly the same; these are regions
-    generator = torch.Generator().manual_seed(2)
-    coarse = torch.randn(1, 256, 9, 12, generator=generator)
-    embeds = torch.randn(1, 1, 100, 256, generator=generator)
-    mask_features = torch.nn.functional.interpolate(coarse, (size // 4, size // 4)) / 4
-    product = ProductMaskLogits(embeds, mask_features)
+    product = region_masks((size // 4, size // 4))
     dense = product.dense(0, 0, torch.arange(100))[None]
 
     def their_inference() -> list:

@@ -47,7 +47,7 @@ def test_definition(monkeypatch, at_once, strip):
     assert own.tolist() == [int((mask >= 0).sum()) for mask in logits]
 
 
-def test_no_query(monkeypatch):
+def test_no_query():
     winner, inside, own = compete(torch.zeros(0), torch.arange(0), Masks(torch.zeros(0, 3, 4), 2))
     assert winner.shape == inside.shape == (3, 4)
     assert not winner.any() and not inside.any() and own.tolist() == []
