@@ -1,0 +1,136 @@
+"""The Python examples of the documentation run, with a small model and made-up files."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from blocks import blocks_of
+from mmengine.config import Config
+
+from mmpanseg.registry import MODELS
+
+MODEL = """
+default_scope = 'mmdet'
+custom_imports = dict(imports=['mmpanseg'])
+model = dict(
+    type='mmpanseg.MaskTransformer', num_things_classes=1, num_stuff_classes=2,
+    data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.] * 3, std=[60.] * 3,
+                           bgr_to_rgb=True, pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=18, base_channels=8),
+    panoptic_head=dict(
+        type='mmpanseg.Mask2FormerHead', in_channels=[8, 16, 32, 64], num_queries=8, channels=32,
+        out_channels=32,
+        pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=1,
+                           feedforward_channels=64),
+        transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=2,
+                                 feedforward_channels=64),
+        criterion=dict(type='mmpanseg.MaskCriterion')),
+    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0))
+test_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler'),
+    dataset=dict(
+        type='mmpanseg.PanopticDataset', test_mode=True, ann_file='unused.json',
+        metainfo=dict(thing_classes=('ball',), stuff_classes=('sky', 'ground'),
+                      palette=[(200, 60, 60), (90, 150, 220), (90, 160, 70)]),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap'),
+                  dict(type='mmpanseg.PackPanopticInputs')]))
+visualizer = dict(type='mmpanseg.PanopticVisualizer', vis_backends=[])
+"""
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    """Names that the examples take from their surroundings, in a folder with their files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small.py').write_text(MODEL)
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile('small.py').model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(
+        classes=('ball', 'sky', 'ground'), thing_classes=('ball', ),
+        stuff_classes=('sky', 'ground')))), 'small.pth')
+    (tmp_path / 'photos').mkdir()
+    picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
+    for name in ('photo.jpg', 'photos/1.jpg', 'photos/2.jpg'):
+        cv2.imwrite(name, picture)
+    return dict(CONFIG='small.py', CKPT='small.pth', model=model, image=picture[..., ::-1],
+                pan_map=np.ones((64, 96), np.int32))
+
+
+def run(word, space):
+    """Execute the one example that has the word in it; its variables."""
+    block, = (block for block in blocks_of('script') if word in block.text)
+    exec(compile(block.text, str(block), 'exec'), space)
+    return space
+
+
+# word -> the test that runs the example
+EXAMPLES = ('PanopticInferencer', 'inference_detector', 'draw_panoptic', 'pq_compute',
+            'read_weights', 'register_module')
+
+
+def test_every_example_is_run():
+    left = [str(b) for b in blocks_of('script') if not any(word in b.text for word in EXAMPLES)]
+    assert not left, f'add a test for {left}'
+
+
+def test_inferencer(space, tmp_path, capsys):
+    found = run('PanopticInferencer', space)['prediction']
+    assert found['panoptic_seg'].shape == (64, 96) and found['panoptic_seg'].dtype == np.int32
+    ids = {segment['id'] for segment in found['segments_info']}
+    assert ids == set(np.unique(found['panoptic_seg'])) - {0} and ids
+    assert {s['class_name'] for s in found['segments_info']} <= {'ball', 'sky', 'ground'}
+    assert 'True' in capsys.readouterr().out or not any(s['isthing'] for s in found['segments_info'])
+    assert len(list((tmp_path / 'results/vis').iterdir())) == 2
+    assert len(list((tmp_path / 'results/preds').rglob('*.png'))) == 2
+
+
+def test_functions_of_mmdet(space):
+    sample = run('inference_detector', space)['sample']
+    values = set(sample.pred_panoptic_seg.sem_seg.unique().tolist())
+    listed = {info['id'] for info in sample.pred_panoptic_seg.metainfo['segments_info']}
+    assert sample.pred_panoptic_seg.sem_seg.shape == (1, 64, 96)
+    assert values - {3} == listed
+
+
+def test_drawing(space):
+    picture = run('draw_panoptic', space)['picture']
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    assert min(picture.shape[:2]) >= 64
+
+
+def test_scoring_of_files(space, tmp_path):
+    ids = np.zeros((64, 96), np.uint8)
+    ids[:32], ids[32:] = 1, 2
+    for name, top in (('panoptic_val2017', 32), ('predictions', 24)):
+        (tmp_path / name).mkdir()
+        drawn = np.where(np.arange(64)[:, None] < top, 1, 2) + 0 * ids
+        cv2.imwrite(str(tmp_path / name / '1.png'),
+                    np.dstack([0 * ids, 0 * ids, drawn.astype(np.uint8)]))
+        (tmp_path / f'{name}.json').write_text(json.dumps(dict(
+            images=[dict(id=1, file_name='1.jpg', height=64, width=96)],
+            categories=[dict(id=1, name='a', isthing=1), dict(id=2, name='b', isthing=0)],
+            annotations=[dict(image_id=1, file_name='1.png', segments_info=[
+                dict(id=k, category_id=k, iscrowd=0, area=int((drawn == k).sum()))
+                for k in (1, 2)])])))
+    results = run('pq_compute', space)['results']
+    # 24 of 32 rows, and 32 of 40
+    assert results['All']['pq'] == pytest.approx((24 / 32 + 32 / 40) / 2)
+    assert results['Boundary']['All']['pq'] < results['All']['pq']
+    assert results['Large']['per_class'] is not None
+
+
+def test_conversion(space, published, tmp_path):
+    """With the file that the example names, here of the release's names and shapes."""
+    from mmpanseg.analysis import build_on_meta
+    from test_commands import ROOT
+    config = Config.fromfile(
+        ROOT / 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
+    manifest = published('mask2former/manifest_coco_panoptic_R50.json')
+    torch.save(dict(model={key: torch.zeros(value.shape) for key, value in manifest.items()}),
+               'model_final_94dc52.pkl')
+    model = build_on_meta(config.model)
+    model.to_empty(device='cpu')
+    result = run('read_weights', dict(space, model=model))['result']
+    assert result.state_dict.keys() == model.state_dict().keys()
+    assert all(value.eq(0).all() for value in model.parameters())
