@@ -74,7 +74,7 @@ def check_python(words: list[str], monkeypatch) -> None:
 
 
 def check_shell(words: list[str], monkeypatch) -> None:
-    """tools/dist_*.sh, slurm_*.sh: executable, and the rest is understood by train.py or test.py."""
+    """tools/dist_*.sh, slurm_*.sh: executable, the rest is understood by train.py or test.py."""
     script = ROOT / words[0]
     assert script.is_file() and script.stat().st_mode & 0o100, words[0]
     match = re.fullmatch(r'tools/(dist|slurm)_(train|test)\.sh', words[0])
@@ -144,5 +144,6 @@ def test_a_wrong_command_is_noticed(line, text, monkeypatch, capsys):
 
 def test_paths_of_the_documentation_exist():
     for block in all_blocks():
-        for path in re.findall(r'(?:configs|tools|docs|projects)/[\w./-]+\.(?:py|sh|md)', block.text):
+        pattern = r'(?:configs|tools|docs|projects)/[\w./-]+\.(?:py|sh|md)'
+        for path in re.findall(pattern, block.text):
             assert (ROOT / path).is_file(), f'{block}: {path} does not exist'
