@@ -3,11 +3,22 @@ from typing import Optional
 
 from mmdet.datasets import BaseDetDataset
 
+from .transforms.carrying import carry_map, loads_index_map
+
 
 class SegmentationDataset(BaseDetDataset):
-    """Images with a segmentation PNG each; errors name the image."""
+    """Images with a segmentation PNG each; errors name the image.
+
+    Transforms of the pipeline carry the index map along, with a void border, see
+    :func:`mmpanseg.datasets.transforms.carrying.carry_map`; one that cannot is an error here.
+    """
 
     METAINFO: dict = {}
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if loads_index_map(self.pipeline):
+            carry_map(self.pipeline)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         try:
