@@ -9,6 +9,7 @@ from mmengine.config import DictAction
 
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.engine import UsageError, check_checkpoint, load_config
+from mmpanseg.visualization import NoDisplayError, require_display
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
@@ -50,6 +51,8 @@ def main() -> None:
                                         show_progress=False, tile=args.tile, overlap=args.overlap)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if args.show:
+        require_display()
     out = Path(args.out)
     is_file = out.suffix.lower() in PICTURE_SUFFIXES
     images = inferencer.find_images(args.img)
@@ -67,5 +70,5 @@ def main() -> None:
 if __name__ == '__main__':
     try:
         main()
-    except (UsageError, FileNotFoundError, ImageError) as error:
+    except (UsageError, FileNotFoundError, ImageError, NoDisplayError) as error:
         sys.exit(f'image_demo.py: error: {error}')

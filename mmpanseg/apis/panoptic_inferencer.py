@@ -1,12 +1,12 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
 import copy
-import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmdet.apis import DetInferencer
+from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -15,13 +15,12 @@ from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
 from mmpanseg.models.fusion_heads.instances import encode_mask
-
-
-class ImageError(ValueError):
-    """An image that cannot be read; the text names it."""
+from mmpanseg.structures.image_file import DecodedImage, ImageError, picture, sample_picture
+from mmpanseg.visualization.display import require_display
 
 
 class PanopticInferencer(DetInferencer):
@@ -32,8 +31,10 @@ class PanopticInferencer(DetInferencer):
     (height, width) images keep the size of their files and are predicted in tiles of that size,
     which overlap by `overlap` pixels (default: an eighth).
 
-    Calling it takes a file, folder, glob pattern, BGR array ([H,W], [H,W,3] or [H,W,4]) or a list
-    of these and the options of DetInferencer, and returns a dict:
+    Calling it takes a file, folder, glob pattern or URL (str or Path), a uint8 array (BGR [H,W,3],
+    [H,W,4] or [H,W]), a PIL image, bytes or an open file of an encoded image, or a list or
+    generator of these, and the options of DetInferencer. Files are read upright (EXIF), and results
+    lie as the upright picture does. Returned is a dict:
 
     - `predictions`: per image a dict of what the model's `test_cfg` switches on: `segments_info`,
       a list of dict(id, label, class_name, isthing, score), with `panoptic_seg`, int32 [H,W],
@@ -48,7 +49,9 @@ class PanopticInferencer(DetInferencer):
     Raises:
         FileNotFoundError: no image lies at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
-        ValueError: `tile` and `overlap` do not go together.
+        TypeError, ValueError: an input is of another type, or an array is no image; `tile` and
+            `overlap` do not go together.
+        NoDisplayError: `show=True` where no window can be opened.
     """
 
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
@@ -58,19 +61,47 @@ class PanopticInferencer(DetInferencer):
         self._files = PredictionFiles(
             self.model.dataset_meta['classes'], self.model.num_things_classes)
 
-    def __call__(self, inputs, *args, no_save_pred: bool = False, **kwargs) -> dict:
+    def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
+                 **kwargs) -> dict:
         """Predict; see the class."""
-        return super().__call__(inputs, *args, no_save_pred=no_save_pred, **kwargs)
+        if show:
+            require_display()
+        return super().__call__(inputs, *args, show=show, no_save_pred=no_save_pred, **kwargs)
 
-    def find_images(self, inputs: str | Path | np.ndarray | Sequence) -> list:
-        """The files, URLs and arrays that a call with `inputs` would go through, in order."""
+    def find_images(self, inputs: object) -> list[ImageInput]:
+        """The files, URLs, arrays, PIL images and bytes behind `inputs`, in order."""
         return self._inputs_to_list(inputs)
 
-    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample], *args, **kwargs):
-        """Pictures of the predictions; arrays are BGR, as the model takes them."""
-        # mmdet draws on arrays as if they were RGB.
-        inputs = [x[..., ::-1] if isinstance(x, np.ndarray) else x for x in inputs]
-        return super().visualize(inputs, preds, *args, **kwargs)
+    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample], return_vis: bool = False,
+                  show: bool = False, wait_time: int = 0, draw_pred: bool = True,
+                  pred_score_thr: float = 0.3, no_save_vis: bool = False, img_out_dir: str = '',
+                  **kwargs) -> list[np.ndarray] | None:
+        """Pictures of the predictions, RGB, upright as the predictions are.
+
+        mmdet's method reads files anew, with other orientations and depths than the model saw.
+        """
+        folder = '' if no_save_vis else img_out_dir
+        if not (show or folder or return_vis):
+            return None
+        pictures = []
+        for source, pred in zip(inputs, preds):
+            name = (Path(source).name if isinstance(source, str)
+                    else f'{self.num_visualized_imgs:08d}.jpg')
+            self.visualizer.add_datasample(
+                name, self._picture(source, pred), pred, show=show, wait_time=wait_time,
+                draw_gt=False, draw_pred=draw_pred, pred_score_thr=pred_score_thr,
+                out_file=str(Path(folder, 'vis', name)) if folder else None)
+            pictures.append(self.visualizer.get_image())
+            self.num_visualized_imgs += 1
+        return pictures
+
+    def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
+        """uint8 RGB [H,W,3] of an input."""
+        if isinstance(source, str):
+            return sample_picture(dict(pred.metainfo, img_path=source), self._backend_args)
+        if not isinstance(source, np.ndarray):
+            source = to_array(source, self._color_type)
+        return picture(DecodedImage(source, 1, None))
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """One prediction as described at the class; written too if there is a folder."""
@@ -140,12 +171,17 @@ class PanopticInferencer(DetInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)
+        reader = next(step.from_file for step in pipeline.transforms
+                      if isinstance(step, InferencerLoader))
+        self._color_type, self._backend_args = reader.color_type, reader.backend_args
 
-        def load(image: str | np.ndarray) -> dict:
+        def load(image: ImageInput) -> dict:
+            if not isinstance(image, (str, np.ndarray)):
+                image = to_array(image, self._color_type, reader.imdecode_backend)
             try:
                 return pipeline(image)
             except (AssertionError, OSError, cv2.error) as error:
-                # Image readers do not say which file they failed on.
+                # Not all readers say which file they failed on.
                 name = image if isinstance(image, str) else 'the given array'
                 raise ImageError(f'{name} cannot be read as an image: the file is empty, damaged '
                                  f'or of another kind ({str(error).strip()})') from error
@@ -158,27 +194,5 @@ class PanopticInferencer(DetInferencer):
             cfg.visualizer.vis_backends = []
         return super()._init_visualizer(cfg)
 
-    def _inputs_to_list(self, inputs: str | Path | np.ndarray | Sequence) -> list:
-        """Files, URLs and BGR arrays [H,W,3] behind any kind of input."""
-        if isinstance(inputs, (list, tuple)):
-            return [item for part in inputs for item in self._inputs_to_list(part)]
-        if isinstance(inputs, np.ndarray):
-            return [_to_bgr(inputs)]
-        path = str(inputs)
-        if '://' in path or Path(path).is_file():
-            return [path]
-        if Path(path).is_dir():
-            found = sorted(super()._inputs_to_list(path))
-        else:
-            found = sorted(name for name in glob.glob(path, recursive=True)
-                           if Path(name).is_file())
-        if not found:
-            raise FileNotFoundError(f'no image found at {path}: give an image file, a folder '
-                                    'with images, or a glob pattern that matches some')
-        return found
-
-
-def _to_bgr(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image
+    def _inputs_to_list(self, inputs: object) -> list[ImageInput]:
+        return list_images(inputs, self._color_type)

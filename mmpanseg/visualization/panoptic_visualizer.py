@@ -14,6 +14,7 @@ from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 
 from .color import Color
+from .display import require_display
 from .labels import resize_map
 from .panoptic import Segment, draw_panoptic, side_by_side
 
@@ -97,6 +98,16 @@ class PanopticVisualizer(DetLocalVisualizer):
             mmcv.imwrite(picture[..., ::-1], out_file)
         elif not show:
             self.add_image(name, picture, step)
+
+    def show(self, *args, **kwargs) -> None:
+        """Show a picture in a window, see mmengine's Visualizer.
+
+        Raises:
+            NoDisplayError: no window can be opened.
+        """
+        if kwargs.get('backend', 'matplotlib') == 'matplotlib':
+            require_display()
+        return super().show(*args, **kwargs)
 
     def _draw(self, image: np.ndarray, pan_map: np.ndarray, segments: list[Segment]) -> np.ndarray:
         num_labels = max((segment.label for segment in segments), default=-1) + 1
