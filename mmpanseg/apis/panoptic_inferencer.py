@@ -19,7 +19,7 @@ from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
 from mmpanseg.models.fusion_heads.instances import encode_mask
-from mmpanseg.structures.image_file import DecodedImage, ImageError, picture, sample_picture
+from mmpanseg.structures.image_file import ImageError, picture, sample_picture
 from mmpanseg.visualization.display import require_display
 
 
@@ -101,7 +101,7 @@ class PanopticInferencer(DetInferencer):
             return sample_picture(dict(pred.metainfo, img_path=source), self._backend_args)
         if not isinstance(source, np.ndarray):
             source = to_array(source, self._color_type)
-        return picture(DecodedImage(source, 1, None))
+        return picture(source)
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """One prediction as described at the class; written too if there is a folder."""

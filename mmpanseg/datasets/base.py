@@ -31,3 +31,8 @@ class SegmentationDataset(BaseDetDataset):
             raise RuntimeError(
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
                 f'image: {error}') from error
+
+
+def with_slashes(file_name: str) -> str:
+    """A file name of an annotation file, which may have been written on another system."""
+    return file_name.replace('\\', '/')

@@ -1,12 +1,31 @@
 """Dataset for transforms that mix several samples."""
 import logging
 
+import mmdet.datasets
 import numpy as np
-from mmdet.datasets import MultiImageMixDataset
+from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmengine.logging import print_log
 
 from mmpanseg.registry import DATASETS
-from .transforms.carrying import carry_map
+from .base import SegmentationDataset
+from .transforms.carrying import carry_map, loads_index_map
+
+
+@MMDET_DATASETS.register_module(force=True)
+class MultiImageMixDataset(mmdet.datasets.MultiImageMixDataset):
+    """mmdet's class of the same name, in its place, for data sets with index maps too.
+
+    Arguments are mmdet's.
+
+    Raises:
+        ValueError: see :func:`mmpanseg.datasets.transforms.carrying.carry_map`.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.dataset, SegmentationDataset) and loads_index_map(
+                self.dataset.pipeline):
+            self.pipeline = carry_map(self.pipeline)
 
 
 @DATASETS.register_module()
@@ -30,7 +49,6 @@ class RedrawingMixDataset(MultiImageMixDataset):
     def __init__(self, dataset: dict, pipeline: list[dict], max_refetch: int = 1000,
                  max_first: int = 25, **kwargs) -> None:
         super().__init__(dataset, pipeline, max_refetch=max_refetch, **kwargs)
-        self.pipeline = carry_map(self.pipeline)
         self.max_first = max_first
         self._any_usable = False
 

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from .boundary import check_boundary_width
-from .ground_truth import read_ground_truth, sample_name
+from .ground_truth import read_ground_truth, sample_name, turn_back
 from .panoptic_quality import PanopticDataError, PQStat, Segments, map_ids
 from .panoptic_variants import SIZES, image_pq_variants, sum_stats
 from .tables import make_table, percent
@@ -129,7 +129,8 @@ class PanopticMetric(BaseMetric):
         ids = np.zeros(pred.ids.max(initial=pred.void) + 1, np.int32)
         ids[pred.ids] = np.arange(1, len(pred.ids) + 1)
         file_name = f'{Path(sample["img_path"]).stem}.png'
-        write_panoptic_png(Path(self.outfile_prefix) / file_name, ids[pred.map])
+        write_panoptic_png(Path(self.outfile_prefix) / file_name,
+                           turn_back(ids[pred.map], sample, self.backend_args))
         return dict(
             image_id=sample['img_id'], file_name=file_name,
             segments_info=[dict(id=number, category_id=int(label2cat[label]))

@@ -114,29 +114,23 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
     return DecodedImage(turn(pixels, orientation), orientation, header)
 
 
-def read_image_file(path: str, color_type: str = 'color', backend_args: Optional[dict] = None,
-                    backend: Optional[str] = None) -> DecodedImage:
-    """:func:`decode_image` of a file.
-
-    Raises:
-        FileNotFoundError: there is no such file. ImageError: see there.
-    """
-    return decode_image(fileio.get(path, backend_args=backend_args), str(path), color_type,
-                        backend)
+def file_header(path: Optional[str], backend_args: Optional[dict] = None) -> Optional[ImageHeader]:
+    """Header of an image file; None where there is none that can be read."""
+    try:
+        return read_header(fileio.get(path, backend_args=backend_args)) if path else None
+    except Exception:
+        # whatever the storage raises: who needs the file says what is wrong with it
+        return None
 
 
 def file_orientation(path: Optional[str], backend_args: Optional[dict] = None) -> int:
     """EXIF orientation of an image file; 1 where it has none or cannot be read."""
-    try:
-        header = read_header(fileio.get(path, backend_args=backend_args)) if path else None
-    except Exception:
-        return 1
+    header = file_header(path, backend_args)
     return 1 if header is None else header.orientation
 
 
-def picture(image: DecodedImage) -> np.ndarray:
-    """uint8 RGB [H, W, 3] of an image, for drawing; values of more than 8 bits are stretched."""
-    pixels = image.pixels
+def picture(pixels: np.ndarray) -> np.ndarray:
+    """uint8 RGB [H, W, 3] for drawing, of BGR or gray pixels; other types are stretched to it."""
     if pixels.dtype != np.uint8:
         values = np.nan_to_num(pixels.astype(np.float32))
         low, high = values.min(), values.max()
@@ -154,14 +148,34 @@ def sample_picture(sample: Mapping, backend_args: Optional[dict] = None) -> np.n
         sample: with ``img_path``, and ``img_orientation`` where the loader noted it down.
         backend_args: file backend of the image.
     """
-    image = read_image_file(sample['img_path'], 'unchanged', backend_args)
-    if image.pixels.dtype == np.uint8:
-        # palettes, transparency and gray as usual
-        image = read_image_file(sample['img_path'], 'color_ignore_orientation', backend_args)
+    path = sample['img_path']
+    data = fileio.get(path, backend_args=backend_args)
+    header = read_header(data)
+    # what has 8 bits is read as usual: palettes, transparency and gray become BGR
+    deep = header is not None and header.bits > 8
+    image = decode_image(data, path, 'unchanged' if deep else 'color_ignore_orientation')
     orientation = sample.get('img_orientation')
     if orientation is None:
         orientation = 1 if image.header is None else image.header.orientation
-    return turn(picture(image), orientation)
+    return turn(picture(image.pixels), orientation)
+
+
+def picture_as_seen(image: np.ndarray, sample: Mapping) -> np.ndarray:
+    """A picture that was read from a sample's file, lying as the network saw it.
+
+    Hooks that draw read files as mmcv does by default: with other orientations than the loader if
+    that ignores EXIF or mmcv does for the format, and nearly black for more than 8 bits.
+
+    Args:
+        image: uint8 RGB [H, W, 3]; one that is not the file's as mmcv reads it stays as it is.
+        sample: see :func:`sample_picture`.
+    """
+    header = file_header(sample.get('img_path'))
+    if header is None or (header.orientation == 1 and header.bits <= 8):
+        return image
+    if not np.array_equal(image, mmcv.imread(sample['img_path'], channel_order='rgb')):
+        return image
+    return sample_picture(sample)
 
 
 def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:

@@ -12,6 +12,7 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
+from mmpanseg.structures.image_file import picture_as_seen
 
 from .color import Color
 from .display import require_display
@@ -77,7 +78,7 @@ class PanopticVisualizer(DetLocalVisualizer):
                                    out_file, pred_score_thr, step)
             return
 
-        image = image.clip(0, 255).astype(np.uint8)
+        image = picture_as_seen(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
         panels = []
         if has_pred:
             pan_map, segments = self._prediction(data_sample, pred_score_thr)

@@ -17,6 +17,7 @@ from mmengine.utils import track_iter_progress
 from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
 from mmpanseg.apis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.structures.image_file import sample_picture
 from mmpanseg.visualization import draw_attention, generate_palette
 
 
@@ -55,7 +56,7 @@ def main() -> None:
             segments = sorted(segments, key=lambda segment: -segment.info['score'])
             if not segments:
                 continue
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            image = sample_picture(sample.metainfo)
             picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
             path = Path(args.out_dir) / f'{Path(sample.img_path).stem}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))
