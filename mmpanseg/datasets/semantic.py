@@ -56,14 +56,12 @@ class SemanticDataset(SegmentationDataset):
                              'of the labels 0, 1, ...')
         meta.setdefault('ignore_index', IGNORE_INDEX)
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
-        images, others = self._files(image_folder, self.img_suffix)
+        together = map_folder and osp.normpath(map_folder) == osp.normpath(image_folder)
+        images, others = self._files(image_folder, self.img_suffix,
+                                     self.seg_map_suffix if together else None)
         maps, maps_alone = {}, []
         if map_folder:
             maps, _ = self._files(map_folder, self.seg_map_suffix)
-            # images and maps may lie side by side
-            others = [name for name in others if not _ends(name, self.seg_map_suffix)]
-            if self.img_suffix is None and osp.normpath(map_folder) == osp.normpath(image_folder):
-                images = {name: file for name, file in images.items() if file not in maps.values()}
             maps_alone = [file for name, file in maps.items() if name not in images]
         if not images:
             raise ValueError(
@@ -131,18 +129,22 @@ class SemanticDataset(SegmentationDataset):
                 f'single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mean pixels that '
                 f'do not count, say so: label_map={{0: 0, {ignored}: {ignored}}}')
 
-    def _files(self, folder: str, suffix: Optional[str]) -> tuple[dict[str, str], list[str]]:
+    def _files(self, folder: str, suffix: Optional[str],
+               not_suffix: Optional[str] = None) -> tuple[dict[str, str], list[str]]:
         """Files in a folder and its subfolders, by name without suffix; images of other suffixes.
 
         Args:
             folder: where to look.
             suffix: None for any of images.
+            not_suffix: of other files that lie there too.
         """
         # other storage than a disk may know no folders
         if self.backend_args is None and '://' not in folder and not osp.isdir(folder):
             raise ValueError(f'{folder}: no such folder; correct data_root or data_prefix')
         files = sorted(fileio.list_dir_or_file(folder, list_dir=False, recursive=True,
                                                backend_args=self.backend_args))
+        if not_suffix is not None and suffix != not_suffix:
+            files = [file for file in files if not _ends(file, not_suffix)]
         images = [file for file in files if _ends(file, *IMAGE_SUFFIXES)]
         chosen = images if suffix is None else [file for file in files if _ends(file, suffix)]
         named: dict[str, str] = {}
