@@ -98,7 +98,8 @@ def _files_of_folder(folder: Path) -> list[str]:
     found = [str(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     others = [path.name for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     if not found:
-        deeper = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob('*'))
+        deeper = sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+                     for path in folder.rglob('*'))
         hint = (f'; {deeper} lie in its subfolders: give the pattern \'{folder}/**/*\''
                 if deeper else '')
         raise FileNotFoundError(
