@@ -21,7 +21,7 @@ LIMIT_VARIABLE = 'MMPANSEG_MAX_IMAGE_PIXELS'
 # OpenCV refuses larger ones
 MAX_PIXELS = 1 << 30
 # a file that is this small for so many pixels holds no photograph
-SUSPICIOUS_PIXELS, SUSPICIOUS_RATIO = 1 << 26, 300
+SUSPICIOUS_PIXELS, SUSPICIOUS_RATIO = 1 << 26, 100
 
 _ORIENTATION_TAG, _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG = 0x0112, 256, 257, 258
 

@@ -23,6 +23,7 @@ REFUSED = {
     'Mosaic': 'mmpanseg.PanopticCopyPaste',
     'RandomAffine': 'Rotate, ShearX, ShearY, TranslateX and RandomResize',
     'RandomCenterCropPad': 'RandomCrop and Pad',
+    'RandomMosaic': 'mmpanseg.PanopticCopyPaste',
     'RandomShift': 'TranslateX and TranslateY',
     'SegRescale': 'nothing: the losses sample the map at the size of the masks'}
 

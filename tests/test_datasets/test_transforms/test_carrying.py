@@ -100,7 +100,7 @@ def test_transforms_inside_of_others(wrapper):
             wrapper]))
 
 
-OPTIONS = dict(CutOut=dict(n_holes=1, cutout_shape=(4, 4)), InstaBoost=None,
+OPTIONS = dict(CutOut=dict(n_holes=1, cutout_shape=(4, 4)), InstaBoost=None, RandomMosaic=None,
                RandomCenterCropPad=dict(crop_size=(8, 8), ratios=(1.0, ), mean=[0, 0, 0],
                                         std=[1, 1, 1], to_rgb=False, border=4,
                                         test_pad_mode=None))
@@ -203,6 +203,26 @@ class Careless(BaseTransform):
         else:
             results['gt_seg_map'][0, 0] = self.fill
         return results
+
+
+class SegFields(BaseTransform):
+    """Moves the maps that ``seg_fields`` names, as transforms of mmsegmentation do."""
+
+    def __init__(self):
+        self.seg_pad_val = 255
+
+    def transform(self, results):
+        results['img'] = np.roll(results['img'], 3, axis=1)
+        for name in results.get('seg_fields', []):
+            results[name] = np.roll(results[name], 3, axis=1)
+            results[name][:, :3] = self.seg_pad_val
+        return results
+
+
+def test_transforms_of_mmsegmentation(tiny):
+    plain, moved = (tiny.build(pipeline=[*LOAD, *step, PACK])[0]['data_samples'].gt_segments.map
+                    for step in ((), (SegFields(), )))
+    assert (moved[:, :3] == -1).all() and (moved[:, 3:] == plain[:, :-3]).all()
 
 
 @pytest.mark.parametrize('fill, text', [
