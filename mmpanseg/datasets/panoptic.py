@@ -65,7 +65,8 @@ class PanopticDataset(SegmentationDataset):
         for image in content['images']:
             annotation = annotations.get(image['id'])
             info = dict(
-                img_path=osp.join(self.data_prefix.get('img', ''), with_slashes(image['file_name'])),
+                img_path=osp.join(
+                    self.data_prefix.get('img', ''), with_slashes(image['file_name'])),
                 img_id=image['id'],
                 height=image['height'],
                 width=image['width'],

@@ -193,9 +193,9 @@ def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:
                'empty)')
     if refused:
         raise ImageError(
-            f'{name} has {width}x{height} pixels, {why}: cut it into pieces, or set the environment '
-            f'variable {LIMIT_VARIABLE} to the largest number of pixels that you allow (beyond '
-            f'{MAX_PIXELS} OPENCV_IO_MAX_IMAGE_PIXELS too)')
+            f'{name} has {width}x{height} pixels, {why}: cut it into pieces, or set the '
+            f'environment variable {LIMIT_VARIABLE} to the largest number of pixels that you allow '
+            f'(beyond {MAX_PIXELS} OPENCV_IO_MAX_IMAGE_PIXELS too)')
 
 
 def _exif_orientation(exif: Optional[bytes]) -> int:

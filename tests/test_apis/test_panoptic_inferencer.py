@@ -2,7 +2,6 @@
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image, ImageOps
 from pycocotools import mask as rle_tools
 
-from mmpanseg.apis import ImageError, PanopticInferencer, image_inputs
+from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.structures.orientation import ORIENTATIONS
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from mmpanseg.visualization import NoDisplayError
@@ -279,38 +278,6 @@ def test_images_in_memory(inferencer, files):
     assert len(found['predictions']) == len(found['visualization']) == 4
     with open(path, 'rb') as file:
         assert len(inferencer(file)['predictions']) == 1
-
-
-@pytest.mark.parametrize('make, error, text', [
-    (lambda bgr: bgr / 255, TypeError, 'float64 is not taken'),
-    (lambda bgr: bgr.transpose(2, 0, 1), ValueError, 'put the channels last'),
-    (lambda bgr: torch.from_numpy(bgr), TypeError, 'a torch tensor is not taken; give uint8'),
-    (lambda bgr: [torch.from_numpy(bgr)], TypeError, 'a torch tensor is not taken'),
-    (lambda bgr: dict(img=bgr), TypeError, 'dict is not taken; give image files'),
-    (lambda bgr: 7, TypeError, 'int is not taken'),
-    (lambda bgr: None, TypeError, 'NoneType is not taken'),
-    (lambda bgr: io.StringIO('text'), TypeError, 'opened for bytes'),
-    (lambda bgr: b'no image', ImageError, 'the given image of 8 bytes cannot be read')])
-def test_inputs_that_are_no_images(inferencer, files, make, error, text):
-    with pytest.raises(error, match=text):
-        inferencer(make(cv2.imread(str(files / 'images/a.png'))))
-
-
-def test_folders(inferencer, files, tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(image_inputs, 'print_log', lambda text, **_: said.append(text))
-    for name in ('a.PNG', 'b.Jpeg', 'c.tif', 'notes.txt', '._a.png'):
-        shutil.copy(files / 'images/a.png', tmp_path / name)
-    (tmp_path / 'sub').mkdir()
-    shutil.copy(files / 'images/a.png', tmp_path / 'sub/d.png')
-    assert [Path(p).name for p in inferencer.find_images(tmp_path)] == ['a.PNG', 'b.Jpeg', 'c.tif']
-    assert len(said) == 1 and '1 of 4 files have no ending of images' in said[0]
-    assert 'notes.txt' in said[0]
-    for name in ('a.PNG', 'b.Jpeg', 'c.tif'):
-        (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=r'none of its 1 files .* 1 lie in its subfolders: '
-                                                r"give the pattern '.*/\*\*/\*'"):
-        inferencer.find_images(tmp_path)
 
 
 @pytest.mark.parametrize('ending', ['.jpg', '.webp'])

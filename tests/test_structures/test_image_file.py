@@ -74,7 +74,7 @@ def test_depth():
             np.testing.assert_array_equal(decode_image(data, 'x', 'unchanged').pixels, pixels)
     file = io.BytesIO()
     Image.fromarray(STORED[..., 0].astype(np.float32) / 255).save(file, 'TIFF')
-    with pytest.raises(ImageError, match="depth.tif has samples of 32 bits.*color_type='unchanged'"):
+    with pytest.raises(ImageError, match="depth.tif has samples of 32 bits.*'unchanged'"):
         decode_image(file.getvalue(), 'depth.tif')
     np.testing.assert_array_equal(decode_image(file.getvalue(), 'x', 'unchanged').pixels,
                                   STORED[..., 0].astype(np.float32) / 255)

@@ -70,8 +70,8 @@ def carry_map(transform: object) -> object:
         if kind.__name__ in REFUSED and not kind.__module__.startswith('mmpanseg.'):
             raise ValueError(
                 f'{kind.__name__} moves the pixels of the image but not those of gt_seg_map, the '
-                f'map of segments: take it out of the pipeline; instead use {REFUSED[kind.__name__]}'
-            )
+                'map of segments: take it out of the pipeline; instead use '
+                f'{REFUSED[kind.__name__]}')
     _fill_with_void(transform)
     for name, value in list(vars(transform).items()):
         carried = carry_map(value)

@@ -175,7 +175,8 @@ def test_loaders_that_say_nothing(tmp_path):
     write(tmp_path, 3, 32, 48)
     data = PanopticDataset(
         ann_file='panoptic.json', data_root=str(tmp_path), data_prefix=dict(img='img', seg='seg'),
-        serialize_data=False, pipeline=[dict(type='PlainReader'), dict(type='mmpanseg.LoadPanopticMap'), PACK])
+        serialize_data=False,
+        pipeline=[dict(type='PlainReader'), dict(type='mmpanseg.LoadPanopticMap'), PACK])
     with pytest.raises(ValueError, match='a.png has EXIF orientation 3, and its loader'):
         data[0]
     write(tmp_path, 1, 32, 48)
@@ -185,7 +186,8 @@ def test_loaders_that_say_nothing(tmp_path):
 def test_annotations_that_were_not_turned(tmp_path):
     write(tmp_path, 3, 32, 32)
     data = build(tmp_path, 'polygon')
-    data.pipeline.transforms[1] = LoadAnnotations(with_bbox=True, with_mask=True, poly2mask=False)
+    data.pipeline.transforms[1] = LoadAnnotations(
+        with_bbox=True, with_mask=True, poly2mask=False)
     with pytest.raises(ValueError, match='a.png has an EXIF orientation .* annotation was not'):
         data[0]
 
