@@ -1,5 +1,4 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
-import copy
 import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmdet.apis import DetInferencer
-from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.dataset import Compose
@@ -17,6 +15,7 @@ from torch import nn
 
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.datasets.metainfo import config_metainfo
 from mmpanseg.models.fusion_heads.instances import encode_mask
 
 
@@ -122,21 +121,12 @@ class PanopticInferencer(DetInferencer):
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:
         """Weights, and class names from the config's dataset where the checkpoint has none."""
-        known = checkpoint is not None and 'dataset_meta' in checkpoint.get('meta', {})
-        meta = {} if known else self._config_meta(cfg)
-        if checkpoint is not None and meta:
+        meta = (checkpoint or {}).get('meta') or {}
+        configured = {} if 'dataset_meta' in meta or 'CLASSES' in meta else config_metainfo(cfg)
+        if checkpoint is not None and configured:
             checkpoint = dict(state_dict=checkpoint.get('state_dict', checkpoint),
-                              meta=dict(checkpoint.get('meta', {}), dataset_meta=meta))
+                              meta=dict(meta, dataset_meta=configured))
         super()._load_weights_to_model(model, checkpoint, cfg)
-        if checkpoint is None and meta:
-            model.dataset_meta = meta
-
-    def _config_meta(self, cfg: ConfigDict) -> dict:
-        """Metainfo of the config's test dataset, empty if it names no classes."""
-        dataset = copy.deepcopy(cfg.test_dataloader.dataset)
-        dataset['lazy_init'] = True
-        meta = DATASETS.build(dataset).metainfo
-        return meta if 'classes' in meta else {}
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)

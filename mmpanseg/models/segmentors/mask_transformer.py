@@ -10,6 +10,8 @@ from torch import Tensor
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.segmentors.deployment import Deployment
+from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -18,7 +20,7 @@ TEST_MODES = ('whole', 'tile')
 
 
 @MODELS.register_module()
-class MaskTransformer(BaseDetector):
+class MaskTransformer(Deployment, BaseDetector):
     """Mask classification model for panoptic, instance and semantic segmentation.
 
     The numbers of classes are given here and nowhere else; labels are contiguous, things first. A
@@ -60,6 +62,15 @@ class MaskTransformer(BaseDetector):
         self.backbone = MODELS.build(backbone)
         self.panoptic_head = MODELS.build(panoptic_head, default_args=classes)
         self.panoptic_fusion_head = MODELS.build(panoptic_fusion_head, default_args=classes)
+
+    def init_weights(self) -> None:
+        """Initialize; parts with pretrained weights fetch them.
+
+        Raises:
+            CheckpointError: they cannot be read; the text names them and ways out.
+        """
+        with naming_pretrained(self):
+            super().init_weights()
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of images [B, 3, H, W], high resolution first."""
