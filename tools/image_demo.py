@@ -8,6 +8,7 @@ import mmcv
 from mmengine.config import DictAction
 
 from mmpanseg.apis import ImageError, PanopticInferencer
+from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.engine import UsageError, check_checkpoint, load_config
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
@@ -48,6 +49,8 @@ def main() -> None:
     try:
         inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
                                         show_progress=False, tile=args.tile, overlap=args.overlap)
+    except CheckpointError as error:
+        raise UsageError(f'{args.checkpoint}: {error}') from error
     except ValueError as error:
         raise UsageError(str(error)) from error
     out = Path(args.out)

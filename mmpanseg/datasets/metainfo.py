@@ -30,9 +30,7 @@ def config_metainfo(cfg: Config) -> dict:
 
 def dataset_metainfo(dataset: dict) -> dict:
     """Metainfo of a data set's config, of the first one inside wrappers; see above."""
-    while 'datasets' in dataset or 'dataset' in dataset:
-        dataset = dataset['datasets'][0] if 'datasets' in dataset else dataset['dataset']
-    options = dict(copy.deepcopy(dataset), pipeline=[], lazy_init=True)
+    options = dict(copy.deepcopy(first_dataset(dataset)), pipeline=[], lazy_init=True)
     built = DATASETS.build(options)
     meta = dict(built.metainfo)
     if not meta.get('classes') and 'thing_classes' not in meta:
@@ -45,6 +43,13 @@ def dataset_metainfo(dataset: dict) -> dict:
         # of data sets that complete their metainfo when they read their files
         meta['classes'] = (*meta['thing_classes'], *meta['stuff_classes'])
     return meta
+
+
+def first_dataset(dataset: dict) -> dict:
+    """Config of a data set inside wrappers (concatenated, repeated, ...), the first of several."""
+    while 'datasets' in dataset or 'dataset' in dataset:
+        dataset = dataset['datasets'][0] if 'datasets' in dataset else dataset['dataset']
+    return dataset
 
 
 def check_class_names(num_classes: int, known: Optional[Sequence[str]],

@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
 from mmpanseg.engine.launch import (UsageError, load_config, set_launcher, set_work_dir,
                                     use_compile_hook)
@@ -47,5 +48,5 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; mistakes of its user end in one line and exit status 1."""
     try:
         main()
-    except UsageError as error:
+    except (UsageError, CheckpointError) as error:
         sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')

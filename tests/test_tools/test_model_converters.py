@@ -1,25 +1,9 @@
 """convert.py, export.py and publish_model.py, called with a command line."""
-import importlib.util
-import sys
-
 import pytest
 import torch
 
 from mmpanseg.checkpoints import read_weights
 from mmpanseg.engine import UsageError
-
-
-@pytest.fixture
-def tool(repo_root, monkeypatch):
-    """Runs a tool's main()."""
-    def run(name, *arguments):
-        path = repo_root / f'tools/{name}.py'
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
-        module.main()
-    return run
 
 
 COCO = 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'

@@ -7,7 +7,9 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
 from torch import nn
 
+from mmpanseg.checkpoints.class_names import meta_classes
 from mmpanseg.checkpoints.fit import compare, listed
+from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.launch import UsageError
 from mmpanseg.models.segmentors.pretrained import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
@@ -46,8 +48,10 @@ class LoadSummaryHook(Hook):
         fit = compare(weights, _plain(runner.model).state_dict())
         if not fit.fitting:
             raise UsageError(fit.nothing())
-        if (runner._resume or not _is_training(runner)) and fit.misfit():
-            raise UsageError(fit.misfit())
+        if runner._resume or not _is_training(runner):
+            if fit.misfit():
+                raise UsageError(fit.misfit())
+            _check_names(runner, checkpoint)
         for key in list(weights):  # what is left is loaded by name
             if re.sub(r'^module\.', '', key) in fit.reshaped:
                 del weights[key]
@@ -64,6 +68,19 @@ def _plain(model: nn.Module) -> nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
+
+
+def _check_names(runner: Runner, checkpoint: dict) -> None:
+    """Refuse names of classes that stand in another order than those of the data."""
+    loop = next(loop for loop in (runner._train_loop, runner._test_loop, runner._val_loop)
+                if isinstance(loop, BaseLoop))
+    names = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
+    known = meta_classes(checkpoint.get('meta'))
+    if known and names and len(known) == len(names):
+        try:
+            check_class_names(len(names), known, names)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
 
 def _is_training(runner: Runner) -> bool:
