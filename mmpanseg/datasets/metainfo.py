@@ -65,10 +65,10 @@ def check_class_names(num_classes: int, known: Optional[Sequence[str]],
         ValueError: a number is not the model's, or the same names have another order.
     """
     for names, where, remedy in (
-            (known, 'the checkpoint', 'use the config that it was trained with'),
             (configured, "the config's data set",
              'set metainfo of test_dataloader.dataset to the classes that the model was trained '
-             'on')):
+             'on'),
+            (known, 'the checkpoint', 'use the config that it was trained with')):
         if names and len(names) != num_classes:
             raise ValueError(
                 f'{where} names {len(names)} classes ({", ".join(names[:4])}, ...), but the model '

@@ -27,6 +27,7 @@ class Deployment(nn.Module):
 
     num_classes: int
     _misfit = ''
+    _by_torch = False
     _cfg: Optional[Config] = None
     _dataset_meta: Optional[dict] = None
 
@@ -56,10 +57,10 @@ class Deployment(nn.Module):
         if self._cfg is None or self._dataset_meta is None:
             return
         meta, configured = dict(self._dataset_meta), config_metainfo(self._cfg)
-        if list(meta.get('classes') or ()) == list(get_classes('coco')):
-            # the names that mmdet gives to checkpoints without any
-            meta = {**meta, **configured}
-            if len(meta['classes']) != self.num_classes and not configured:
+        # mmdet gives COCO's names to checkpoints without any
+        if not meta.get('classes') or list(meta['classes']) == list(get_classes('coco')):
+            meta.update(configured)
+            if not configured and len(meta.get('classes') or ()) != self.num_classes:
                 meta['classes'] = tuple(f'class {i}' for i in range(self.num_classes))
         check_class_names(self.num_classes, meta.get('classes'), configured.get('classes'))
         self._dataset_meta = meta
@@ -68,15 +69,17 @@ class Deployment(nn.Module):
         # mmengine's loader, which takes what fits and only warns, calls this and nothing above it
         found = {name.removeprefix(prefix): value for name, value in state_dict.items()}
         self._misfit = compare(found, self.state_dict()).misfit()
-        if self._cfg is not None:
+        if self._cfg is not None and not self._by_torch:
             self._refuse(self._misfit)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """torch's: a misfit is its error, or with ``strict=False`` the caller's wish."""
-        result = super().load_state_dict(*args, **kwargs)
-        self._misfit = ''
-        return result
+        self._by_torch = True
+        try:
+            return super().load_state_dict(*args, **kwargs)
+        finally:
+            self._by_torch, self._misfit = False, ''
 
     def _refuse(self, misfit: str) -> None:
         if misfit:
