@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, load_config, set_launcher, set_work_dir,
+from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, set_launcher, set_work_dir,
                                     use_compile_hook)
 
 
@@ -36,7 +36,13 @@ def read_config(args: Namespace) -> Config:
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
-    """The runner of a config, with the processes of the launcher connected."""
+    """The runner of a config, with the processes of the launcher connected.
+
+    Raises:
+        UsageError: ``load_from`` names no checkpoint.
+    """
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     if get_device() == 'cpu':
         keep_freed_memory()
     set_launcher(cfg, launcher)

@@ -280,3 +280,25 @@ def test_names_for_mmdetection(tool, tmp_path):
     meta = torch.load(tmp_path / 'y.pth', weights_only=True)['meta']
     assert meta['dataset_meta'] == dict(classes=('a', 'b', 'c'))
     assert convert(read_weights(tmp_path / 'y.pth')).source == 'mmdet'
+
+
+def test_checkpoints_of_trainings_and_converted_ones(tool, tmp_path, capsys):
+    """Ours already: nothing but the state of the training goes."""
+    path = write_config(tmp_path / 'config.py', config(), names(1, 2))
+    state = built(config()).state_dict()
+    training, out, again = (tmp_path / name for name in ('iter_9.pth', 'out.pth', 'again.pth'))
+    torch.save(dict(state_dict={f'module.{key}': value for key, value in state.items()},
+                    meta=dict(iter=9), optimizer=dict(state={}), message_hub=dict()), training)
+    for target, text in ((tmp_path, 'is a folder: name the file'),
+                         (training, 'iter_9.pth is the checkpoint to convert')):
+        with pytest.raises(UsageError, match=text):
+            tool('model_converters/convert', training, target)
+    tool('model_converters/convert', training, out, '--config', path)
+    assert 'or this library' in capsys.readouterr().out
+    tool('model_converters/convert', out, again)
+    for file in (out, again):
+        content = torch.load(file, weights_only=True)
+        assert content.keys() == {'meta', 'state_dict'}
+        assert content['meta']['dataset_meta']['classes'] == ('thing 0', 'stuff 0', 'stuff 1')
+        assert content['state_dict'].keys() == state.keys()
+        assert all(torch.equal(content['state_dict'][key], state[key]) for key in state)

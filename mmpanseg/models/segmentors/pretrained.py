@@ -1,4 +1,6 @@
 """Pretrained weights of a model's parts: fetched when they are needed, and only then."""
+import pickle
+import re
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -7,6 +9,9 @@ from torch import nn
 
 from mmpanseg.checkpoints.fit import Fit
 from mmpanseg.checkpoints.sources import CheckpointError
+
+# what torch says of files that are not whole
+_DAMAGED = re.compile('PytorchStreamReader|invalid hash')
 
 
 def skip_pretrained(model: nn.Module, fit: Fit) -> list[str]:
@@ -53,9 +58,9 @@ def naming_pretrained(model: nn.Module) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
-        raise
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        if type(error) is RuntimeError and not _DAMAGED.search(str(error)):
+            raise
         parts = {f'model.{name}' if name else 'model': files
                  for name, part in model.named_modules() if (files := pretrained_files(part))}
         if not parts:
