@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, set_launcher, set_work_dir,
-                                    use_compile_hook)
+from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, set_launcher,
+                                    set_work_dir, use_compile_hook)
 
 
 def add_run_options(parser: ArgumentParser) -> None:

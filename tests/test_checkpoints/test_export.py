@@ -243,7 +243,8 @@ def test_without_position_codes_there_and_back(tool, tmp_path):
     state = built(model).state_dict()
     torch.save(dict(state_dict=state), tmp_path / 'ours.pth')
     for to in ('huggingface', 'mmdet'):
-        tool('model_converters/export', tmp_path / 'ours.pth', tmp_path / to, '--to', to, '--config', path)
+        tool('model_converters/export', tmp_path / 'ours.pth', tmp_path / to, '--to', to,
+             '--config', path)
         tool('model_converters/convert', tmp_path / to, tmp_path / 'back.pth', '--config', path)
         back = read_weights(tmp_path / 'back.pth')
         assert back.keys() == state.keys()
@@ -258,7 +259,8 @@ def test_what_export_py_refuses(tool, tmp_path):
     def refused(match, model, info=info, to='mmdet', file='x.pth'):
         path = write_config(tmp_path / 'config.py', model, info)
         with pytest.raises(UsageError, match=match) as error:
-            tool('model_converters/export', tmp_path / file, tmp_path / 'out', '--to', to, '--config', path)
+            tool('model_converters/export', tmp_path / file, tmp_path / 'out', '--to', to,
+                 '--config', path)
         assert '\n' not in str(error.value) and not (tmp_path / 'out').exists()
 
     for to in ('mmdet', 'huggingface'):

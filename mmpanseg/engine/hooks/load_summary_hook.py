@@ -72,9 +72,11 @@ def _plain(model: nn.Module) -> nn.Module:
 
 def _check_names(runner: Runner, checkpoint: dict) -> None:
     """Refuse names of classes that stand in another order than those of the data."""
-    loop = next(loop for loop in (runner._train_loop, runner._test_loop, runner._val_loop)
-                if isinstance(loop, BaseLoop))
-    names = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
+    loops = [loop for loop in (runner._train_loop, runner._test_loop, runner._val_loop)
+             if isinstance(loop, BaseLoop)]
+    if not loops:
+        return
+    names = getattr(loops[0].dataloader.dataset, 'metainfo', {}).get('classes')
     known = meta_classes(checkpoint.get('meta'))
     if known and names and len(known) == len(names):
         try:

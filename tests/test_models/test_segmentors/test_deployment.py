@@ -132,7 +132,8 @@ def test_names_of_the_checkpoint(load, tmp_path, state, meta):
 @WAYS
 @pytest.mark.parametrize('options, texts', [
     (dict(panoptic_head__num_queries=12),
-     [r'query_feat.weight \[8, 32\], here \[12, 32\]', r"2 of the model's \d+ tensors have another"]),
+     [r'query_feat.weight \[8, 32\], here \[12, 32\]',
+      r"2 of the model's \d+ tensors have another"]),
     (dict(num_stuff_classes=3), [r'cls_embed.weight \[4, 32\], here \[5, 32\]']),
     (dict(panoptic_head__transformer_decoder__num_layers=2),
      [r'\d+ of the model\'s \d+ tensors are missing in it: panoptic_head.transformer_decoder.'
@@ -212,7 +213,8 @@ def test_names_in_wrappers_and_files(tmp_path):
 
 
 def test_class_names_that_agree():
-    for known, configured in ((NAMES, NAMES), (NAMES, None), (None, None), (NAMES, ('a', 'b', 'c'))):
+    for known, configured in (
+            (NAMES, NAMES), (NAMES, None), (None, None), (NAMES, ('a', 'b', 'c'))):
         check_class_names(3, known, configured)
 
 
