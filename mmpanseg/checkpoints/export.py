@@ -15,7 +15,8 @@ from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.checkpoints.sources import CheckpointError
 
 _STAGES = ['stage1', 'stage2', 'stage3', 'stage4']
-_RESNET_DEPTHS = {50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
+_RESNET_DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3],
+                  101: [3, 4, 23, 3], 152: [3, 8, 36, 3]}
 _LABELS = 'panoptic_head.label_embed.weight'
 _POSITIONS = 'panoptic_head.query_embed.weight'
 
@@ -119,12 +120,13 @@ def huggingface_config(model: ConfigDict, classes: Sequence[str] = ()) -> dict:
 
 def _backbone_config(backbone: ConfigDict) -> dict[str, Any]:
     if backbone.type.rpartition('.')[2] == 'ResNet':
-        width = backbone.get('base_channels', 64)
+        width, basic = backbone.get('base_channels', 64), backbone.depth < 50
         return dict(
-            model_type='resnet', layer_type='bottleneck', hidden_act='relu', out_features=_STAGES,
+            model_type='resnet', layer_type='basic' if basic else 'bottleneck', hidden_act='relu',
+            out_features=_STAGES,
             depths=_RESNET_DEPTHS[backbone.depth],
             embedding_size=backbone.get('stem_channels') or width,
-            hidden_sizes=[4 * width * 2**stage for stage in range(4)])
+            hidden_sizes=[(1 if basic else 4) * width * 2**stage for stage in range(4)])
     width = backbone.get('embed_dims', 96)
     return dict(
         model_type='swin', out_features=_STAGES, embed_dim=width, hidden_size=8 * width,

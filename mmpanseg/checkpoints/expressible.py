@@ -43,8 +43,9 @@ PART = Rule(lambda value: True)  # has a table of its own
 Table = dict[str, dict[str, Rule]]
 
 _RESNET = dict(
-    depth=only(50, 101, 152), in_channels=only(3), stem_channels=STORED, base_channels=STORED,
-    num_stages=only(4), strides=only((1, 2, 2, 2)), dilations=only((1, 1, 1, 1)),
+    depth=only(18, 34, 50, 101, 152), in_channels=only(3), stem_channels=STORED,
+    base_channels=STORED, num_stages=only(4), strides=only((1, 2, 2, 2)),
+    dilations=only((1, 1, 1, 1)),
     out_indices=only((0, 1, 2, 3)), style=only('pytorch'), deep_stem=only(False),
     avg_down=only(False), frozen_stages=NO_EFFECT, conv_cfg=only(None),
     norm_cfg=_is_norm('BN', 'SyncBN'), norm_eval=NO_EFFECT, dcn=only(None),
@@ -152,8 +153,8 @@ def _check(config: dict, path: str, target: str, table: Table, foreign: str) -> 
                 _check(value, f'{path}.{key}', target, table, foreign)
         elif not rule.fits(value):
             raise CheckpointError(
-                f'{target} cannot express {path}.{key}={value!r}, it has {rule.text}: the export '
-                'would load there and compute something else')
+                f'{target} cannot express {path}.{key}={value!r}, it has {rule.text} only: the '
+                'same tensors would give other results there')
 
 
 def defaults(kind: type) -> dict[str, Any]:
