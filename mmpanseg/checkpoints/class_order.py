@@ -65,7 +65,7 @@ def find_class_order(source: Source, file: FileClasses, names: Sequence[str], nu
     if source.things_first or file.own_order or not num_things or not num_stuff:
         return None
     for published, order in PUBLISHED.values():
-        if ours == _plain(published):
+        if ours == _plain(published) and (not theirs or _agree(theirs, ours, order)):
             return None if list(order) == sorted(order) else list(order)
     raise CheckpointError(
         f'the order of its labels cannot be known: models of {source.title} count classes in the '
@@ -117,6 +117,12 @@ def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
         raise CheckpointError(f'{key} has {len(value)} rows, which are no {count} classes; '
                               'is the class order of another data set?')
     return value[torch.tensor([*order, *range(count, len(value))], device=value.device)]
+
+
+def _agree(theirs: Sequence[str], ours: Sequence[str], order: Sequence[int]) -> bool:
+    """Whether most of the rows keep their name; spellings of some may differ."""
+    return len(theirs) == len(ours) and 2 * sum(
+        theirs[row] == name for row, name in zip(order, ours)) > len(ours)
 
 
 def _plain(names: Sequence[str]) -> list[str]:

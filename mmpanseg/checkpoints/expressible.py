@@ -45,9 +45,8 @@ Table = dict[str, dict[str, Rule]]
 _RESNET = dict(
     depth=only(18, 34, 50, 101, 152), in_channels=only(3), stem_channels=STORED,
     base_channels=STORED, num_stages=only(4), strides=only((1, 2, 2, 2)),
-    dilations=only((1, 1, 1, 1)),
-    out_indices=only((0, 1, 2, 3)), style=only('pytorch'), deep_stem=only(False),
-    avg_down=only(False), frozen_stages=NO_EFFECT, conv_cfg=only(None),
+    dilations=only((1, 1, 1, 1)), out_indices=only((0, 1, 2, 3)), style=only('pytorch'),
+    deep_stem=only(False), avg_down=only(False), frozen_stages=NO_EFFECT, conv_cfg=only(None),
     norm_cfg=_is_norm('BN', 'SyncBN'), norm_eval=NO_EFFECT, dcn=only(None),
     stage_with_dcn=only((False, ) * 4), plugins=only(None), with_cp=NO_EFFECT,
     zero_init_residual=NO_EFFECT, pretrained=NO_EFFECT, init_cfg=NO_EFFECT)

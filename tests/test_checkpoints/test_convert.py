@@ -99,6 +99,13 @@ def test_names_in_the_file_come_before_the_source():
     ours = DATASETS.get('mmpanseg.CityscapesPanopticDataset').METAINFO['classes']
     file = FileClasses(tuple(f' {name.upper()}' for name in CITYSCAPES))
     assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    # other spellings of some, and other data
+    file = FileClasses(('street', 'pavement', *CITYSCAPES[2:]))
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    for names in (own_names(8, 11), CITYSCAPES[::-1][:18]):
+        with pytest.raises(CheckpointError, match=f'cannot be known.*checkpoint names {names[0]}'):
+            find_class_order(SOURCES['huggingface'], FileClasses(names), ours, 8, 11)
+    file = FileClasses(CITYSCAPES)
     # semantic: the order of the train ids, as published
     assert find_class_order(SOURCES['huggingface'], file, CITYSCAPES, 0, 19) is None
     assert find_class_order(SOURCES['huggingface'], FileClasses(ours, True), ours, 8, 11) is None
