@@ -84,7 +84,7 @@ def kind_of_file(path: Union[str, Path]) -> str:
         return 'it is empty'
     if start.startswith(b'version https://git-lfs'):
         return 'it is a pointer of Git LFS, fetch the file itself with git lfs pull'
-    if start.lstrip()[:1] in (b'<', b'{', b'['):
+    if start.lstrip()[:1] in (b'<', b'{', b'[') and b'\0' not in start:
         return 'it is text, such as a page of the server that should have given the file'
     if start.startswith(b'\x1f\x8b') or start[:6] in (b'\xfd7zXZ\x00', b'7z\xbc\xaf\x27\x1c'):
         return 'it is a packed archive, unpack it'

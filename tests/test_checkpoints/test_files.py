@@ -183,6 +183,9 @@ def test_archives_without_weights(tmp_path):
 
 
 def test_whole_checkpoints_pass(tmp_path, weights):
+    # the length of a .safetensors header, in its first bytes, may look like text
+    (tmp_path / 'x.safetensors').write_bytes(b'{' + bytes(7) + b'{"a": 1}' + bytes(99))
+    assert kind_of_file(tmp_path / 'x.safetensors') == ''
     torch.save(weights, tmp_path / 'x.pth')
     torch.save(weights, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(dict(a=np.ones(3))))
