@@ -78,6 +78,21 @@ def sum_stats(parts: Iterable[dict[str, PQStat]]) -> dict[str, PQStat]:
     return total
 
 
+def occurring(stats: dict[str, PQStat]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Statistics of an image without the classes that do not occur: labels [n], sums [n, 4]."""
+    rows = {name: np.flatnonzero(stat.sums.any(1)) for name, stat in stats.items()}
+    return {name: (labels, stats[name].sums[labels]) for name, labels in rows.items()}
+
+
+def expand_stats(stats: dict[str, tuple[np.ndarray, np.ndarray]],
+                 num_classes: int) -> dict[str, PQStat]:
+    """The inverse of :func:`occurring`."""
+    total = {name: PQStat(num_classes) for name in stats}
+    for name, (labels, sums) in stats.items():
+        total[name].sums[labels] = sums
+    return total
+
+
 def _boundary_layers(gt: Segments, pred: Segments, width: float, image: str) -> np.ndarray:
     """uint8 [H, W]: + 1 on the boundary of a true segment, + 2 on that of a predicted one."""
     check_same_size(gt, pred, image)

@@ -1,4 +1,6 @@
 """The visualizer that runner hooks and inferencers call."""
+import sys
+
 import mmcv
 import numpy as np
 import torch
@@ -160,7 +162,7 @@ class PanopticVisualizer(DetLocalVisualizer):
     def _num_things(self) -> int:
         """Labels below this are things; all of them where the dataset does not say."""
         things = (self.dataset_meta or {}).get('thing_classes')
-        return INSTANCE_OFFSET if things is None else len(things)
+        return sys.maxsize if things is None else len(things)
 
 
 def _has_prediction(sample: DetDataSample) -> bool:
