@@ -4,8 +4,8 @@ from typing import Iterable, Optional
 import numpy as np
 
 from .boundary import boundary_distance, map_boundary
-from .panoptic_quality import (Matching, PQStat, Segments, check_same_size, image_pq,
-                               match_segments, segment_overlaps)
+from .panoptic_quality import (Matching, PQStat, Segments, check_labels, check_same_size,
+                               image_pq, match_segments, segment_overlaps)
 
 # Areas in pixels at which medium and large begin, as in COCO's average precision.
 SIZE_LIMITS = (32 ** 2, 96 ** 2)
@@ -37,6 +37,7 @@ def image_pq_variants(gt: Segments, pred: Segments, num_classes: int, image: str
     Raises:
         PanopticDataError: as :func:`image_pq`.
     """
+    check_labels(gt, pred, num_classes, image)
     if boundary_width is None and not by_size:
         return {'all': image_pq(gt, pred, num_classes, image)}
     if boundary_width is None:
