@@ -9,8 +9,7 @@ from mmengine.config import DictAction
 
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.engine import UsageError, check_checkpoint, load_config
-
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+from mmpanseg.structures.result_names import PICTURE_ENDINGS, result_names
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', default='outputs', help='picture file to write, or folder for '
-                        'several: {name of the image}.png (default: outputs)')
+                        'several: {name of the image}.png, in sub-folders where names are equal '
+                        '(default: outputs)')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'),
                         help='predict large images at their own size, in tiles of H x W pixels')
@@ -51,15 +51,16 @@ def main() -> None:
     except ValueError as error:
         raise UsageError(str(error)) from error
     out = Path(args.out)
-    is_file = out.suffix.lower() in PICTURE_SUFFIXES
+    is_file = out.suffix.lower() in PICTURE_ENDINGS
     images = inferencer.find_images(args.img)
     if is_file and len(images) > 1:
         raise UsageError(f'--out {out} names one picture, but {args.img} stands for '
                          f'{len(images)} images: give a folder')
+    names = result_names(images)
     for image in images:
         result = inferencer(image, return_vis=True, show=args.show,
                             pred_score_thr=args.score_thr)
-        target = out if is_file else out / f'{Path(image).stem}.png'
+        target = out if is_file else out / f'{names[image]}.png'
         mmcv.imwrite(result['visualization'][0][..., ::-1], str(target))
         print(f'{image}: {summary(result["predictions"][0])} -> {target}')
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+# what OpenCV writes pictures of three channels to
+PICTURE_ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 # File systems take 255 bytes; what is left is for endings.
 MAX_BYTES = 220
 
@@ -55,6 +57,11 @@ def dataset_result_names(dataset: object, keep_ending: bool = False) -> dict[str
     """
     return result_names((dataset.get_data_info(index)['img_path']
                          for index in range(len(dataset))), keep_ending)
+
+
+def picture_name(name: str) -> str:
+    """Name of a picture drawn on an image, given the image's with its ending; PNG if need be."""
+    return name if name.lower().endswith(PICTURE_ENDINGS) else f'{name}.png'
 
 
 class ResultNames:
