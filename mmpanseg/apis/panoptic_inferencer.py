@@ -113,11 +113,11 @@ class PanopticInferencer(DetInferencer):
         pictures = super().visualize(images, preds, return_vis or save, *args, **kwargs)
         if save:
             # mmdet's names are the same for images of two folders
-            names = self._picture_names(img_out_dir)
+            names, folder = self._picture_names(img_out_dir), Path(img_out_dir, 'vis')
             for source, picture in zip(inputs, pictures):
                 name = (picture_name(names.of(source)) if isinstance(source, str)
-                        else names.unnamed('.jpg'))
-                mmcv.imwrite(picture[..., ::-1], str(Path(img_out_dir, 'vis', name)))
+                        else names.unnamed('.jpg', folder))
+                mmcv.imwrite(picture[..., ::-1], str(folder / name))
         return pictures if return_vis else None
 
     def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,

@@ -133,7 +133,7 @@ def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
         if info['category_id'] not in labels:
             raise PanopticDataError(
                 f'{image}: segment {info["id"]} of {name} has unknown category_id '
-                f'{info["category_id"]}; use an id from "categories" of the ground truth JSON')
+                f'{info["category_id"]!r}; use an id from "categories" of the ground truth JSON')
     return Segments(read_panoptic_png(folder / annotation['file_name']),
                     [info['id'] for info in infos],
                     [labels[info['category_id']] for info in infos],

@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 # what OpenCV writes pictures of three channels to
 PICTURE_ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
@@ -95,12 +95,14 @@ class ResultNames:
         self.add([path])
         return self._names[_parts(path)]
 
-    def unnamed(self, ending: str = '') -> str:
-        """Name for an image that has no path: a number that is free, and the ending."""
+    def unnamed(self, ending: str = '', folder: Path | None = None) -> str:
+        """Name for an image that has no path: a number that is free, also in the folder, if one
+        is given, and the ending."""
         while True:
             name = f'{self._unnamed:08d}{ending}'
             self._unnamed += 1
-            if self._results.isdisjoint(_results([name], self.suffixes)):
+            if self._results.isdisjoint(_results([name], self.suffixes)) and not (
+                    folder is not None and (folder / name).exists()):
                 return self._take(name)
 
     def _take(self, name: str) -> str:
