@@ -6,7 +6,7 @@ names), that must agree with the ground truth, or names decide.
 """
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Union
 
 from .panoptic_quality import PanopticDataError
@@ -89,13 +89,11 @@ def pair_annotations(gt: dict, pred: dict, pred_file: PathLike) -> list[tuple[di
         return (image_id in gt_files and image_id in pred_files
                 and not _same_image(gt_files[image_id], pred_files[image_id]))
 
-    ids = [annotation['image_id'] for annotation in gt['annotations']]
-    if any(contradicts(image_id) or image_id not in of_id for image_id in ids):
-        found = _by_file_name(ids, gt_files, {
-            image_id: name for image_id, name in pred_files.items() if image_id in of_id})
-        if found is not None:
-            return [(annotation, of_id[found[annotation['image_id']]])
-                    for annotation in gt['annotations']]
+    found = _by_file_name([annotation['image_id'] for annotation in gt['annotations']], gt_files, {
+        image_id: name for image_id, name in pred_files.items() if image_id in of_id})
+    if found is not None:
+        return [(annotation, of_id[found[annotation['image_id']]])
+                for annotation in gt['annotations']]
     for annotation in gt['annotations']:
         image_id = annotation['image_id']
         if image_id not in of_id:
@@ -120,7 +118,7 @@ def category_ids(gt: dict, pred: dict, pred_file: PathLike) -> dict:
     """
     names = {item['id']: item.get('name') for item in gt['categories']}
     own = {item['id']: item.get('name') for item in pred.get('categories', [])}
-    if all(name is None or names.get(category) in (None, name) for category, name in own.items()):
+    if not own or None in (*names.values(), *own.values()):
         return {category: category for category in names}
     of_name = {name: category for category, name in names.items()}
     used = {segment['category_id'] for annotation in pred['annotations']
@@ -156,12 +154,13 @@ def _check_segment_id(number: object, where: str) -> None:
 
 
 def _file_names(content: dict) -> dict:
-    return {image['id']: str(image['file_name']) for image in content.get('images', [])}
+    return {image['id']: str(image['file_name']).replace('\\', '/')
+            for image in content.get('images', [])}
 
 
 def _same_image(a: str, b: str) -> bool:
     """Whether two paths may be one image: equal from some folder on, whatever their endings."""
-    a, b = (Path(name.replace('\\', '/')).with_suffix('').parts for name in (a, b))
+    a, b = (PurePosixPath(name).with_suffix('').parts for name in (a, b))
     count = min(len(a), len(b))
     return count > 0 and a[-count:] == b[-count:]
 
@@ -171,12 +170,15 @@ def _by_file_name(ids: Sequence, gt_files: dict, pred_files: dict) -> dict | Non
     image has exactly one that no other has."""
     by_stem: dict[str, list] = {}
     for image_id, name in pred_files.items():
-        by_stem.setdefault(Path(name.replace('\\', '/')).stem, []).append(image_id)
+        by_stem.setdefault(PurePosixPath(name).stem, []).append(image_id)
     found = {}
     for image_id in ids:
-        name = gt_files.get(image_id, '')
-        matches = [other for other in by_stem.get(Path(name.replace('\\', '/')).stem, [])
-                   if _same_image(name, pred_files[other])]
+        path = PurePosixPath(gt_files.get(image_id, ''))
+        matches = [other for other in by_stem.get(path.stem, [])
+                   if _same_image(str(path), pred_files[other])]
+        # of images that differ in their endings only, the one with the same ending
+        matches = [other for other in matches
+                   if PurePosixPath(pred_files[other]).suffix == path.suffix] or matches
         if len(matches) != 1:
             return None
         found[image_id] = matches[0]
