@@ -20,6 +20,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', default='outputs', help='picture file to write, or folder for '
                         'several: {name of the image}.png, in sub-folders where names are equal '
                         '(default: outputs)')
+    parser.add_argument('--pred-dir', help='also write the predictions in COCO\'s formats, to '
+                        'preds/ in this folder')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'),
                         help='predict large images at their own size, in tiles of H x W pixels')
@@ -57,12 +59,12 @@ def main() -> None:
         raise UsageError(f'--out {out} names one picture, but {args.img} stands for '
                          f'{len(images)} images: give a folder')
     names = result_names(images)
-    for image in images:
-        result = inferencer(image, return_vis=True, show=args.show,
-                            pred_score_thr=args.score_thr)
+    results = inferencer.stream(images, return_vis=True, show=args.show, no_save_vis=True,
+                                pred_score_thr=args.score_thr, out_dir=args.pred_dir or '')
+    for image, result in zip(images, results):
         target = out if is_file else out / f'{names[image]}.png'
-        mmcv.imwrite(result['visualization'][0][..., ::-1], str(target))
-        print(f'{image}: {summary(result["predictions"][0])} -> {target}')
+        mmcv.imwrite(result['visualization'][..., ::-1], str(target))
+        print(f'{image}: {summary(result["prediction"])} -> {target}')
 
 
 if __name__ == '__main__':
