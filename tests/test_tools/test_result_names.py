@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.evaluation import pq_compute
-from mmpanseg.registry import MODELS
+from mmpanseg.registry import DATASETS, MODELS
 
 NAMES = ['a/1', 'b/1']
 
@@ -44,7 +44,9 @@ def folder(tmp_path_factory, repo_root):
             for decoder in (model.panoptic_head.mask_decoder,
                             model.panoptic_head.stuff_mask_decoder):
                 torch.nn.init.constant_(decoder.tail.mask_generator.fuse.bias, 0.5)
-        torch.save(model.state_dict(), folder / f'{system}.pth')
+        meta = dict(DATASETS.build(cfg.test_dataloader.dataset).metainfo)
+        torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta)),
+                   folder / f'{system}.pth')
     return folder
 
 
