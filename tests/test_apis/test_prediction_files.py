@@ -102,7 +102,8 @@ def test_an_image_of_the_same_name_is_not_the_data_sets(tmp_path, dataset):
     assert listed(tmp_path / 'preds') == {'b/1.png': 40, str(tmp_path / 'x/b/1.png'): 41}
 
 
-@pytest.mark.parametrize('label2cat, expected', [(None, [1, 2, 3]), ({0: 18, 1: 3, 2: 7}, [18, 3, 7])])
+@pytest.mark.parametrize('label2cat, expected', [
+    (None, [1, 2, 3]), ({0: 18, 1: 3, 2: 7}, [18, 3, 7])])
 def test_category_ids_without_a_json(label2cat, expected):
     absent = SimpleNamespace(ann_file='absent.json', data_prefix=dict(img=''))
     assert DatasetIds(CLASSES, label2cat, absent).categories == expected
