@@ -15,6 +15,7 @@ from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.result_coding import check_codable
 
 TEST_MODES = ('whole', 'tile')
 
@@ -37,7 +38,8 @@ class MaskTransformer(Deployment, BaseDetector):
         data_preprocessor, init_cfg: see mmengine.
 
     Raises:
-        ValueError: a number of classes or an entry of ``test_cfg`` is not possible.
+        ValueError: a number of classes or an entry of ``test_cfg`` is not possible, also more
+            classes than a panoptic result can tell apart where one is asked for.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
@@ -55,6 +57,9 @@ class MaskTransformer(Deployment, BaseDetector):
         if self.outputs.instance_on and not num_things_classes:
             raise ValueError('model.test_cfg.instance_on=True needs classes that are things, but '
                              'model.num_things_classes is 0')
+        if self.outputs.panoptic_on:
+            check_codable(num_things_classes + num_stuff_classes, 'the model (num_things_classes '
+                          f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
