@@ -1,25 +1,32 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import cv2
+import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
 from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
-from mmpanseg.structures.image_file import ImageError, picture, sample_picture
+from mmpanseg.structures.image_file import ImageError, sample_picture
+from mmpanseg.structures.image_file import picture as to_picture
+from mmpanseg.structures.result_names import ResultNames, picture_name
 from mmpanseg.visualization.display import require_display
 
 
@@ -45,6 +52,9 @@ class PanopticInferencer(DetInferencer):
 
     With `out_dir` the pictures go to vis/ and the results to preds/ in it, see
     :class:`PredictionFiles`. `no_save_vis=True` or `no_save_pred=True` leaves one of them out.
+    Image and category ids are those of the config's test data set where its annotation file is
+    there. Saved arrays are not kept in memory, but read when a prediction is asked for them;
+    `return_predictions=False` keeps nothing at all. :meth:`stream` gives results one by one.
 
     Raises:
         FileNotFoundError: no image lies at a path or matches a pattern.
@@ -54,46 +64,70 @@ class PanopticInferencer(DetInferencer):
         NoDisplayError: `show=True` where no window can be opened.
     """
 
+    postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
+
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
                  **kwargs) -> None:
         self._tile, self._overlap = tile, overlap
         super().__init__(*args, **kwargs)
-        self._files = PredictionFiles(
-            self.model.dataset_meta['classes'], self.model.num_things_classes)
+        self._files: PredictionFiles | None = None
+        self._pictures: dict[str, ResultNames] = {}
 
     def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
-                 **kwargs) -> dict:
+                 out_dir: str | Path = '', **kwargs) -> dict:
         """Predict; see the class."""
         if show:
             require_display()
-        return super().__call__(inputs, *args, show=show, no_save_pred=no_save_pred, **kwargs)
+        found = self.find_images(inputs)
+        with self._saving(found, out_dir, no_save_pred):
+            return super().__call__(found, *args, show=show, no_save_pred=no_save_pred,
+                                    out_dir=str(out_dir), **kwargs)
+
+    def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
+               out_dir: str | Path = '', **kwargs) -> Iterator[dict]:
+        """Predict image by image, for more of them than memory has room for.
+
+        Args:
+            inputs: as for a call.
+            batch_size: images that go through the model at once.
+            no_save_pred, out_dir, kwargs: as for a call; there is no progress bar.
+
+        Yields:
+            per image a dict of `prediction`, one of a call's `predictions`, and `visualization`,
+            its picture or None.
+        """
+        found = self.find_images(inputs)
+        with self._saving(found, out_dir, no_save_pred), self._silent():
+            for start in range(0, len(found), batch_size):
+                results = super().__call__(
+                    found[start:start + batch_size], batch_size=batch_size,
+                    no_save_pred=no_save_pred, out_dir=str(out_dir), **kwargs)
+                pictures = results['visualization'] or [None] * len(results['predictions'])
+                for prediction, picture in zip(results['predictions'], pictures):
+                    yield dict(prediction=prediction, visualization=picture)
 
     def find_images(self, inputs: object) -> list[ImageInput]:
         """The files, URLs, arrays, PIL images and bytes behind `inputs`, in order."""
         return self._inputs_to_list(inputs)
 
-    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample], return_vis: bool = False,
-                  show: bool = False, wait_time: int = 0, draw_pred: bool = True,
-                  pred_score_thr: float = 0.3, no_save_vis: bool = False, img_out_dir: str = '',
-                  **kwargs) -> list[np.ndarray] | None:
-        """Pictures of the predictions, RGB, upright as the predictions are.
-
-        mmdet's method reads files anew, with other orientations and depths than the model saw.
-        """
-        folder = '' if no_save_vis else img_out_dir
-        if not (show or folder or return_vis):
+    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample],
+                  return_vis: bool = False, *args, no_save_vis: bool = False,
+                  img_out_dir: str = '', **kwargs) -> list[np.ndarray] | None:
+        """Pictures of the predictions, upright as the predictions are."""
+        save = bool(img_out_dir) and not no_save_vis
+        if not (save or return_vis or kwargs.get('show')):
             return None
-        pictures = []
-        for source, pred in zip(inputs, preds):
-            name = (Path(source).name if isinstance(source, str)
-                    else f'{self.num_visualized_imgs:08d}.jpg')
-            self.visualizer.add_datasample(
-                name, self._picture(source, pred), pred, show=show, wait_time=wait_time,
-                draw_gt=False, draw_pred=draw_pred, pred_score_thr=pred_score_thr,
-                out_file=str(Path(folder, 'vis', name)) if folder else None)
-            pictures.append(self.visualizer.get_image())
-            self.num_visualized_imgs += 1
-        return pictures
+        # mmdet reads files anew, with other orientations and depths than the model saw
+        images = [self._picture(source, pred) for source, pred in zip(inputs, preds)]
+        pictures = super().visualize(images, preds, return_vis or save, *args, **kwargs)
+        if save:
+            # mmdet's names are the same for images of two folders
+            names, folder = self._picture_names(img_out_dir), Path(img_out_dir, 'vis')
+            for source, picture in zip(inputs, pictures):
+                name = (picture_name(names.of(source)) if isinstance(source, str)
+                        else names.unnamed('.jpg', folder))
+                mmcv.imwrite(picture[..., ::-1], str(folder / name))
+        return pictures if return_vis else None
 
     def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
         """uint8 RGB [H,W,3] of an input."""
@@ -101,7 +135,54 @@ class PanopticInferencer(DetInferencer):
             return sample_picture(dict(pred.metainfo, img_path=source), self._backend_args)
         if not isinstance(source, np.ndarray):
             source = to_array(source, self._color_type)
-        return picture(source)
+        return to_picture(source)
+
+    def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
+                    return_datasamples: bool = False, *args, no_save_pred: bool = False,
+                    pred_out_dir: str = '', return_predictions: bool = True, **kwargs) -> dict:
+        """Predictions as they are returned; written if there is a folder."""
+        if return_datasamples and pred_out_dir and not no_save_pred:
+            for sample in preds:
+                self.pred2dict(sample, pred_out_dir)
+            pred_out_dir = ''
+        result = super().postprocess(
+            preds, visualization, return_datasamples, *args, no_save_pred=no_save_pred,
+            pred_out_dir=pred_out_dir, **kwargs)
+        return result if return_predictions else dict(result, predictions=[])
+
+    @contextmanager
+    def _silent(self) -> Iterator[None]:
+        shown, self.show_progress = self.show_progress, False
+        try:
+            yield
+        finally:
+            self.show_progress = shown
+
+    @contextmanager
+    def _saving(self, found: Sequence, out_dir: str | Path, no_save_pred: bool) -> Iterator[None]:
+        """Names for what is written of a call's images; lists of it are complete at the end."""
+        sources = [image for image in found if isinstance(image, str)]
+        if out_dir:
+            self._picture_names(str(out_dir)).add(sources)
+        if not out_dir or no_save_pred:
+            yield
+            return
+        files = self._files = PredictionFiles(
+            Path(out_dir, 'preds'), self._ids, self.model.num_things_classes)
+        files.announce(sources)
+        try:
+            yield
+        finally:
+            self._files = None
+            files.finish()
+
+    def _picture_names(self, out_dir: str) -> ResultNames:
+        return self._pictures.setdefault(out_dir, ResultNames(keep_ending=True))
+
+    @cached_property
+    def _ids(self) -> DatasetIds:
+        meta = self.model.dataset_meta
+        return DatasetIds(meta['classes'], meta.get('label2cat'), self._test_dataset(self.cfg))
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """One prediction as described at the class; written too if there is a folder."""
@@ -112,10 +193,13 @@ class PanopticInferencer(DetInferencer):
             result['instances'] = self._instances(data_sample.pred_instances)
         if 'pred_sem_seg' in data_sample:
             result['sem_seg'] = data_sample.pred_sem_seg.sem_seg[0].cpu().numpy()
-        if pred_out_dir:
-            self._files.write(Path(pred_out_dir) / 'preds', data_sample.get('img_path'),
-                              tuple(data_sample.ori_shape[:2]), result)
-        return result
+        if not pred_out_dir:
+            return result
+        path = data_sample.get('img_path')
+        if self._files is None:
+            with self._saving([path], pred_out_dir, no_save_pred=False):
+                return self.pred2dict(data_sample, pred_out_dir)
+        return self._files.write(path, tuple(data_sample.ori_shape[:2]), result)
 
     def _segments(self, coded: PixelData) -> dict:
         """`panoptic_seg` and `segments_info` of a map in mmdet's coding."""
@@ -153,21 +237,17 @@ class PanopticInferencer(DetInferencer):
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:
         """Weights, and class names from the config's dataset where the checkpoint has none."""
-        known = checkpoint is not None and 'dataset_meta' in checkpoint.get('meta', {})
-        meta = {} if known else self._config_meta(cfg)
-        if checkpoint is not None and meta:
+        meta = (checkpoint or {}).get('meta') or {}
+        configured = {} if 'dataset_meta' in meta or 'CLASSES' in meta else config_metainfo(cfg)
+        if checkpoint is not None and configured:
             checkpoint = dict(state_dict=checkpoint.get('state_dict', checkpoint),
-                              meta=dict(checkpoint.get('meta', {}), dataset_meta=meta))
+                              meta=dict(meta, dataset_meta=configured))
         super()._load_weights_to_model(model, checkpoint, cfg)
-        if checkpoint is None and meta:
-            model.dataset_meta = meta
 
-    def _config_meta(self, cfg: ConfigDict) -> dict:
-        """Metainfo of the config's test dataset, empty if it names no classes."""
-        dataset = copy.deepcopy(cfg.test_dataloader.dataset)
-        dataset['lazy_init'] = True
-        meta = DATASETS.build(dataset).metainfo
-        return meta if 'classes' in meta else {}
+    def _test_dataset(self, cfg: ConfigDict) -> BaseDataset:
+        """The config's test dataset, the first of several, not loaded."""
+        options = copy.deepcopy(first_dataset(cfg.test_dataloader.dataset))
+        return DATASETS.build(dict(options, lazy_init=True))
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)

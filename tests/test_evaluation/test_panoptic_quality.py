@@ -158,7 +158,7 @@ def test_map_ids():
     (([[1, 1]], [1]), ([[2, 4]], [2]), r'segment\(s\) \[4\] .* map of prediction p.png but not'),
     (([[1, 4097]], [1]), ([[2, 2]], [2]), r'segment\(s\) \[4097\] .* map of truth t.png but not'),
     (([[1, 1]], [1]), ([[2, 2]], [2, 2]), 'prediction p.png: segment 2 is listed more than once'),
-    (([[1, 1]], [1]), ([[2, 2]], [1 << 24]), 'prediction p.png: segment ids must lie in 0'),
+    (([[1, 1]], [1]), ([[2, 2]], [1 << 31]), 'prediction p.png: segment ids must lie in 0'),
     (([[1, 1]], [1]), ([[2, 0]], [2, 0]), 'prediction p.png: segments_info lists id 0'),
 ])
 def test_contradictions(gt, pred, message):
