@@ -75,7 +75,8 @@ def test_decoder_equals_slow_definition(levels, multi_scale, memories, order):
     mask_features = torch.randn(2, 6, 16, 24, dtype=torch.float64)
     maps = [torch.randn(2, CHANNELS, 2 << i, 3 << i, dtype=torch.float64) for i in range(3)]
     with torch.no_grad():
-        found = head.decode_queries(mask_features, maps)
+        found = torch.stack([
+            prediction.queries for prediction in head.decode_queries(mask_features, maps)])
         expected = slow_decode(head, mask_features, maps, memories, order)
     torch.testing.assert_close(found, expected)
 
@@ -100,9 +101,10 @@ def test_detr_decoder_equals_mmdet():
         expected = theirs.eval()(
             query, value, value, query_pos=query_pos, key_pos=key_pos, key_padding_mask=None)
         found = ours.eval()(query, query_pos, [Memory(value + key_pos, value, ((3, 4), ))],
-                            lambda queries, level: pytest.fail('no masks in DETR'))
+                            lambda embeds, level: pytest.fail('no masks in DETR'), torch.nn.Identity())
     assert len(found) == LAYERS + 1
-    torch.testing.assert_close(found[1:], expected)
+    torch.testing.assert_close(torch.stack([prediction.queries for prediction in found[1:]]),
+                               expected)
 
 
 def test_levels_and_multi_scale_are_checked():
