@@ -105,7 +105,6 @@ class MaskRegions:
         self.sizes = sizes
         self._resized: dict[int, Tensor] = {}
 
-    @torch.no_grad()
     def __call__(self, embeds: Tensor, layer: int) -> Tensor:
         """bool [B, Q, S] on the memory of a decoder layer, for mask embeddings [B, Q, C'].
 
@@ -113,9 +112,10 @@ class MaskRegions:
         weight until the end of the step; older PyTorch would keep one without gradient.
         """
         level = layer % len(self.sizes)
-        if level not in self._resized:  # all layers that read a memory share one resized copy
-            self._resized[level] = resize_features(self.mask_features, self.sizes[level])
-        return attention_mask(embeds, self._resized[level])
+        with torch.no_grad():
+            if level not in self._resized:  # all layers that read a memory share one resized copy
+                self._resized[level] = resize_features(self.mask_features, self.sizes[level])
+            return attention_mask(embeds, self._resized[level])
 
 
 @MODELS.register_module()

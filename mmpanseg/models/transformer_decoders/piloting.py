@@ -216,11 +216,11 @@ class PilotedRegions(MaskRegions):
         super().__init__(mask_features, sizes)
         self.pilots = pilots
 
-    @torch.no_grad()
     def __call__(self, embeds: Tensor, layer: int) -> Tensor:
         if not self.pilots.guides(layer):
             return super().__call__(embeds, layer)
         learnable = super().__call__(embeds[:, self.pilots.num_slots:], layer)
+        # bool: no gradients
         given = self.pilots.masks(self.sizes[layer % len(self.sizes)])
         return torch.cat([open_empty(given), learnable], dim=1)
 
