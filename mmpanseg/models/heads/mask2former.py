@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmpanseg.models.heads.samples import batch_segments
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.transformer_decoders.masked_attention import DecodedQueries, MaskRegions
 from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
 from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES, QUERY_POSITIONS
@@ -121,8 +121,9 @@ class Mask2FormerHead(BaseModule):
         """Mask features and multi-scale maps."""
         if not self.pixel_decoder_fp32:
             return self.pixel_decoder(features)
+        dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
-            return self.pixel_decoder([at_least_float(x) for x in features])
+            return self.pixel_decoder([x.to(dtype) for x in features])
 
     def decode_queries(self, mask_features: Tensor,
                        maps: Sequence[Tensor]) -> list[DecodedQueries]:

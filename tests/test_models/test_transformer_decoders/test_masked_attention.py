@@ -31,6 +31,7 @@ def build_head(decoder=(), **options):
 def slow_decode(head, mask_features, maps, memories, order):
     """Queries layer by layer: dense masks, PyTorch's attention, levels of layer i as a list."""
     decoder = head.transformer_decoder
+    attend = torch.nn.MultiheadAttention.forward
     query = head.query_feat.weight.repeat(len(mask_features), 1, 1)
     position = head.query_embed.weight.repeat(len(mask_features), 1, 1)
     outputs = [decoder.post_norm(query)]
@@ -50,11 +51,12 @@ def slow_decode(head, mask_features, maps, memories, order):
         blocked[blocked.all(-1)] = False
         for norm, part in zip(layer.norms, order):
             if part == 'cross':
-                update = layer.cross_attn.attn(
-                    query + position, keys, values,
+                update = attend(
+                    layer.cross_attn.attn, query + position, keys, values,
                     attn_mask=blocked.repeat_interleave(HEADS, 0))[0]
             elif part == 'self':
-                update = layer.self_attn.attn(query + position, query + position, query)[0]
+                update = attend(
+                    layer.self_attn.attn, query + position, query + position, query)[0]
             else:
                 update = layer.ffn(query)
             query = norm(query + update)
