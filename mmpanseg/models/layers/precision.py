@@ -5,6 +5,8 @@ from typing import Iterator
 import torch
 from torch import nn
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
     """Switch autocast off in a block of code on a device (the meta device has none to switch)."""
@@ -28,16 +30,16 @@ def in_half(dtype: torch.dtype, device: torch.device) -> AbstractContextManager:
 
     Autocast brings both to ``dtype``; with another type nothing is changed.
     """
-    half = dtype in (torch.float16, torch.bfloat16) and device.type != 'meta'
+    half = dtype in _HALF and device.type != 'meta'
     return torch.autocast(device.type, dtype) if half else nullcontext()
 
 
 @contextmanager
 def staying_exact(*modules: nn.Module) -> Iterator[None]:
-    """Parameters and buffers of some modules are not rounded by a cast to half precision inside.
+    """Parameters and buffers of some modules stay float32 in a cast to half precision inside.
 
-    For ``_apply``, through which ``half()``, ``bfloat16()`` and ``to(dtype)`` go. A move to another
-    device happens.
+    For ``_apply``, through which ``half()``, ``bfloat16()`` and ``to(dtype)`` go. Wider types and
+    other devices are taken on.
     """
     slots = [(owner, name) for module in modules for part in module.modules()
              for owner in (part._parameters, part._buffers)
@@ -46,5 +48,5 @@ def staying_exact(*modules: nn.Module) -> Iterator[None]:
     yield
     for (owner, name), old in zip(slots, before):
         new = owner[name]
-        if new.is_floating_point() and new.element_size() < old.element_size():
-            new.data = old.to(new.device)
+        if new.dtype in _HALF:
+            new.data = old.to(new.device, torch.float32)
