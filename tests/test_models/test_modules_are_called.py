@@ -87,12 +87,12 @@ def test_a_listened_mask_generator_has_the_same_values():
 
 
 @torch.no_grad()
-def test_dynamic_quantisation(system, tiny_batch):
+def test_dynamic_quantization(system, tiny_batch):
     images, samples = tiny_batch
     metainfos = [sample.metainfo for sample in samples]
     expected, _ = system.eval().predict_queries(images, metainfos)
-    quantised = quantize_dynamic(system, {nn.Linear}, dtype=torch.qint8)
-    found, masks = quantised.predict_queries(images, metainfos)
+    quantized = quantize_dynamic(system, {nn.Linear}, dtype=torch.qint8)
+    found, masks = quantized.predict_queries(images, metainfos)
     assert masks.dense(-1, 0, torch.arange(3)).isfinite().all()
     # labels of rows that were picked by their score may change places
     found, expected = (x.sigmoid().amax(-1).sort(-1).values for x in (found, expected))

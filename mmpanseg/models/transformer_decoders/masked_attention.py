@@ -76,7 +76,7 @@ class DecoderLayer(BaseModule):
 class DecodedQueries(NamedTuple):
     """One prediction of the decoder.
 
-    ``queries``: normalised, [B, Q, C]; ``embeds``: their mask embeddings [B, Q, C'] with gradients,
+    ``queries``: normalized, [B, Q, C]; ``embeds``: their mask embeddings [B, Q, C'] with gradients,
     where a layer had to know them, else None. They are made once, for the next layer's region and
     for the mask logits.
     """
@@ -160,7 +160,7 @@ class MaskedAttentionDecoder(BaseModule):
             memories: what to look at, low resolution first.
             regions: bool [B, Q, S] for mask embeddings and the number of a layer, see
                 :class:`MaskRegions`.
-            embed_masks: mask embeddings [B, Q, C'] of normalised queries [B, Q, C].
+            embed_masks: mask embeddings [B, Q, C'] of normalized queries [B, Q, C].
             self_mask: bool [Q, Q], True where a query may look at another in self-attention; None:
                 everywhere.
 
@@ -169,12 +169,12 @@ class MaskedAttentionDecoder(BaseModule):
         """
         outputs = []
         for index, layer in enumerate(self.layers):
-            normalised, embeds, region = self.post_norm(query), None, None
+            normalized, embeds, region = self.post_norm(query), None, None
             if layer.cross_attn.reads_region:
                 # not where the layer asks: a checkpointed layer runs without gradients first
-                embeds = embed_masks(normalised)
+                embeds = embed_masks(normalized)
                 region = partial(regions, embeds.detach(), index)
-            outputs.append(DecodedQueries(normalised, embeds))
+            outputs.append(DecodedQueries(normalized, embeds))
             query = layer(query, query_pos, memories[index % len(memories)], region, self_mask)
         return [*outputs, DecodedQueries(self.post_norm(query), None)]
 

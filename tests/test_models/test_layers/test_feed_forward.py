@@ -198,9 +198,9 @@ def test_a_hook_sees_all_tokens_once(block):
     assert len(seen) == 1
 
 
-def test_quantised_layers_scale_by_all_tokens(block):
-    quantised = quantize_dynamic(copy.deepcopy(block).float(), {nn.Linear}, dtype=torch.qint8)
+def test_quantized_layers_scale_by_all_tokens(block):
+    quantized = quantize_dynamic(copy.deepcopy(block).float(), {nn.Linear}, dtype=torch.qint8)
     x = torch.randn(33, 6)
     x[:5] *= 100  # the scale of the first chunk is another one
     with torch.no_grad():
-        torch.testing.assert_close(quantised(x), quantised.layers(x), rtol=0, atol=0)
+        torch.testing.assert_close(quantized(x), quantized.layers(x), rtol=0, atol=0)
