@@ -124,7 +124,8 @@ def test_constants_of_every_type_and_device():
         assert pixel_centres(SHAPES, torch.device('meta'), dtype).device.type == 'meta'
         assert pixel_centres(SHAPES, CPU, dtype).device.type == 'cpu'
     centres = pixel_centres(SHAPES, CPU).tolist()
-    assert centres[0] == pytest.approx([0.1, 1 / 6]) and centres[-1] == pytest.approx([13 / 14, .75])
+    assert centres[0] == pytest.approx([0.1, 1 / 6])
+    assert centres[-1] == pytest.approx([13 / 14, 0.75])
     assert level_sizes(SHAPES, CPU).tolist() == [[5, 3], [7, 2]]
 
 

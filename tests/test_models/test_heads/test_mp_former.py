@@ -138,7 +138,8 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
             decoded = head.decode_piloted(
                 inputs['mask_features'], inputs['multi_scale_features'], pilots)
             torch.testing.assert_close(
-                torch.stack([prediction.queries for prediction in decoded[1:]]), head.transformer_decoder.post_norm(
+                torch.stack([prediction.queries for prediction in decoded[1:]]),
+                head.transformer_decoder.post_norm(
                     case_data['outputs']['layer_queries']), atol=1e-4, rtol=1e-4)
     for masks, expected in zip(RecordedRegions.recorded, mp['cross_attn_masks']):
         assert torch.equal(masks, ~expected)

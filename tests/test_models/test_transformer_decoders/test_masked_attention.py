@@ -103,7 +103,8 @@ def test_detr_decoder_equals_mmdet():
         expected = theirs.eval()(
             query, value, value, query_pos=query_pos, key_pos=key_pos, key_padding_mask=None)
         found = ours.eval()(query, query_pos, [Memory(value + key_pos, value, ((3, 4), ))],
-                            lambda embeds, level: pytest.fail('no masks in DETR'), torch.nn.Identity())
+                            lambda embeds, level: pytest.fail('no masks in DETR'),
+                            torch.nn.Identity())
     assert len(found) == LAYERS + 1
     torch.testing.assert_close(torch.stack([prediction.queries for prediction in found[1:]]),
                                expected)
