@@ -67,19 +67,20 @@ def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
                             samples[0].batch_input_shape)
     mask_features, maps = head.decode_pixels(model.extract_feat(data['inputs']))
     if part == 'matching':
-        queries = head.decode_queries(mask_features, maps)
-        counts = [queries.shape[2]] * len(segments)
+        decoded = head.decode_queries(mask_features, maps)
+        counts = [decoded[0].queries.shape[1]] * len(segments)
     else:
         pilots = head.piloting.clean()(segments)
-        queries = head.decode_piloted(mask_features, maps, pilots)[:, :, :pilots.num_slots]
+        decoded = [prediction.split(pilots.num_slots)[0]
+                   for prediction in head.decode_piloted(mask_features, maps, pilots)]
         counts = pilots.counts
-    cls_logits, mask_logits = head.classify(queries, mask_features)
+    cls_logits, mask_logits = head.classify(decoded, mask_features)
     assignments = match_queries(
         reproducible(head.criterion, match_on), cls_logits.float(), mask_logits.float(), segments,
         counts)
     return [dict(query_trace=dict(
         masks=torch.stack([
-            mask_logits.dense(layer, image, torch.arange(count, device=queries.device)) >= 0
+            mask_logits.dense(layer, image, torch.arange(count, device=cls_logits.device)) >= 0
             for layer in range(len(mask_logits))]),
         assignments=assignments[:, image, :count],
         num_segments=segments.counts[image])) for image, count in enumerate(counts)]

@@ -1,6 +1,6 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from dataclasses import fields
-from typing import Optional
+from typing import Callable, Optional
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -10,6 +10,7 @@ from torch import Tensor
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
 from mmpanseg.models.segmentors.deployment import Deployment
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
@@ -78,9 +79,21 @@ class MaskTransformer(Deployment, BaseDetector):
             super().init_weights()
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Backbone maps of images [B, 3, H, W], high resolution first."""
-        return self.backbone(
-            batch_inputs.contiguous(memory_format=convolution_format(batch_inputs.device)))
+        """Backbone maps of images [B, 3, H, W], high resolution first.
+
+        All ways into the network lead through here: images take the network's own type, which is
+        another than float32 after ``half()``, ``bfloat16()`` or ``double()``.
+        """
+        dtype = parameter_dtype(self.backbone, batch_inputs.dtype)
+        images = batch_inputs.to(dtype).contiguous(
+            memory_format=convolution_format(batch_inputs.device))
+        with in_half(dtype, images.device):
+            return self.backbone(images)
+
+    def _apply(self, fn: Callable, *args, **kwargs) -> 'MaskTransformer':
+        # mean and deviation belong to the pixels, which are not in the network's type yet
+        with staying_exact(self.data_preprocessor):
+            return super()._apply(fn, *args, **kwargs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.
@@ -129,12 +142,14 @@ class MaskTransformer(Deployment, BaseDetector):
                         metainfos: list[dict]) -> tuple[Tensor, MaskLogits]:
         """Class logits and mask logits of images [B, 3, H, W], before any fusion.
 
-        Heads that tell padding from image (``reads_padding``) get the metainfos too.
+        Heads that tell padding from image (``reads_padding``) get the metainfos too. There are no
+        gradients.
         """
-        features = self.extract_feat(batch_inputs)
-        if getattr(self.panoptic_head, 'reads_padding', False):
-            return self.panoptic_head.predict(features, metainfos)
-        return self.panoptic_head.predict(features)
+        with torch.no_grad():
+            features = self.extract_feat(batch_inputs)
+            if getattr(self.panoptic_head, 'reads_padding', False):
+                return self.panoptic_head.predict(features, metainfos)
+            return self.panoptic_head.predict(features)
 
     def add_pred_to_datasample(self, data_samples: SampleList,
                                results_list: list[dict]) -> SampleList:
