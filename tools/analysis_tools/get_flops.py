@@ -1,8 +1,8 @@
 """Parameters and FLOPs by part: python tools/analysis_tools/get_flops.py CONFIG [--size H W].
 
 One FLOP is one multiply-add, as in papers; see mmpanseg/analysis/cost.py for what is counted. The
-masks of all queries are part of the head. No weights are loaded and nothing is computed, so the
-size of the model and of the image do not matter.
+masks of all queries are part of the head. Images are padded as the model pads them. No weights are
+loaded and nothing is computed, so the size of the model and of the image do not matter.
 """
 import argparse
 
@@ -44,7 +44,8 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = build_on_meta(cfg.model)
     sizes = coco_test_sizes() if args.size is None else {tuple(args.size): 1.0}
-    print(table(count_parameters(model), mean_flops(model, sizes)))
+    print(table(count_parameters(model),
+                mean_flops(model, sizes, cfg.model.backbone.get('in_channels', 3))))
 
 
 if __name__ == '__main__':

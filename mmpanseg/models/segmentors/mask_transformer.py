@@ -96,12 +96,30 @@ class MaskTransformer(BaseDetector):
         if self.tiling is None:
             results = self._predict_whole(batch_inputs, metainfos, rescale)
         else:
-            divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
             results = [predict_tiles(
-                lambda part, shapes: self._predict_whole(part, [shapes])[0], image, metainfo,
-                self.tiling, self.outputs, self.num_things_classes, self.num_classes, divisor,
-                rescale) for image, metainfo in zip(batch_inputs, metainfos)]
+                self._predict_padded, image, metainfo, self.tiling, self.outputs,
+                self.num_things_classes, self.num_classes, rescale)
+                for image, metainfo in zip(batch_inputs, metainfos)]
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Normalised images [B, C, h, w], padded as the data preprocessor pads: [B, C, H, W].
+
+        This is the one place that says how an input is padded. What a preprocessor adds to an
+        image of that size is seen from what it does, so any preprocessor will do.
+        """
+        height, width = images.shape[-2:]
+        data = self.data_preprocessor(
+            dict(inputs=[images.new_zeros(1).expand(images.shape[1:])]), False)
+        padded = data['inputs'][0].to(images.dtype).repeat(len(images), 1, 1, 1)
+        padded[..., :height, :width] = images
+        return padded
+
+    def _predict_padded(self, image: Tensor, metainfo: dict, rescale: bool) -> dict:
+        """Results of an image or a part of one, normalised but not padded, [1, C, h, w]."""
+        image = self.pad(image)
+        metainfo = dict(metainfo, batch_input_shape=tuple(image.shape[-2:]))
+        return self._predict_whole(image, [metainfo], rescale)[0]
 
     def _predict_whole(self, inputs: Tensor, metainfos: list[dict],
                        rescale: bool = True) -> list[dict]:
