@@ -7,9 +7,11 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
 from torch import Tensor
 
+from mmpanseg.building import check_kinds
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -43,7 +45,14 @@ class MaskTransformer(BaseDetector):
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        # built by another library's registry, which does not look
+        check_kinds('model', MaskTransformer, dict(
+            num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
+            backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
+            panoptic_fusion_head=panoptic_fusion_head))
         if num_things_classes < 0 or num_stuff_classes < 0 or not (
                 num_things_classes + num_stuff_classes):
             raise ValueError(
@@ -58,7 +67,11 @@ class MaskTransformer(BaseDetector):
         self.num_stuff_classes = num_stuff_classes
         self.num_classes = num_things_classes + num_stuff_classes
         self.backbone = MODELS.build(backbone)
+        check_feature_maps(self.backbone, backbone, panoptic_head)
         self.panoptic_head = MODELS.build(panoptic_head, default_args=classes)
+        if panoptic_head.get('num_queries', 1) < 1:
+            raise ValueError(f'model.panoptic_head.num_queries={panoptic_head["num_queries"]} must '
+                             'be at least 1; as many as an image has segments, or more')
         self.panoptic_fusion_head = MODELS.build(panoptic_fusion_head, default_args=classes)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
