@@ -2,14 +2,14 @@
 from argparse import ArgumentParser, Namespace
 
 from mmdet.apis import init_detector
-from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmpanseg.engine import check_checkpoint, load_config
+from mmpanseg.engine import (DictAction, check_checkpoint, check_model_config, load_config,
+                             user_mistakes)
 
 
 def add_model_options(parser: ArgumentParser) -> None:
@@ -24,12 +24,15 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     """The model that the arguments name, in evaluation mode, and its test data.
 
     Raises:
-        UsageError: the config or the checkpoint is missing.
+        UsageError: the config or the checkpoint is missing, or the model or its data cannot be
+            built.
     """
     cfg = load_config(args.config, args.cfg_options)
+    check_model_config(cfg, args.config, 'test_dataloader')
     checkpoint = check_checkpoint(args.checkpoint)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = init_detector(cfg, checkpoint, device=get_device())
-    loader = Runner.build_dataloader(cfg.test_dataloader)
+    with user_mistakes():
+        model = init_detector(cfg, checkpoint, device=get_device())
+        loader = Runner.build_dataloader(cfg.test_dataloader)
     model.dataset_meta = loader.dataset.metainfo
     return model, loader
