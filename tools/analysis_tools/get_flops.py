@@ -7,6 +7,7 @@ loaded and nothing is computed, so the size of the model and of the image do not
 import argparse
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+import torch
 from mmengine.registry import init_default_scope
 
 from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
@@ -43,8 +44,12 @@ def main() -> None:
     with user_mistakes():
         model = build_on_meta(cfg.model)
     sizes = coco_test_sizes() if args.size is None else {tuple(args.size): 1.0}
-    print(table(count_parameters(model),
-                mean_flops(model, sizes, cfg.model.backbone.get('in_channels', 3))))
+    channels = cfg.model.backbone.get('in_channels', 3)
+    padded = {size: tuple(model.pad(torch.empty(1, channels, *size, device='meta')).shape[2:])
+              for size in sizes}
+    print('\n'.join(f'{share:4.0%} images of {" x ".join(map(str, size))} (height x width), padded '
+                    f'to {" x ".join(map(str, padded[size]))}' for size, share in sizes.items()))
+    print(table(count_parameters(model), mean_flops(model, sizes, channels)))
 
 
 if __name__ == '__main__':
