@@ -62,8 +62,8 @@ def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, 
     """
     for step in pipeline:
         if _is_a(step, (TestTimeAug, *_OTHER_RESIZES)):
-            raise ValueError(f'the test pipeline has {step["type"]}, of which no views can be made: '
-                             'give tta_pipeline in the config')
+            raise ValueError(f'the test pipeline has {step["type"]}, of which no views can be '
+                             'made: give tta_pipeline in the config')
     sizing = [k for k, step in enumerate(pipeline) if _is_a(step, Resize)]
     if len(sizing) > 1:
         raise ValueError(

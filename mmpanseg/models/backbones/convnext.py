@@ -95,7 +95,7 @@ class ConvNeXt(BaseModule):
         super().init_weights()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, in_channels, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
         maps = []
         for number, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             if self.pad_odd:

@@ -56,7 +56,7 @@ class MaXS(BaseModule):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, in_channels, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
         x = self.stem(x)
         maps = [x] if self.with_stem else []
         for stage in self.stages:

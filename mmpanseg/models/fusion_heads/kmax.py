@@ -128,6 +128,6 @@ def published_shape(metainfo: dict) -> Sequence[int]:
         raise ValueError(
             "panoptic_fusion_head.crop='published' takes images whose longer side has been resized "
             f'to that of the padded input {tuple(metainfo["batch_input_shape"])}, this one is '
-            f'{tuple(image_shape(metainfo))} (height, width), from {tuple(metainfo["ori_shape"][:2])}'
-            ": set crop='image', as for tiles and other scales")
+            f'{tuple(image_shape(metainfo))} (height, width): set crop=\'image\', as for tiles and '
+            'other scales')
     return shape

@@ -187,7 +187,8 @@ def test_settings_that_do_not_fit_are_refused(kwargs, text):
 
 
 def test_published_crop_takes_resized_images_only():
-    cityscapes = dict(batch_input_shape=(1025, 2049), img_shape=(1025, 2049), ori_shape=(1024, 2048))
+    cityscapes = dict(
+        batch_input_shape=(1025, 2049), img_shape=(1025, 2049), ori_shape=(1024, 2048))
     assert published_shape(cityscapes) == [1024, 2049]
     for image in ((640, 800), (1281, 1600)):
         with pytest.raises(ValueError, match="crop='published' .* set crop='image'"):

@@ -1,4 +1,4 @@
-"""Images of any size: of one pixel, of one row, smaller than a stride or than the tiles' overlap."""
+"""Images of any size: of one pixel or row, smaller than a stride or than the tiles' overlap."""
 import pytest
 import torch
 from mmdet.structures import DetDataSample
