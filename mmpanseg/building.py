@@ -34,7 +34,7 @@ def checked(build: Callable) -> Callable:
         if isinstance(kind, str) and built is None:
             raise ValueError(unknown_type(kind, registry))
         if inspect.isclass(built):
-            check_kinds(kind if isinstance(kind, str) else built.__name__, built, cfg)
+            check_values(kind if isinstance(kind, str) else built.__name__, built, cfg)
         try:
             return build(cfg, *args, registry=registry, **kwargs)
         except (AssertionError, KeyError) as error:
@@ -64,7 +64,7 @@ def unknown_type(kind: str, registry: Registry) -> str:
     return f'type={kind!r} is unknown: {advice}'
 
 
-def check_kinds(owner: str, built: type, options: Mapping[str, Any]) -> None:
+def check_values(owner: str, built: type, options: Mapping[str, Any]) -> None:
     """Compare options with the type hints of a class of this library.
 
     Args:

@@ -7,7 +7,7 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
 from torch import Tensor
 
-from mmpanseg.building import check_kinds
+from mmpanseg.building import check_values
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
@@ -49,7 +49,7 @@ class MaskTransformer(BaseDetector):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         # built by another library's registry, which does not look
-        check_kinds('model', MaskTransformer, dict(
+        check_values('model', MaskTransformer, dict(
             num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
             backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
             panoptic_fusion_head=panoptic_fusion_head))
