@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from mmpanseg.engine.host_memory import keep_freed_memory
 from mmpanseg.engine.launch import (UsageError, load_config, one_line, set_launcher,
-                                    set_work_dir, use_compile_hook, user_mistakes)
+                                    set_work_dir, use_compile_hook)
 
 
 class DictAction(_DictAction):
@@ -61,8 +61,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     use_compile_hook(cfg)
     if 'model' not in cfg:
         raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
-    with user_mistakes():
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -28,7 +28,8 @@ class MaskTransformer(BaseDetector):
 
     Args:
         num_things_classes, num_stuff_classes: classes of the data set.
-        backbone: config; gives maps at strides 4, 8, 16, 32.
+        backbone: config; gives maps at strides 4, 8, 16, 32. Its ``in_channels`` are those of the
+            images, 3 unless given.
         panoptic_head: config of the head (predictions and losses).
         panoptic_fusion_head: config of the fusion head (predictions to segments).
         test_cfg: options of :class:`mmpanseg.models.fusion_heads.Outputs`; ``mode='tile'`` cuts
@@ -37,7 +38,9 @@ class MaskTransformer(BaseDetector):
         data_preprocessor, init_cfg: see mmengine.
 
     Raises:
-        ValueError: a number of classes or an entry of ``test_cfg`` is not possible.
+        ValueError: a number of classes or queries or an entry of ``test_cfg`` is not possible, or
+            the backbone's maps are not those that the head's ``in_channels`` name.
+        TypeError: a value is of the wrong kind.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
