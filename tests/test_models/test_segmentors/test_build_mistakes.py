@@ -1,6 +1,7 @@
 """Configs with mistakes fail when the model is built, with a text that names key and fix."""
 import pytest
 import torch
+from mmdet.registry import MODELS as MMDET_MODELS
 from torch import nn
 
 from mmpanseg.models.segmentors.feature_maps import channels_of_maps
@@ -52,8 +53,9 @@ def test_kinds_and_names(name):
     fails(name, ValueError, 'cannot be built with its options: invalid depth 18 for resnet',
           dict(backbone=dict(depth='18')))
     config = dict(VARIANTS[name], type='mmpanseg.MaskTransformer', num_stuff_classes=1)
-    with pytest.raises(TypeError, match="num_things_classes='2' of model .* must be int"):
-        MODELS.build(dict(config, num_things_classes='2'))
+    for registry, owner in ((MODELS, 'mmpanseg.MaskTransformer'), (MMDET_MODELS, 'model')):
+        with pytest.raises(TypeError, match=f"num_things_classes='2' of {owner} .* must be int"):
+            registry.build(dict(config, num_things_classes='2'))
 
 
 @pytest.mark.parametrize('name', SYSTEMS)
