@@ -12,7 +12,7 @@ import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compi
 from mmengine.utils import track_iter_progress
 
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.evaluation import QueryConsistencyMetric, trace_queries
 from mmpanseg.models.heads import MPFormerHead
 
@@ -22,7 +22,7 @@ TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rows of MP-Former's Table 1 for a model")
     add_model_options(parser)
-    parser.add_argument('--num-images', type=int, help='only the first images')
+    parser.add_argument('--num-images', type=positive, help='only the first images')
     parser.add_argument('--match-on', choices=['points', 'masks'], default='points',
                         help='where matching compares masks: fixed points, or all pixels')
     return parser.parse_args()
