@@ -49,3 +49,9 @@ class ConsoleFilter(logging.Filter):
             return not self._mismatch_is_told and (
                 'missing keys' in text or 'size mismatch' in text)
         return _FILE_ONLY.match(text) is None
+
+
+def split_messages(printed: str) -> list[str]:
+    """Messages in what loading a checkpoint prints: where it lies, and keys that do not match."""
+    where, mark, keys = printed.partition(_MISMATCH)
+    return [text.strip() for text in (where, mark + keys) if text.strip()]

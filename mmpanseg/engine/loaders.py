@@ -40,7 +40,7 @@ def with_sized_sampler(loader: dict) -> dict:
     Raises:
         ValueError: another sampler or batch sampler without end; the text names it and the fix.
     """
-    for key in ('sampler', 'batch_sampler'):
+    for key in ('batch_sampler', 'sampler'):
         config = loader.get(key)
         kind = _sampler_class(config)
         if kind is None or not issubclass(kind, _endless_samplers()):

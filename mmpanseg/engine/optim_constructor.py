@@ -3,13 +3,13 @@ from collections import defaultdict
 from typing import Optional
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm, _InstanceNorm
 from torch import nn
 
 from mmpanseg.engine.parameter_names import check_keys, unknown_name
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 # Parameters of Swin and ConvNeXt backbones, which schedules for all backbones name.
@@ -48,8 +48,7 @@ class ModuleTypeOptimConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser wrapper for a model."""
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(model)
         config = dict(self.optim_wrapper_cfg)
         config.setdefault('type', 'OptimWrapper')
         optimizer = dict(config.pop('optimizer'))

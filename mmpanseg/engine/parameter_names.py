@@ -2,8 +2,9 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from mmengine.model import is_model_wrapper
 from torch import nn
+
+from mmpanseg.engine.unwrapped import unwrapped
 
 # Keys of mmengine's DefaultOptimWrapperConstructor, which ignores all others.
 _DEFAULT_KEYS = (
@@ -58,9 +59,7 @@ def check_paramwise(optim_wrapper: dict, model: nn.Module) -> None:
     if not options or optim_wrapper.get('constructor') not in _DEFAULT_CONSTRUCTORS:
         return
     check_keys(options, _DEFAULT_KEYS, 'mmengine\'s constructor')
-    if is_model_wrapper(model):
-        model = model.module
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, _ in unwrapped(model).named_parameters()]
     for part in options.get('custom_keys', {}):
         if not any(part in name for name in names):
             raise unknown_name('custom_keys', part, names)

@@ -1,5 +1,6 @@
 """mmengine's runner, made ready for what users of this library bring."""
-import copy
+import contextlib
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner,
                              find_latest_checkpoint)
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmpanseg.engine.console import ConsoleFilter
+from mmpanseg.engine.console import ConsoleFilter, split_messages
 from mmpanseg.engine.hooks import (ClassConsistencyHook, LoadSummaryHook, RunSummaryHook,
                                    ScheduleConsistencyHook)
 from mmpanseg.engine.launch import UsageError, check_checkpoint
@@ -63,6 +65,12 @@ class PanopticRunner(Runner):
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(self._console)
         return logger
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """The run's visualizer: one of its own, or curves would go to an earlier run's folder."""
+        if isinstance(visualizer, dict):
+            visualizer = dict(visualizer, name=self.experiment_name)
+        return super().build_visualizer(visualizer)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """The model, wrapped for several processes; on a CPU with plain batch norms."""
@@ -147,8 +155,14 @@ class PanopticRunner(Runner):
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; what of it fits the model is told by LoadSummaryHook."""
+        printed = io.StringIO()
         with self._console.mismatch_told():
-            return super().load_checkpoint(*args, **kwargs)
+            try:
+                with contextlib.redirect_stdout(printed):  # mmengine prints here past all loggers
+                    return super().load_checkpoint(*args, **kwargs)
+            finally:
+                for text in split_messages(printed.getvalue()):
+                    self.logger.info(text)
 
 
 def _loop_class(loop: dict) -> type | None:
@@ -163,7 +177,7 @@ def _loop_class(loop: dict) -> type | None:
 
 def _log_at_steps(default_hooks: dict | None) -> dict[str, Hook | dict | None]:
     """Scores at training steps; mmengine's default, epochs, are all 0 when steps are counted."""
-    hooks = copy.copy(dict(default_hooks or {}))
+    hooks = dict(default_hooks or {})
     logger = hooks.get('logger', dict(type='LoggerHook'))
     if isinstance(logger, dict) and logger.get('type') in ('LoggerHook', 'mmengine.LoggerHook'):
         hooks['logger'] = dict(dict(log_metric_by_epoch=False), **logger)

@@ -2,9 +2,9 @@
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
 
 
@@ -31,7 +31,7 @@ class ClassConsistencyHook(Hook):
         self._check(runner, 'test', runner.test_dataloader.dataset)
 
     def _check(self, runner: Runner, split: str, dataset: object) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         for part in dataset_leaves(dataset):
             for keys, wanted, names in _wanted_classes(part.metainfo):
                 found = sum(getattr(model, key) for key in keys)

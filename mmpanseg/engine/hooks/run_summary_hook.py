@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
 
 
@@ -65,14 +65,8 @@ def _origin(runner: Runner) -> dict[str, str]:
                 folder=f'{runner.work_dir} (log and curves: {Path(runner.log_dir).name}/)')
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
 def _model(model: nn.Module) -> str:
-    model = _unwrapped(model)
+    model = unwrapped(model)
     parts = [part for part in (getattr(model, 'panoptic_head', None),
                                getattr(model, 'backbone', None)) if part is not None]
     names = ', '.join(_with_depth(part) for part in parts or [model])
@@ -94,7 +88,7 @@ def _weights(runner: Runner) -> str:
         return f'resumed at {runner.iter} iterations'
     if runner._load_from is not None:
         return str(runner._load_from)
-    init = getattr(getattr(_unwrapped(runner.model), 'backbone', None), 'init_cfg', None)
+    init = getattr(getattr(unwrapped(runner.model), 'backbone', None), 'init_cfg', None)
     entries = init if isinstance(init, list) else [init]
     pretrained = [entry['checkpoint'] for entry in entries if entry and 'checkpoint' in entry]
     return f'backbone from {pretrained[0]}' if pretrained else 'random'
