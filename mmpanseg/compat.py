@@ -234,8 +234,10 @@ def _with_dense_masks(data_sample: Any) -> Any:
     dense = np.zeros((len(found), *data_sample.ori_shape[:2]), bool)
     for index, mask in enumerate(found.masks):
         dense[index] = rle_tools.decode(mask)
+    instances = found.clone()  # copies hold the same tensors; the caller's stay as they are
+    instances.masks = torch.from_numpy(dense)
     data_sample = data_sample.clone()
-    data_sample.pred_instances.masks = torch.from_numpy(dense)
+    data_sample.pred_instances = instances
     return data_sample
 
 
