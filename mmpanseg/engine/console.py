@@ -13,6 +13,7 @@ _FILE_ONLY = re.compile('|'.join((
     r'Distributed training is not used, all SyncBatchNorm',
     r'paramwise_options -- ',
     r'Checkpoints will be saved to ',
+    r'Loads checkpoint by ',  # the line before or after it names the file, too
     r'Auto resumed from the latest checkpoint None',  # a warning of ours says it in full
     # deprecations inside of mmengine that no user can do anything about
     r'"FileClient" will be deprecated',

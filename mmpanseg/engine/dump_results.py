@@ -17,6 +17,8 @@ class DumpResults(DumpAllResults):
         out_file_path: name of the file, ending in .pkl or .pickle.
     """
 
+    default_prefix = 'dump'  # without one mmengine warns, though there are no scores
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of a batch, on the CPU."""
         super().process(data_batch, [_prediction(sample) for sample in data_samples])

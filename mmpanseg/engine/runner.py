@@ -48,7 +48,8 @@ class PanopticRunner(Runner):
         args, kwargs, load_from: see mmengine's Runner.
 
     Raises:
-        UsageError: the checkpoint of ``load_from`` is missing.
+        UsageError: the checkpoint of ``load_from`` is missing, or the latest one of the work dir,
+            if that is to be resumed.
     """
 
     def __init__(self, *args: Any, load_from: str | None = None, **kwargs: Any) -> None:
@@ -56,6 +57,8 @@ class PanopticRunner(Runner):
             check_checkpoint(str(load_from))
         self._console = ConsoleFilter()
         super().__init__(*args, load_from=load_from, **kwargs)
+        if self._resume and load_from is None:
+            self._check_latest()
 
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:
         """The run's logger; its console leaves out what belongs into the file."""
@@ -136,22 +139,16 @@ class PanopticRunner(Runner):
             check_paramwise(optim_wrapper, self.model)
         return super().build_optim_wrapper(optim_wrapper)
 
-    def load_or_resume(self) -> None:
-        """Load or resume a checkpoint.
-
-        Raises:
-            UsageError: the latest checkpoint of the work dir was removed.
-        """
-        if self._resume and self._load_from is None and not self._has_loaded:
-            latest = find_latest_checkpoint(self.work_dir)
-            if latest is None:
-                self.logger.warning(f'no checkpoint to resume in {self.work_dir}: training starts '
-                                    'at its first step')
-            elif not Path(latest).exists():
-                raise UsageError(
-                    f'the latest checkpoint of {self.work_dir}, {latest}, does not exist: name '
-                    'another one, e.g. --resume PATH, or remove the file last_checkpoint')
-        super().load_or_resume()
+    def _check_latest(self) -> None:
+        """What there is to resume in the work dir."""
+        latest = find_latest_checkpoint(self.work_dir)
+        if latest is None:
+            self.logger.warning(f'no checkpoint to resume in {self.work_dir}: training starts at '
+                                'its first step')
+        elif not Path(latest).exists():
+            raise UsageError(
+                f'the latest checkpoint of {self.work_dir}, {latest}, does not exist: name another '
+                'one, e.g. --resume PATH, or remove the file last_checkpoint')
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; what of it fits the model is told by LoadSummaryHook."""

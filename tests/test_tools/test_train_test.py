@@ -95,8 +95,9 @@ def test_two_processes_without_gpu(config, tmp_path):
     path = tmp_path / 'two.py'
     path.write_text(f"_base_ = '{config.as_posix()}'\n"
                     "custom_imports = dict(imports=['mmpanseg', 'save_ranks'])\n"
-                    "custom_hooks = [dict(type='mmpanseg.ClassConsistencyHook'),"
-                    " dict(type='SaveRanks')]\n")
+                    "custom_hooks = [dict(type='SaveRanks')]\n"
+                    "sync_bn = 'torch'\n"
+                    "model = dict(backbone=dict(norm_cfg=dict(type='SyncBN')))\n")
     os.environ['PYTHONPATH'], before = str(tmp_path), os.environ.get('PYTHONPATH', '')
     try:
         out = run('bash', ROOT / 'tools/dist_train.sh', path, 2, '--work-dir', 'run',
@@ -104,6 +105,8 @@ def test_two_processes_without_gpu(config, tmp_path):
     finally:
         os.environ['PYTHONPATH'] = before
     assert 'Iter(train) [4/4]' in out
+    assert out.count('Without a GPU batch norms are not synchronized') == 1
+    assert '4 images a step (2 x 2)' in out
     one, two = (torch.load(tmp_path / f'rank{k}.pth') for k in (0, 1))
     assert one.keys() == two.keys()
     for name in one:

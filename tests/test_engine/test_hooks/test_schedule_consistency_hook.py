@@ -101,7 +101,7 @@ def test_published_configs_fit(repo_root):
     paths = {(path.parent.name, path.name.split('_8xb')[-1].split('_')[0]): path
              for path in repo_root.glob('configs/[a-z]*/*.py') if '_8xb' in path.name}
     paths.update({path: path for path in repo_root.glob('configs/kmax_deeplab/*_r50_*.py')})
-    paths.update({path: path for path in repo_root.glob('configs/*/*demo*.py')})
+    paths.update({path: path for path in repo_root.glob('configs/*/*_1xb*.py')})
     assert len(paths) > 15
     for path in paths.values():
         cfg = Config.fromfile(path)
