@@ -26,13 +26,14 @@ def without_worker_options(loader: dict) -> dict:
     return {key: value for key, value in loader.items() if key not in WORKER_OPTIONS}
 
 
-def with_sized_sampler(loader: dict) -> dict:
-    """Config of a data loader for training by epochs: each epoch sees every image once.
+def with_sized_sampler(loader: dict, split: str) -> dict:
+    """Config of a data loader that comes to an end: every image once.
 
-    An endless ``InfiniteSampler`` becomes a ``DefaultSampler`` with the same order.
+    An endless ``InfiniteSampler`` becomes a ``DefaultSampler``, in random order for training only.
 
     Args:
         loader: config of a data loader.
+        split: 'train' (by epochs), 'val' or 'test'.
 
     Returns:
         the same, or a copy with another sampler, which the log tells.
@@ -46,17 +47,17 @@ def with_sized_sampler(loader: dict) -> dict:
         if kind is None or not issubclass(kind, _endless_samplers()):
             continue
         if key == 'sampler' and issubclass(kind, InfiniteSampler):
-            options = {name: config[name] for name in ('shuffle', 'seed') if name in config}
-            options.setdefault('shuffle', True)  # InfiniteSampler's default
-            print_log(f'Training by epochs: train_dataloader.sampler {kind.__name__}, which has '
-                      'no end, is replaced by DefaultSampler', logger='current',
+            shuffle = split == 'train' and config.get('shuffle', True)
+            print_log(f'{split}_dataloader.sampler {kind.__name__}, which has no end, is replaced '
+                      'by DefaultSampler: an epoch sees each image once', logger='current',
                       level=logging.INFO)
-            return {**loader, 'sampler': dict(type='DefaultSampler', **options)}
+            return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=shuffle)}
+        by_iterations = (", or train by iterations with train_cfg=dict(_delete_=True, "
+                         "type='IterBasedTrainLoop', max_iters=...)")
         raise ValueError(
-            f'train_dataloader.{key} {kind.__name__} has no end, so that EpochBasedTrainLoop '
-            "would never finish an epoch: set train_dataloader.sampler=dict(_delete_=True, "
-            "type='DefaultSampler', shuffle=True), or train by iterations with "
-            "train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=...)")
+            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch would ever '
+            f"finish: set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
+            f"shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
     return loader
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -27,6 +27,7 @@ from mmpanseg.registry import RUNNERS
 
 # Registered in every run, whatever lists of hooks a config has.
 _ALWAYS = (ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook, RunSummaryHook)
+_LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 _LENGTHS = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
 
 
@@ -126,8 +127,20 @@ class PanopticRunner(Runner):
                 self.logger.info(f'train_cfg.{others[0]} is not used by {kind.__name__}')
                 loop = {key: value for key, value in loop.items() if key not in others}
         if kind is EpochBasedTrainLoop and isinstance(self._train_dataloader, dict):
-            self._train_dataloader = with_sized_sampler(self._train_dataloader)
+            self._train_dataloader = with_sized_sampler(self._train_dataloader, 'train')
         return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The validation loop of its config; raises as :meth:`build_train_loop`."""
+        if isinstance(self._val_dataloader, dict):
+            self._val_dataloader = with_sized_sampler(self._val_dataloader, 'val')
+        return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The test loop of its config; raises as :meth:`build_train_loop`."""
+        if isinstance(self._test_dataloader, dict):
+            self._test_dataloader = with_sized_sampler(self._test_dataloader, 'test')
+        return super().build_test_loop(loop)
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """The optimizer wrapper of its config.
@@ -176,6 +189,6 @@ def _log_at_steps(default_hooks: dict | None) -> dict[str, Hook | dict | None]:
     """Scores at training steps; mmengine's default, epochs, are all 0 when steps are counted."""
     hooks = dict(default_hooks or {})
     logger = hooks.get('logger', dict(type='LoggerHook'))
-    if isinstance(logger, dict) and logger.get('type') in ('LoggerHook', 'mmengine.LoggerHook'):
+    if isinstance(logger, dict) and logger.get('type') in _LOGGERS:
         hooks['logger'] = dict(dict(log_metric_by_epoch=False), **logger)
     return hooks

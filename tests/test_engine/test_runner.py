@@ -152,6 +152,17 @@ def test_other_endless_samplers_are_refused_for_epochs(tiny_run, key):
         tiny_run(change, **EPOCHS).train()
 
 
+def test_validation_and_test_end(tiny_run):
+    def change(cfg):
+        for split in ('val', 'test'):
+            cfg[f'{split}_dataloader'].sampler = dict(type='InfiniteSampler')
+    runner = tiny_run(change, train_cfg__max_iters=1)
+    runner.train()
+    runner.test()
+    for loader in (runner.val_dataloader, runner.test_dataloader):
+        assert list(loader.sampler) == list(range(6))
+
+
 def test_norms_without_gpu(tiny_run, log_of, monkeypatch):
     monkeypatch.setattr('mmpanseg.engine.runner.get_device', lambda: 'cpu')
     runner = tiny_run(model__backbone__norm_cfg=dict(type='SyncBN'), sync_bn='torch',

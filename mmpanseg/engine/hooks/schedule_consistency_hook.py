@@ -35,9 +35,17 @@ def schedule_problems(runner: Runner) -> list[str]:
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     length = dict(epochs=runner.max_epochs, iterations=runner.max_iters)
     problems = list(_intervals(runner, by_epoch))
-    schedulers = list(_schedulers(runner))
+    done, total = ((runner.epoch, runner.max_epochs) if by_epoch
+                   else (runner.iter, runner.max_iters))
+    if done >= total:
+        problems.append(f'the resumed run has {done} {"epochs" if by_epoch else "iterations"} '
+                        f'behind it, and {_length_key("epochs" if by_epoch else "iterations")} is '
+                        f'{total}: nothing is left to be trained')
+    resumed = list(_resumed(runner))
+    if resumed:  # what to set in the config would not help
+        return problems + resumed
     ends = []
-    for key, scheduler in schedulers:
+    for key, scheduler in _schedulers(runner):
         name = type(scheduler).__name__
         unit = 'epochs' if scheduler.by_epoch else 'iterations'
         if scheduler.by_epoch and not by_epoch:
@@ -75,6 +83,21 @@ def _schedulers(runner: Runner) -> Iterator[tuple[str, Any]]:
         key = 'param_scheduler' if group is None else f'param_scheduler.{group}'
         for index, scheduler in enumerate(schedulers):
             yield key if len(schedulers) == 1 else f'{key}.{index}', scheduler
+
+
+def _resumed(runner: Runner) -> Iterator[str]:
+    """Where a resumed checkpoint brings another schedule than the config's."""
+    configs = runner.cfg.get('param_scheduler')
+    configs = configs if isinstance(configs, (list, tuple)) else [configs]
+    for (key, scheduler), config in zip(_schedulers(runner), configs):
+        if not isinstance(config, dict) or config.get('convert_to_iter_based'):
+            continue
+        for name, found in (('end', _made_for(scheduler)), ('milestones', _milestones(scheduler))):
+            wanted = config.get(name)
+            if wanted is not None and wanted != found:
+                yield (f'{key}.{name} is {wanted} in the config, but {found} in the resumed '
+                       'checkpoint, which goes on with its own schedule: start anew with '
+                       'load_from=CHECKPOINT for another one')
 
 
 def _milestones(scheduler: Any) -> list[int]:

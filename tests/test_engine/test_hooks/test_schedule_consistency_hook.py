@@ -26,8 +26,8 @@ def problems(schedulers, loop, checkpoint=dict(by_epoch=False, interval=1)):
         dict(scheduler), default_args=dict(optimizer=optimizer, epoch_length=10))
         for scheduler in schedulers]
     return schedule_problems(SimpleNamespace(
-        train_loop=built_loop, max_epochs=epochs, max_iters=iters, param_schedulers=built,
-        val_loop=object(), hooks=[CheckpointHook(**checkpoint)]))
+        train_loop=built_loop, max_epochs=epochs, max_iters=iters, param_schedulers=built, epoch=0,
+        iter=0, cfg={}, val_loop=object(), hooks=[CheckpointHook(**checkpoint)]))
 
 
 def steps(**options):
@@ -110,3 +110,18 @@ def test_published_configs_fit(repo_root):
                       if key in ('by_epoch', 'interval')}
         assert problems(schedulers if isinstance(schedulers, list) else [schedulers],
                         cfg.train_cfg, checkpoint) == [], path
+
+
+def test_resumed_runs_keep_the_schedule_of_their_checkpoint(tiny_run, log_of):
+    """So another one in the config must not pass in silence, nor a length that is reached."""
+    tiny_run(train_cfg__max_iters=1, train_cfg__val_interval=1).train()
+    runner = tiny_run(resume=True, train_cfg__max_iters=2, param_scheduler__end=20)
+    runner.train()
+    log = log_of(runner)
+    assert ('WARNING - param_scheduler.end is 20 in the config, but 8 in the resumed checkpoint'
+            in log)
+    assert 'is made for' not in log and 'nothing is left' not in log
+    runner = tiny_run(resume=True, train_cfg__max_iters=2)
+    runner.train()
+    assert 'the resumed run has 2 iterations behind it, and train_cfg.max_iters is 2' in (
+        log_of(runner))
