@@ -197,7 +197,7 @@ def _complete_registries_of_mmdet() -> None:
     """Give mmdet's scope a registry of functions; without one every inferencer warns of it."""
     from mmengine.registry import FUNCTIONS, Registry
     if 'mmdet' not in FUNCTIONS.children:
-        Registry('function', parent=FUNCTIONS, scope='mmdet')
+        Registry('function', parent=FUNCTIONS, scope='mmdet', locations=['mmdet.registry'])
 
 
 def _tell_which_scores_are_better() -> None:

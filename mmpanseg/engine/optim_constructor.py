@@ -43,8 +43,8 @@ class ModuleTypeOptimConstructor:
         options = dict(paramwise_cfg or {})
         check_keys(options, _KEYS, type(self).__name__)
         self.lr_mult = _factors(options.get('lr_mult', {}))
-        self.decayed_embeddings = _names('decayed_embeddings', options.get('decayed_embeddings', []))
-        self.undecayed = _names('undecayed', options.get('undecayed', []))
+        self.decayed_embeddings = _names(options, 'decayed_embeddings')
+        self.undecayed = _names(options, 'undecayed')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser wrapper for a model."""
@@ -105,7 +105,8 @@ def _factors(value: object) -> dict[str, float]:
     return dict(value)
 
 
-def _names(key: str, value: object) -> list[str]:
+def _names(options: dict, key: str) -> list[str]:
+    value = options.get(key, [])
     if isinstance(value, str) or not all(isinstance(part, str) for part in value):
         raise TypeError(f"optim_wrapper.paramwise_cfg.{key} must be a list of parts of parameters' "
                         f'names, not {value!r}')

@@ -17,6 +17,7 @@ def write_model(repo_root, folder, name):
     cfg = Config.fromfile(
         repo_root / f'configs/{name}/{name}_r18_1xb4-scratch-demo_scenes-panoptic.py')
     cfg.test_dataloader.dataset.data_root = str(folder)
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=2)
     cfg.dump(folder / f'{name}.py')
     torch.manual_seed(0)
     torch.save(MODELS.build(cfg.model).state_dict(), folder / f'{name}.pth')

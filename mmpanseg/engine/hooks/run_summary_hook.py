@@ -7,7 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
 from mmpanseg.engine.unwrapped import unwrapped
@@ -101,10 +101,14 @@ def _data(loader: DataLoader) -> str:
         kinds = [(kind, meta[f'{kind}_classes']) for kind in ('thing', 'stuff')
                  if f'{kind}_classes' in meta] or [('', meta.get('classes', ()))]
         classes = ' + '.join(f'{len(names)} {kind}'.rstrip() for kind, names in kinds)
-        found.append(f'{type(part).__name__}, {len(part)} images, {classes} classes')
+        found.append(f'{type(part).__name__}, {_size(part)} images, {classes} classes')
     if len(found) > 1:
-        found.append(f'{len(loader.dataset)} images in all')
+        found.append(f'{_size(loader.dataset)} images in all')
     return '; '.join(found)
+
+
+def _size(dataset: Dataset) -> int | str:
+    return len(dataset) if hasattr(dataset, '__len__') else 'a stream of'
 
 
 def _unit(runner: Runner) -> str:
@@ -115,10 +119,12 @@ def _schedule(runner: Runner) -> str:
     loader, processes = runner.train_dataloader, get_world_size()
     per_process = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
     images = per_process * processes * getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-    epochs = runner.max_iters * per_process * processes / max(len(loader.dataset), 1)
-    length = (f'{runner.max_epochs} epochs, {runner.max_iters} iterations'
-              if _unit(runner) == 'epochs' else
-              f'{runner.max_iters} iterations, {epochs:.1f} epochs')
+    length = f'{runner.max_iters} iterations'
+    if _unit(runner) == 'epochs':
+        length = f'{runner.max_epochs} epochs, {length}'
+    elif hasattr(loader.dataset, '__len__') and len(loader.dataset):
+        epochs = runner.max_iters * per_process * processes / len(loader.dataset)
+        length = f'{length}, {epochs:.1f} epochs'
     text = f'{length}; {images} images a step ({processes} x {per_process}'
     accumulated = images // (per_process * processes)
     return text + (f', {accumulated} accumulated)' if accumulated > 1 else ')')
@@ -156,7 +162,7 @@ def _precision(wrapper: Any) -> str:
 
 
 def _device(model: nn.Module) -> str:
-    device = next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     if device.type == 'cuda':
         return f'{get_world_size()} x {torch.cuda.get_device_name(device)}'
     return f'{device.type.upper()}, {get_world_size()} x {torch.get_num_threads()} threads'
