@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, one_line,
-                                    set_launcher, set_work_dir, use_compile_hook)
+from mmpanseg.engine.launch import (UsageError, load_config, one_line, set_launcher, set_work_dir,
+                                    use_compile_hook)
 from mmpanseg.registry import RUNNERS
 
 
@@ -58,10 +58,8 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     """The runner of a config, with the processes of the launcher connected.
 
     Raises:
-        UsageError: ``load_from`` names no checkpoint.
+        UsageError: ``load_from`` names no checkpoint, see :class:`PanopticRunner`.
     """
-    if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
     if get_device() == 'cpu':
         keep_freed_memory()
     set_launcher(cfg, launcher)

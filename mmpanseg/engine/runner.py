@@ -54,7 +54,7 @@ class PanopticRunner(Runner):
     """
 
     def __init__(self, *args: Any, load_from: str | None = None, **kwargs: Any) -> None:
-        if load_from is not None:
+        if load_from:
             check_checkpoint(str(load_from))
         self._console = ConsoleFilter()
         super().__init__(*args, load_from=load_from, **kwargs)
