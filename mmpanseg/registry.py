@@ -18,6 +18,7 @@ DATASETS = _child('dataset', root.DATASETS, 'mmpanseg.datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmpanseg.datasets')
 METRICS = _child('metric', root.METRICS, 'mmpanseg.evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'mmpanseg.visualization')
+RUNNERS = _child('runner', root.RUNNERS, 'mmpanseg.engine')
 HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', root.OPTIM_WRAPPERS, 'mmpanseg.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(

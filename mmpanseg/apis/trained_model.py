@@ -4,13 +4,12 @@ from argparse import ArgumentParser, Namespace
 from mmdet.apis import init_detector
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_model_config,
-                             load_config, user_mistakes)
+from mmpanseg.engine import (DictAction, PanopticRunner, UsageError, check_checkpoint,
+                             check_model_config, load_config, user_mistakes)
 
 
 def add_model_options(parser: ArgumentParser) -> None:
@@ -37,6 +36,6 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
             model = init_detector(cfg, checkpoint, device=get_device())
         except CheckpointError as error:
             raise UsageError(f'{checkpoint}: {error}') from error
-        loader = Runner.build_dataloader(cfg.test_dataloader)
+        loader = PanopticRunner.build_dataloader(cfg.test_dataloader)
     model.dataset_meta = loader.dataset.metainfo
     return model, loader

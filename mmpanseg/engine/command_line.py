@@ -5,7 +5,6 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Callable
 
-from mmdet.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.config import DictAction as _DictAction
 from mmengine.device import get_device
@@ -13,8 +12,9 @@ from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, one_line,
-                                    set_launcher, set_work_dir, use_compile_hook)
+from mmpanseg.engine.launch import (UsageError, load_config, one_line, set_launcher, set_work_dir,
+                                    use_compile_hook)
+from mmpanseg.registry import RUNNERS
 
 
 class DictAction(_DictAction):
@@ -58,17 +58,17 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     """The runner of a config, with the processes of the launcher connected.
 
     Raises:
-        UsageError: ``load_from`` names no checkpoint.
+        UsageError: ``load_from`` names no checkpoint, see :class:`PanopticRunner`.
     """
-    if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
     if get_device() == 'cpu':
         keep_freed_memory()
     set_launcher(cfg, launcher)
     use_compile_hook(cfg)
     if 'model' not in cfg:
         raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if 'runner_type' not in cfg:
+        cfg.runner_type = 'mmpanseg.PanopticRunner'
+    return RUNNERS.build(cfg)
 
 
 def run_tool(main: Callable[[], None]) -> None:

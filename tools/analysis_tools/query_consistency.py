@@ -13,7 +13,7 @@ from mmengine.utils import track_iter_progress
 
 from mmpanseg.apis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
-from mmpanseg.evaluation import QueryConsistencyMetric, trace_queries
+from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
 from mmpanseg.models.heads import MPFormerHead
 
 TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
@@ -44,6 +44,10 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     args = parse_args()
     model, loader = load_trained(args)
+    try:
+        check_traceable(model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     parts = ['matching'] + ['piloted'] * isinstance(model.panoptic_head, MPFormerHead)
     metrics = {part: QueryConsistencyMetric() for part in parts}
     count = min(args.num_images or len(loader), len(loader))

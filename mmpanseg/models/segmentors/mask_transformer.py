@@ -1,13 +1,17 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from dataclasses import fields
+from logging import FileHandler
 from typing import Callable, Optional
 
 import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
+from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmpanseg.building import check_values
+from mmpanseg.models.fusion_heads.fusion_head import FusionHead
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
@@ -44,7 +48,8 @@ class MaskTransformer(Deployment, BaseDetector):
     Raises:
         ValueError: a number of classes or queries or an entry of ``test_cfg`` is not possible, more
             classes than a panoptic result can tell apart where one is asked for, or the backbone's
-            maps are not those that the head's ``in_channels`` name.
+            maps are not those that the head's ``in_channels`` name; or a head is one of another
+            library.
         TypeError: a value is of the wrong kind.
     """
 
@@ -73,6 +78,7 @@ class MaskTransformer(Deployment, BaseDetector):
         if self.outputs.panoptic_on:
             check_codable(num_things_classes + num_stuff_classes, 'the model (num_things_classes '
                           f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
+        check_kinds(panoptic_head, panoptic_fusion_head)
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
@@ -93,6 +99,12 @@ class MaskTransformer(Deployment, BaseDetector):
         """
         with naming_pretrained(self):
             super().init_weights()
+
+    def _dump_init_info(self) -> None:
+        """Of each parameter, into log files; mmengine fills the console where there are none."""
+        if any(isinstance(handler, FileHandler)
+               for handler in MMLogger.get_current_instance().handlers):
+            super()._dump_init_info()
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of images [B, 3, H, W], high resolution first.
@@ -197,6 +209,36 @@ class MaskTransformer(Deployment, BaseDetector):
                  batch_data_samples: OptSampleList = None) -> tuple:
         """Raw predictions of the head, without losses or post-processing."""
         return self.panoptic_head(self.extract_feat(batch_inputs))
+
+
+def check_kinds(panoptic_head: dict, panoptic_fusion_head: dict) -> None:
+    """Compare the kinds of the two heads with what this model calls.
+
+    Raises:
+        ValueError: for a head of mmdet or another fusion head than this library's; names such as
+            ``MaskFormerFusionHead`` are mmdet's unless ``mmpanseg.`` stands before them.
+    """
+    kind = _class_of(panoptic_head)
+    if kind is not None and issubclass(kind, BaseDenseHead):
+        raise ValueError(
+            f'model.panoptic_head.type {kind.__name__} is a head of mmdet, which '
+            'mmpanseg.MaskTransformer cannot use: name one of this library, e.g. '
+            "'mmpanseg.Mask2FormerHead', or use mmdet's own model, type='Mask2Former'")
+    kind = _class_of(panoptic_fusion_head)
+    if kind is not None and not issubclass(kind, FusionHead):
+        raise ValueError(
+            f'model.panoptic_fusion_head.type {kind.__name__} is no mmpanseg FusionHead, and '
+            'mmpanseg.MaskTransformer cannot use another one: name e.g. '
+            "'mmpanseg.PixelwiseFusionHead', which does what mmdet's MaskFormerFusionHead does")
+
+
+def _class_of(config: dict) -> Optional[type]:
+    """The class that a config names; None if there is none, which building it tells."""
+    kind = config.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return kind if isinstance(kind, type) else None
 
 
 def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:
