@@ -2,9 +2,9 @@
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
 
 
@@ -31,8 +31,8 @@ class ClassConsistencyHook(Hook):
         self._check(runner, 'test', runner.test_dataloader.dataset)
 
     def _check(self, runner: Runner, split: str, dataset: object) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for part in _leaves(dataset):
+        model = unwrapped(runner.model)
+        for part in dataset_leaves(dataset):
             for keys, wanted, names in _wanted_classes(part.metainfo):
                 found = sum(getattr(model, key) for key in keys)
                 if found == wanted:
@@ -45,14 +45,14 @@ class ClassConsistencyHook(Hook):
                     f'the classes in {split}_dataloader.dataset.metainfo')
 
 
-def _leaves(dataset: object) -> Iterator[object]:
+def dataset_leaves(dataset: object) -> Iterator[object]:
     """The datasets inside wrappers (concatenated, repeated, ...)."""
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for part in parts:
         if part is None:
             yield dataset
         else:
-            yield from _leaves(part)
+            yield from dataset_leaves(part)
 
 
 def _wanted_classes(metainfo: dict) -> list[tuple[tuple[str, ...], int, tuple[str, ...]]]:
