@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-import mmcv
 import torch
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.engine import (build_runner, has_fast_bf16, load_config, run_tool, set_work_dir,
                              use_amp)
+from mmpanseg.structures.image_file import sample_picture
 from mmpanseg.structures.result_names import dataset_result_names
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
@@ -66,7 +66,7 @@ def draw(runner: Runner, folder: Path, count: int) -> Path:
     names = dataset_result_names(runner.val_dataloader.dataset)
     for batch, _ in zip(runner.val_dataloader, range(count)):
         for sample in runner.model.val_step(batch):
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            image = sample_picture(sample.metainfo)
             runner.visualizer.add_datasample(
                 'demo', image, sample, out_file=str(folder / f'{names[sample.img_path]}.png'))
     return folder

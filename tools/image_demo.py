@@ -11,6 +11,7 @@ from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_device,
                              check_model_config, load_config)
 from mmpanseg.structures.result_names import PICTURE_ENDINGS, result_names
+from mmpanseg.visualization import NoDisplayError, require_display
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +58,8 @@ def main() -> None:
         raise UsageError(f'{args.checkpoint}: {error}') from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+    if args.show:
+        require_display()
     out = Path(args.out)
     is_file = out.suffix.lower() in PICTURE_ENDINGS
     images = inferencer.find_images(args.img)
@@ -75,5 +78,5 @@ def main() -> None:
 if __name__ == '__main__':
     try:
         main()
-    except (UsageError, FileNotFoundError, ImageError) as error:
+    except (UsageError, FileNotFoundError, ImageError, NoDisplayError) as error:
         sys.exit(f'image_demo.py: error: {error}')

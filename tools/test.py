@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmpanseg.apis import use_tta
 from mmpanseg.engine import (DumpResults, UsageError, add_run_options, build_runner,
                              check_checkpoint, read_config, run_tool, user_mistakes)
+from mmpanseg.visualization import NoDisplayError, require_display
 
 HOOK = 'mmpanseg.PanopticVisualizationHook'
 
@@ -43,6 +44,11 @@ def main() -> None:
     args = parse_args()
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UsageError(f'--out {args.out}: the name must end in .pkl or .pickle')
+    if args.show:
+        try:
+            require_display()
+        except NoDisplayError as error:
+            raise UsageError(str(error)) from error
     cfg = read_config(args)
     cfg.load_from = check_checkpoint(args.checkpoint)
     if args.show or args.show_dir:

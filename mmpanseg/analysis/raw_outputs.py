@@ -18,7 +18,7 @@ from mmpanseg.structures.mask_logits import DenseMaskLogits
 INDEX = 'index.json'
 # what fusion and scoring need to know of an image
 META_KEYS = ('img_id', 'img_path', 'seg_map_path', 'segments_info', 'void_ids', 'ori_shape',
-             'img_shape', 'batch_input_shape')
+             'img_shape', 'batch_input_shape', 'img_orientation', 'ann_orientation')
 
 PathLike = Union[str, Path]
 

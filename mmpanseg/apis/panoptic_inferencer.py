@@ -1,6 +1,5 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
 import copy
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,6 +9,7 @@ import cv2
 import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
+from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -19,15 +19,15 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from mmpanseg.apis.dataset_ids import DatasetIds
+from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
+from mmpanseg.structures.image_file import ImageError, sample_picture
+from mmpanseg.structures.image_file import picture as to_picture
 from mmpanseg.structures.result_names import ResultNames, picture_name
-
-
-class ImageError(ValueError):
-    """An image that cannot be read; the text names it."""
+from mmpanseg.visualization.display import require_display
 
 
 class PanopticInferencer(DetInferencer):
@@ -38,8 +38,10 @@ class PanopticInferencer(DetInferencer):
     (height, width) images keep the size of their files and are predicted in tiles of that size,
     which overlap by `overlap` pixels (default: an eighth).
 
-    Calling it takes a file, folder, glob pattern, BGR array ([H,W], [H,W,3] or [H,W,4]) or a list
-    of these and the options of DetInferencer, and returns a dict:
+    Calling it takes a file, folder, glob pattern or URL (str or Path), a uint8 array (BGR [H,W,3],
+    [H,W,4] or [H,W]), a PIL image, bytes or an open file of an encoded image, or a list or
+    generator of these, and the options of DetInferencer. Files are read upright (EXIF), and results
+    lie as the upright picture does. Returned is a dict:
 
     - `predictions`: per image a dict of what the model's `test_cfg` switches on: `segments_info`,
       a list of dict(id, label, class_name, isthing, score), with `panoptic_seg`, int32 [H,W],
@@ -57,7 +59,9 @@ class PanopticInferencer(DetInferencer):
     Raises:
         FileNotFoundError: no image lies at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
-        ValueError: `tile` and `overlap` do not go together.
+        TypeError, ValueError: an input is of another type, or an array is no image; `tile` and
+            `overlap` do not go together.
+        NoDisplayError: `show=True` where no window can be opened.
     """
 
     postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
@@ -69,12 +73,14 @@ class PanopticInferencer(DetInferencer):
         self._files: PredictionFiles | None = None
         self._pictures: dict[str, ResultNames] = {}
 
-    def __call__(self, inputs, *args, no_save_pred: bool = False, out_dir: str | Path = '',
-                 **kwargs) -> dict:
+    def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
+                 out_dir: str | Path = '', **kwargs) -> dict:
         """Predict; see the class."""
+        if show:
+            require_display()
         found = self.find_images(inputs)
         with self._saving(found, out_dir, no_save_pred):
-            return super().__call__(found, *args, no_save_pred=no_save_pred,
+            return super().__call__(found, *args, show=show, no_save_pred=no_save_pred,
                                     out_dir=str(out_dir), **kwargs)
 
     def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
@@ -100,17 +106,19 @@ class PanopticInferencer(DetInferencer):
                 for prediction, picture in zip(results['predictions'], pictures):
                     yield dict(prediction=prediction, visualization=picture)
 
-    def find_images(self, inputs: str | Path | np.ndarray | Sequence) -> list:
-        """The files, URLs and arrays that a call with `inputs` would go through, in order."""
+    def find_images(self, inputs: object) -> list[ImageInput]:
+        """The files, URLs, arrays, PIL images and bytes behind `inputs`, in order."""
         return self._inputs_to_list(inputs)
 
     def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample],
                   return_vis: bool = False, *args, no_save_vis: bool = False,
                   img_out_dir: str = '', **kwargs) -> list[np.ndarray] | None:
-        """Pictures of the predictions; arrays are BGR, as the model takes them."""
-        # mmdet draws on arrays as if they were RGB.
-        images = [x[..., ::-1] if isinstance(x, np.ndarray) else x for x in inputs]
+        """Pictures of the predictions, upright as the predictions are."""
         save = bool(img_out_dir) and not no_save_vis
+        if not (save or return_vis or kwargs.get('show')):
+            return None
+        # mmdet reads files anew, with other orientations and depths than the model saw
+        images = [self._picture(source, pred) for source, pred in zip(inputs, preds)]
         pictures = super().visualize(images, preds, return_vis or save, *args, **kwargs)
         if save:
             # mmdet's names are the same for images of two folders
@@ -120,6 +128,14 @@ class PanopticInferencer(DetInferencer):
                         else names.unnamed('.jpg', folder))
                 mmcv.imwrite(picture[..., ::-1], str(folder / name))
         return pictures if return_vis else None
+
+    def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
+        """uint8 RGB [H,W,3] of an input."""
+        if isinstance(source, str):
+            return sample_picture(dict(pred.metainfo, img_path=source), self._backend_args)
+        if not isinstance(source, np.ndarray):
+            source = to_array(source, self._color_type)
+        return to_picture(source)
 
     def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
                     return_datasamples: bool = False, *args, no_save_pred: bool = False,
@@ -235,12 +251,17 @@ class PanopticInferencer(DetInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)
+        reader = next(step.from_file for step in pipeline.transforms
+                      if isinstance(step, InferencerLoader))
+        self._color_type, self._backend_args = reader.color_type, reader.backend_args
 
-        def load(image: str | np.ndarray) -> dict:
+        def load(image: ImageInput) -> dict:
+            if not isinstance(image, (str, np.ndarray)):
+                image = to_array(image, self._color_type, reader.imdecode_backend)
             try:
                 return pipeline(image)
             except (AssertionError, OSError, cv2.error) as error:
-                # Image readers do not say which file they failed on.
+                # Not all readers say which file they failed on.
                 name = image if isinstance(image, str) else 'the given array'
                 raise ImageError(f'{name} cannot be read as an image: the file is empty, damaged '
                                  f'or of another kind ({str(error).strip()})') from error
@@ -253,27 +274,5 @@ class PanopticInferencer(DetInferencer):
             cfg.visualizer.vis_backends = []
         return super()._init_visualizer(cfg)
 
-    def _inputs_to_list(self, inputs: str | Path | np.ndarray | Sequence) -> list:
-        """Files, URLs and BGR arrays [H,W,3] behind any kind of input."""
-        if isinstance(inputs, (list, tuple)):
-            return [item for part in inputs for item in self._inputs_to_list(part)]
-        if isinstance(inputs, np.ndarray):
-            return [_to_bgr(inputs)]
-        path = str(inputs)
-        if '://' in path or Path(path).is_file():
-            return [path]
-        if Path(path).is_dir():
-            found = sorted(super()._inputs_to_list(path))
-        else:
-            found = sorted(name for name in glob.glob(path, recursive=True)
-                           if Path(name).is_file())
-        if not found:
-            raise FileNotFoundError(f'no image found at {path}: give an image file, a folder '
-                                    'with images, or a glob pattern that matches some')
-        return found
-
-
-def _to_bgr(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if image.shape[2] == 4 else image
+    def _inputs_to_list(self, inputs: object) -> list[ImageInput]:
+        return list_images(inputs, self._color_type)

@@ -3,11 +3,22 @@ from typing import Optional
 
 from mmdet.datasets import BaseDetDataset
 
+from .transforms.carrying import carry_map, loads_index_map
+
 
 class SegmentationDataset(BaseDetDataset):
-    """Images with a segmentation PNG each; errors name the image."""
+    """Images with a segmentation PNG each; errors name the image.
+
+    Transforms of the pipeline carry the index map along, with a void border, see
+    :func:`mmpanseg.datasets.transforms.carrying.carry_map`; one that cannot is an error here.
+    """
 
     METAINFO: dict = {}
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if loads_index_map(self.pipeline):
+            carry_map(self.pipeline)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         try:
@@ -20,3 +31,8 @@ class SegmentationDataset(BaseDetDataset):
             raise RuntimeError(
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
                 f'image: {error}') from error
+
+
+def with_slashes(file_name: str) -> str:
+    """A file name of an annotation file, which may have been written on another system."""
+    return file_name.replace('\\', '/')

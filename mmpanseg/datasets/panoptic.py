@@ -6,7 +6,7 @@ from typing import Optional
 import mmengine.fileio as fileio
 
 from mmpanseg.registry import DATASETS
-from .base import SegmentationDataset
+from .base import SegmentationDataset, with_slashes
 
 
 @DATASETS.register_module()
@@ -65,7 +65,8 @@ class PanopticDataset(SegmentationDataset):
         for image in content['images']:
             annotation = annotations.get(image['id'])
             info = dict(
-                img_path=osp.join(self.data_prefix.get('img', ''), image['file_name']),
+                img_path=osp.join(
+                    self.data_prefix.get('img', ''), with_slashes(image['file_name'])),
                 img_id=image['id'],
                 height=image['height'],
                 width=image['width'],
@@ -73,7 +74,7 @@ class PanopticDataset(SegmentationDataset):
                 segments_info=[])
             if annotation is not None:
                 info['seg_map_path'] = osp.join(
-                    self.data_prefix.get('seg', ''), annotation['file_name'])
+                    self.data_prefix.get('seg', ''), with_slashes(annotation['file_name']))
                 segments = annotation['segments_info']
                 if self.void_unselected:
                     info['void_ids'] = [s['id'] for s in segments

@@ -1,13 +1,21 @@
 """Datasets with an image of class labels for each image."""
+import logging
 import os.path as osp
+from typing import Optional
 
 import numpy as np
 from mmengine import fileio
+from mmengine.logging import print_log
 
 from mmpanseg.registry import DATASETS
+from mmpanseg.structures.image_file import IMAGE_SUFFIXES
 from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
                                               read_label_image)
 from .base import SegmentationDataset
+from .transforms import LoadSemanticMap
+
+# to find out whether they are binary masks
+MAPS_LOOKED_AT = 50
 
 
 @DATASETS.register_module()
@@ -15,7 +23,8 @@ class SemanticDataset(SegmentationDataset):
     """Folders of images and of label maps with the same names (and the same subfolders).
 
     ``data_prefix=dict(img=..., seg=...)`` are the two folders; without ``seg`` there is no ground
-    truth. The image ``{name}{img_suffix}`` has the label map ``{name}{seg_map_suffix}``.
+    truth. The image ``{name}{img_suffix}`` has the label map ``{name}{seg_map_suffix}``; capital
+    letters in endings make no difference.
 
     ``metainfo`` holds ``classes`` (by label), ``palette``, and how the label maps are coded:
     ``ignore_index``, the value of pixels that do not count (255 unless given), and optionally
@@ -25,17 +34,18 @@ class SemanticDataset(SegmentationDataset):
     metainfo.
 
     Args:
-        img_suffix: end of the names of images.
+        img_suffix: end of the names of images; by default any ending of image files.
         seg_map_suffix: end of the names of label maps.
 
     Raises:
-        ValueError: when classes are missing, a folder has no image, or an image no label map.
+        ValueError: when classes are missing, a folder has no image, an image no label map, two
+            images have one name, or label maps look like binary masks of which 255 is ignored.
     """
 
     METAINFO: dict = {}
 
-    def __init__(self, *args, img_suffix: str = '.jpg', seg_map_suffix: str = '.png',
-                 **kwargs) -> None:
+    def __init__(self, *args, img_suffix: Optional[str] = None,
+                 seg_map_suffix: str = '.png', **kwargs) -> None:
         self.img_suffix = img_suffix
         super().__init__(*args, seg_map_suffix=seg_map_suffix, **kwargs)
 
@@ -46,24 +56,39 @@ class SemanticDataset(SegmentationDataset):
                              'of the labels 0, 1, ...')
         meta.setdefault('ignore_index', IGNORE_INDEX)
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
-        names = self._names(image_folder, self.img_suffix)
-        if not names:
-            raise ValueError(f'{image_folder} has no image *{self.img_suffix}; correct '
-                             'data_root, data_prefix.img or img_suffix')
+        together = map_folder and osp.normpath(map_folder) == osp.normpath(image_folder)
+        images, others = self._files(image_folder, self.img_suffix,
+                                     self.seg_map_suffix if together else None)
+        maps, maps_alone = {}, []
         if map_folder:
-            absent = sorted(set(names) - set(self._names(map_folder, self.seg_map_suffix)))
-            if absent:
-                raise ValueError(
-                    f'{osp.join(map_folder, absent[0] + self.seg_map_suffix)} does not exist: '
-                    f'{len(absent)} of {len(names)} images in {image_folder} have no label map; '
-                    'write or download them, or correct data_prefix.seg or seg_map_suffix')
-        return [dict(
-            img_path=osp.join(image_folder, name + self.img_suffix),
+            maps, _ = self._files(map_folder, self.seg_map_suffix)
+            maps_alone = [file for name, file in maps.items() if name not in images]
+        if not images:
+            raise ValueError(
+                f'{image_folder} has no image *{self.img_suffix or ""}{_some(others, " (only ")}; '
+                'correct data_root, data_prefix.img or img_suffix')
+        absent = sorted(set(images) - set(maps)) if map_folder else ()
+        if absent:
+            raise ValueError(
+                f'{osp.join(map_folder, absent[0] + self.seg_map_suffix)} does not exist: '
+                f'{len(absent)} of {len(images)} images in {image_folder} have no label map; '
+                'write or download them, or correct data_prefix.seg or seg_map_suffix')
+        for folder, left_out, why in (
+                (image_folder, others, f'images do not end in {self.img_suffix}'),
+                (map_folder, maps_alone, 'label maps belong to no image')):
+            if left_out:
+                print_log(f'{folder}: {len(left_out)} {why} and are left out'
+                          f'{_some(left_out, " (")}', logger='current', level=logging.WARNING)
+        data_list = [dict(
+            img_path=osp.join(image_folder, images[name]),
             img_id=name,
-            seg_map_path=osp.join(map_folder, name + self.seg_map_suffix) if map_folder else None,
+            seg_map_path=osp.join(map_folder, maps[name]) if map_folder else None,
             num_classes=len(meta['classes']),
             label_map=meta.get('label_map'),
-            ignore_index=meta['ignore_index']) for name in names]
+            ignore_index=meta['ignore_index']) for name in sorted(images)]
+        if map_folder:
+            self._check_binary_masks(data_list)
+        return data_list
 
     def filter_data(self) -> list[dict]:
         # what an image shows is known only once its label map is read
@@ -80,11 +105,63 @@ class SemanticDataset(SegmentationDataset):
         labels = np.unique(table[present])
         return labels[labels >= 0].tolist()
 
-    def _names(self, folder: str, suffix: str) -> list[str]:
-        """Sorted paths of the files in a folder and its subfolders, without the suffix."""
+    def _check_binary_masks(self, data_list: list[dict]) -> None:
+        """Refuse masks of 0 and 255 whose 255 would be ignored: all that is left is one class."""
+        meta, ignored = self._metainfo, self._metainfo['ignore_index']
+        known = set(meta.get('label_map') or ())
+        steps = [step for step in self.pipeline.transforms if isinstance(step, LoadSemanticMap)]
+        if len(meta['classes']) > 2 or ignored in known or any(
+                step.label_map or step.ignore_index is not None or step.reduce_zero_label
+                for step in steps):
+            return
+        looked_at = data_list[::max(1, len(data_list) // MAPS_LOOKED_AT)]
+        seen: set[int] = set()
+        for info in looked_at:
+            seen |= set(distinct_values(
+                read_label_image(info['seg_map_path'], self.backend_args)).tolist())
+            if not seen <= {0, ignored}:
+                return
+        if ignored in seen:
+            raise ValueError(
+                f'{self.data_prefix["seg"]}: the label maps have the values 0 and {ignored} only '
+                f'({len(looked_at)} looked at), and {ignored} is ignored: nothing could be told '
+                f'apart. Binary masks need metainfo=dict(label_map={{0: 0, {ignored}: 1}}) (with a '
+                f'single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mean pixels that '
+                f'do not count, say so: label_map={{0: 0, {ignored}: {ignored}}}')
+
+    def _files(self, folder: str, suffix: Optional[str],
+               not_suffix: Optional[str] = None) -> tuple[dict[str, str], list[str]]:
+        """Files in a folder and its subfolders, by name without suffix; images of other suffixes.
+
+        Args:
+            folder: where to look.
+            suffix: None for any of images.
+            not_suffix: of other files that lie there too.
+        """
         # other storage than a disk may know no folders
         if self.backend_args is None and '://' not in folder and not osp.isdir(folder):
             raise ValueError(f'{folder}: no such folder; correct data_root or data_prefix')
-        files = fileio.list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True,
-                                        backend_args=self.backend_args)
-        return sorted(name[:-len(suffix)] for name in files)
+        files = sorted(fileio.list_dir_or_file(folder, list_dir=False, recursive=True,
+                                               backend_args=self.backend_args))
+        if not_suffix is not None and suffix != not_suffix:
+            files = [file for file in files if not _ends(file, not_suffix)]
+        images = [file for file in files if _ends(file, *IMAGE_SUFFIXES)]
+        chosen = images if suffix is None else [file for file in files if _ends(file, suffix)]
+        named: dict[str, str] = {}
+        for file in chosen:
+            name = osp.splitext(file)[0] if suffix is None else file[:-len(suffix)]
+            if name in named:
+                raise ValueError(f'{folder} has {named[name]} and {file}, which have one name '
+                                 'without their endings: rename one of them, or choose the ending '
+                                 '(img_suffix, seg_map_suffix)')
+            named[name] = file
+        return named, sorted(set(images) - set(chosen))
+
+
+def _ends(name: str, *suffixes: str) -> bool:
+    return name.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
+
+
+def _some(names: list[str], opening: str) -> str:
+    """Some of the names, in brackets; nothing for none."""
+    return f'{opening}{", ".join(names[:5])}{", ..." if len(names) > 5 else ""})' if names else ''

@@ -3,6 +3,8 @@ from typing import Optional
 
 import numpy as np
 
+from mmpanseg.structures.image_file import file_orientation
+from mmpanseg.structures.orientation import annotation_turn, inverse, turn, turn_annotation
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .panoptic_quality import PanopticDataError, Segments
 
@@ -22,11 +24,41 @@ def require_keys(sample: dict, keys: tuple[str, ...]) -> None:
                 'meta_keys')
 
 
+def orientation_of(sample: dict) -> dict:
+    """What :func:`mmpanseg.structures.orientation.annotation_turn` wants to know of a sample.
+
+    Where the sample does not say how its image was turned, the file is asked.
+    """
+    if 'img_orientation' not in sample:
+        sample = dict(sample, img_orientation=file_orientation(sample.get('img_path')))
+    return sample
+
+
+def turn_back(array: np.ndarray, sample: dict,
+              backend_args: Optional[dict] = None) -> np.ndarray:
+    """A result [H, W, ...] of the upright image, as the annotation of the sample lies.
+
+    It is that of the data set: of the ground truth PNG where the sample has one, else of the
+    annotation file's height and width.
+    """
+    sample = orientation_of(sample)
+    orientation = sample['img_orientation']
+    if orientation == 1:
+        return array
+    path = sample.get('seg_map_path')
+    if path is None:
+        orientation = sample.get('ann_orientation', orientation)
+    else:
+        orientation = annotation_turn(read_panoptic_png(path, backend_args).shape, sample)
+    return turn(array, inverse(orientation))
+
+
 def read_ground_truth(sample: dict, dataset_meta: dict,
                       backend_args: Optional[dict] = None) -> Optional[Segments]:
     """Segments of the PNG at ``seg_map_path``, which ``segments_info`` describes.
 
-    The ids of ``void_ids``, if the sample has them, are void.
+    The ids of ``void_ids``, if the sample has them, are void. The map lies as the image does that
+    the model saw.
 
     Returns:
         None where the image is not annotated (``seg_map_path`` is None).
@@ -46,7 +78,7 @@ def read_ground_truth(sample: dict, dataset_meta: dict,
                 f'{sample_name(sample)}: segment {info["id"]} of {path} has label '
                 f'{info["category"]}, but the data set has {num_classes} classes; labels are '
                 f'0 .. {num_classes - 1}')
-    ids = read_panoptic_png(path, backend_args)
+    ids = turn_annotation(read_panoptic_png(path, backend_args), orientation_of(sample))
     if sample.get('void_ids'):
         ids = np.where(np.isin(ids, sample['void_ids']), 0, ids)
     return Segments(ids,

@@ -13,8 +13,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmpanseg.registry import METRICS
+from mmpanseg.structures.orientation import annotation_turn, turn, turn_size
 from .boundary import PUBLISHED_WIDTH, boundary_distance, check_boundary_width, mask_boundary
-from .ground_truth import read_ground_truth, sample_name
+from .ground_truth import orientation_of, read_ground_truth, sample_name
 from .instance_annotations import InstanceAnnotations
 from .panoptic_quality import PanopticDataError, index_map
 from .tables import make_table, percent
@@ -137,9 +138,15 @@ class InstanceMetric(BaseMetric):
         return evaluation
 
     def _annotated_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]]:
-        """Size of the image and its objects in ``ann_file``."""
+        """Size of the image, as it lies for the model, and its objects in ``ann_file``."""
         size, objects = self.annotations.objects(
             sample, self.dataset_meta['classes'], self.thing_labels)
+        orientation = annotation_turn(size, orientation_of(sample))
+        if orientation != 1:
+            size = turn_size(size, orientation)
+            for item in objects:
+                mask = rle_tools.decode(item['segmentation']).view(bool)
+                item['segmentation'] = encode(turn(mask, orientation))
         return size, [self._object(item.pop('segmentation'), **item) for item in objects]
 
     def _panoptic_objects(self, sample: dict) -> Optional[tuple[tuple[int, int], list[dict]]]:

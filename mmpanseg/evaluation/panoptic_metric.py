@@ -13,7 +13,7 @@ from mmpanseg.structures.panoptic_png import write_panoptic_png
 from mmpanseg.structures.result_coding import check_codable, split_values
 from mmpanseg.structures.result_names import result_names
 from .boundary import check_boundary_width
-from .ground_truth import read_ground_truth, require_keys, sample_name
+from .ground_truth import read_ground_truth, require_keys, sample_name, turn_back
 from .panoptic_quality import PanopticDataError, PQStat, Segments, index_map, map_ids
 from .panoptic_variants import SIZES, expand_stats, image_pq_variants, occurring, sum_stats
 from .tables import make_table, percent
@@ -141,7 +141,8 @@ class PanopticMetric(BaseMetric):
                 'to write results in COCO format the data set\'s metainfo needs label2cat, a dict '
                 'label -> category id; add it with dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
-        write_panoptic_png(self._unnamed(sample['img_path']), index_map(pred))
+        write_panoptic_png(self._unnamed(sample['img_path']),
+                           turn_back(index_map(pred), sample, self.backend_args))
         return dict(
             image_id=sample['img_id'], file_name=sample['img_path'],
             segments_info=[dict(id=number, category_id=int(label2cat[label]))

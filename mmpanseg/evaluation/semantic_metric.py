@@ -8,7 +8,8 @@ from mmengine.logging import MMLogger
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
                                               read_label_image)
-from .ground_truth import read_ground_truth, require_keys, sample_name
+from mmpanseg.structures.orientation import turn_annotation
+from .ground_truth import orientation_of, read_ground_truth, require_keys, sample_name
 from .panoptic_quality import PanopticDataError, index_map
 from .tables import make_table, percent
 
@@ -151,7 +152,8 @@ class SemanticMetric(BaseMetric):
         path = sample['seg_map_path']
         if path is None:
             return None
-        values = read_label_image(path, self.backend_args)
+        values = turn_annotation(read_label_image(path, self.backend_args),
+                                 orientation_of(sample))
         ignore_index = self.ignore_index
         if ignore_index is None:
             ignore_index = self.dataset_meta.get('ignore_index', IGNORE_INDEX)

@@ -25,6 +25,9 @@ def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarr
     try:
         # OpenCV would replace palette indices by their colours
         values = np.asarray(Image.open(io.BytesIO(data)))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f'label map {path}: {error}; set PIL.Image.MAX_IMAGE_PIXELS to the '
+                         'number of its pixels') from error
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f'label map {path} is no readable image; write or download it '
                          'again') from error
@@ -54,7 +57,7 @@ def label_table(present: np.ndarray,
         num_classes: C, labels are 0 .. C - 1.
         path: for error messages.
         label_map: value -> label or ``ignore_index``; other values stay as they are.
-        ignore_index: value of pixels that do not count, whatever ``label_map`` says.
+        ignore_index: value of pixels that do not count, unless ``label_map`` names it.
         reduce_zero_label: 0 in the file does not count and every other value is a label + 1;
             applied before ``label_map``.
 
@@ -67,9 +70,9 @@ def label_table(present: np.ndarray,
     table = np.arange(max(int(present.max(initial=0)), ignore_index) + 1, dtype=np.int32)
     kept = table - 1 if reduce_zero_label else table
     labels = kept.copy()
+    labels[ignore_index] = -1
     for value, label in (label_map or {}).items():
         labels[kept == value] = -1 if label == ignore_index else label
-    labels[ignore_index] = -1
     unknown = present[labels[present] >= num_classes]
     if unknown.size:
         raise ValueError(

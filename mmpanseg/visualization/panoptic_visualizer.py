@@ -14,8 +14,10 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
+from mmpanseg.structures.image_file import picture_as_seen
 
 from .color import Color
+from .display import require_display
 from .labels import resize_map
 from .panoptic import Segment, draw_panoptic, side_by_side
 
@@ -105,7 +107,7 @@ class PanopticVisualizer(DetLocalVisualizer):
         has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
         if not has_pred and not has_gt:
             return None
-        image = image.clip(0, 255).astype(np.uint8)
+        image = picture_as_seen(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
         panels = []
         if has_pred:
             pan_map, segments = self._prediction(data_sample, pred_score_thr)
@@ -117,6 +119,16 @@ class PanopticVisualizer(DetLocalVisualizer):
             panels.insert(0, ('image', self._draw(image, np.full(image.shape[:2], _VOID), [])))
             return side_by_side(panels)
         return panels[0][1]
+
+    def show(self, *args, **kwargs) -> None:
+        """Show a picture in a window, see mmengine's Visualizer.
+
+        Raises:
+            NoDisplayError: no window can be opened.
+        """
+        if kwargs.get('backend', 'matplotlib') == 'matplotlib':
+            require_display()
+        return super().show(*args, **kwargs)
 
     def _draw(self, image: np.ndarray, pan_map: np.ndarray, segments: list[Segment]) -> np.ndarray:
         num_labels = max((segment.label for segment in segments), default=-1) + 1

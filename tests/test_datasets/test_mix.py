@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.datasets import RedrawingMixDataset
+from mmpanseg.datasets import RedrawingMixDataset, mix
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 JITTER = dict(type='mmpanseg.LargeScaleJitter', size=(6, 8), scale_range=(1, 1))
@@ -40,3 +40,46 @@ def test_nothing_usable(tiny):
     none = dict(type='mmpanseg.FilterLabelledPixels', min_pixels=10 ** 6, stride=1)
     with pytest.raises(RuntimeError, match='gave up 5 samples in a row.*FilterLabelledPixels'):
         build(tiny, [none], max_refetch=5)[0]
+
+
+class Choosy:
+    """Takes a sample after so many others."""
+
+    def __init__(self, *given_up):
+        self.given_up = list(given_up)
+        self.calls = 0
+
+    def __call__(self, results):
+        self.calls += 1
+        if self.given_up and self.calls <= self.given_up[0]:
+            return None
+        self.given_up, self.calls = self.given_up[1:], 0
+        return results
+
+
+def test_a_filter_that_fits_no_sample_is_named_soon(tiny):
+    none = dict(type='mmpanseg.FilterLabelledPixels', min_pixels=47, stride=1)
+    data = build(tiny, [none])
+    reads = []
+    data.dataset.prepare_data, inner = lambda k: (reads.append(k), inner(k))[1], \
+        data.dataset.prepare_data
+    with pytest.raises(RuntimeError) as caught:
+        data[0]
+    text = str(caught.value)
+    assert len(reads) == 25
+    assert 'gave up 25 samples in a row' in text and text.count('.png by FilterLabelled') == 3
+    assert 'labelled pixels of 6x8, more than 47 needed' in text
+    assert 'smaller min_pixels' in text
+
+
+def test_one_that_fits_some_is_allowed_more(tiny, monkeypatch):
+    said = []
+    monkeypatch.setattr(mix, 'print_log', lambda text, **_: said.append(text))
+    data = build(tiny, [])
+    data.pipeline = [Choosy(24, 90, 100)]
+    assert data[0] is not None and said == []
+    assert data[0] is not None
+    assert len(said) == 1 and 'gave up 25 samples in a row' in said[0]
+    data.max_refetch = 60
+    with pytest.raises(RuntimeError, match='gave up 60 samples in a row'):
+        data[0]

@@ -17,6 +17,7 @@ from mmengine.utils import track_iter_progress
 from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
 from mmpanseg.apis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
+from mmpanseg.structures.image_file import sample_picture
 from mmpanseg.structures.result_names import dataset_result_names
 
 
@@ -43,7 +44,7 @@ def main() -> None:
         except ValueError as error:
             raise UsageError(str(error)) from error
         for index, sample in enumerate(samples):
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            image = sample_picture(sample.metainfo)
             picture = draw_clusters(image, maps, index, sample.img_shape,
                                     model.panoptic_head.query_feat.num_embeddings, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'

@@ -10,12 +10,11 @@ from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as rle_tools
 from scipy import ndimage
 
+from mmpanseg.structures.image_file import IMAGE_SUFFIXES
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 
 PathLike = Union[str, Path]
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 class Segment(NamedTuple):
@@ -39,18 +38,25 @@ def list_images(folder: Path, suffix: Optional[str] = None) -> list[Path]:
 
     Args:
         folder: where to look.
-        suffix: end of the names; any image by default.
+        suffix: end of the names, in capitals or not; any image by default.
 
     Raises:
-        ValueError: when there is no such folder, or no image in it.
+        ValueError: when there is no such folder, no image in it, or two images of one name.
     """
     if not folder.is_dir():
         raise ValueError(f'{folder}: no such folder; give the folder of the unpacked download')
     files = [path for path in sorted(folder.rglob('*')) if not path.name.startswith('.') and (
-        path.name.endswith(suffix) if suffix else path.suffix.lower() in IMAGE_SUFFIXES)]
+        path.name.lower().endswith(suffix.lower()) if suffix
+        else path.suffix.lower() in IMAGE_SUFFIXES)]
     if not files:
         raise ValueError(f'{folder}: no {suffix or "image"} in it or in its subfolders; is '
                          'the download complete?')
+    names: dict[Path, Path] = {}
+    for path in files:
+        other = names.setdefault(path.with_suffix(''), path)
+        if other != path:
+            raise ValueError(f'{other} and {path.name} have one name without their endings, so one '
+                             'annotation: rename one of them')
     return files
 
 

@@ -3,9 +3,11 @@ from .copy_paste import PanopticCopyPaste
 from .formatting import PackPanopticInputs
 from .large_scale_jitter import FilterLabelledPixels, LargeScaleJitter
 from .loading import LoadPanopticMap
+from .loading_images import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
 from .loading_semantic import LoadSemanticMap
 
 __all__ = [
-    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadPanopticMap', 'LoadSemanticMap',
-    'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
+    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
+    'LoadImageFromNDArray', 'LoadPanopticMap', 'LoadSemanticMap', 'PackPanopticInputs',
+    'PanopticCopyPaste', 'SSDColorJitter'
 ]

@@ -9,15 +9,19 @@ from mmdet.structures.mask import PolygonMasks
 
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
+from .image_and_map import check_map
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info', 'void_ids')
+ORIENTATION_KEYS = ('img_orientation', 'ann_orientation')
 INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 
 @TRANSFORMS.register_module()
 class PackPanopticInputs(PackDetInputs):
-    """Image -> uint8 tensor [3, H, W], ground truth -> ``DetDataSample.gt_segments``.
+    """Image -> tensor [3, H, W], ground truth -> ``DetDataSample.gt_segments``.
+
+    The tensor is uint8 for images of 8 bits, else float32.
 
     ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It is an index map after
     :class:`LoadPanopticMap` or :class:`LoadSemanticMap`, and dense masks, which may overlap, after
@@ -33,7 +37,8 @@ class PackPanopticInputs(PackDetInputs):
 
     Raises:
         ValueError: when both an index map and instance masks were loaded, or masks in a form that
-            the loading left out.
+            the loading left out; when a transform changed only one of image and map; when the
+            image was turned upright and its annotation was not.
     """
 
     def __init__(self, meta_keys: tuple = META_KEYS, drop_empty: bool = False) -> None:
@@ -51,6 +56,9 @@ class PackPanopticInputs(PackDetInputs):
                 segments.drop_empty() if self.drop_empty else segments)
         if 'real_pixels' in results:
             packed['data_samples'].real_pixels = torch.from_numpy(results['real_pixels'])
+        # metrics need them whatever meta_keys are
+        packed['data_samples'].set_metainfo(
+            {key: results[key] for key in ORIENTATION_KEYS if key in results})
         return packed
 
     def __repr__(self) -> str:
@@ -58,7 +66,12 @@ class PackPanopticInputs(PackDetInputs):
 
 
 def _planes(image: np.ndarray) -> np.ndarray:
-    """[H, W, C] or [H, W] -> [C, H, W]; taken apart by OpenCV, which is faster than a copy."""
+    """[H, W, C] or [H, W] -> [C, H, W]; taken apart by OpenCV, which is faster than a copy.
+
+    Other types than uint8 become float32: torch lacks operations on some of them.
+    """
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32, copy=False)
     if image.ndim == 2:
         return np.ascontiguousarray(image)[None]
     height, width, channels = image.shape
@@ -73,7 +86,14 @@ def _segments(results: dict) -> Optional[SegmentMap]:
     index_map, masks = results.get('gt_seg_map'), results.get('gt_masks')
     if index_map is None and masks is None:
         return None
+    if results.get('ann_orientation', 1) != 1 and not results.get('annotations_turned'):
+        raise ValueError(
+            f'{results.get("img_path")} has an EXIF orientation and was turned upright, its '
+            'annotation was not: load annotations with mmpanseg.LoadPanopticMap, '
+            "mmpanseg.LoadSemanticMap or dict(type='LoadAnnotations', ...), or images with "
+            "color_type='color_ignore_orientation'")
     if masks is None:
+        check_map(results)
         # a flipped map has negative strides
         return SegmentMap(torch.from_numpy(results['gt_segment_labels']),
                           map=torch.from_numpy(np.ascontiguousarray(index_map)))

@@ -55,12 +55,16 @@ class FilterLabelledPixels(BaseTransform):
 
     def __init__(self, min_pixels: int = 4096, stride: int = 4) -> None:
         self.min_pixels, self.stride = min_pixels, stride
+        # why the last sample was given up
+        self.reason: str | None = None
 
     def transform(self, results: dict) -> dict | None:
         index_map, labels = results['gt_seg_map'], results['gt_segment_labels']
         part = index_map[::self.stride, ::self.stride]
-        part = part[part != VOID]
+        size, part = part.shape, part[part != VOID]
         if len(part) <= self.min_pixels:
+            self.reason = (f'{len(part)} labelled pixels of {size[0]}x{size[1]}, more than '
+                           f'{self.min_pixels} needed')
             return None
         keep = np.bincount(part, minlength=len(labels)) > 0
         if not keep.all():

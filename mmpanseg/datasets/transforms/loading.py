@@ -6,7 +6,9 @@ from mmcv.transforms import BaseTransform
 
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
+from mmpanseg.structures.orientation import turn_annotation
 from mmpanseg.structures.panoptic_png import read_panoptic_png
+from .image_and_map import add_map, check_orientation_known
 
 
 @TRANSFORMS.register_module()
@@ -17,7 +19,8 @@ class LoadPanopticMap(BaseTransform):
     :class:`mmpanseg.datasets.PanopticDataset`). Adds ``gt_seg_map``, int32 [H, W], pixel -> index
     of its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
     ``segments_info``. Crowd segments, and those that ``void_ids`` lists, become void: they count
-    neither for nor against.
+    neither for nor against. The map is turned as the image was, see
+    :func:`mmpanseg.structures.orientation.annotation_turn`.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -27,7 +30,8 @@ class LoadPanopticMap(BaseTransform):
 
     Raises:
         ValueError: when the PNG cannot be decoded, is not 8 bit with 3 channels, has another size
-            than the image, has ids that no segment lists, or lacks the id of a listed segment.
+            than the image, has ids that no segment lists, or lacks the id of a listed segment;
+            when the image has an EXIF orientation and was not loaded before.
     """
 
     def __init__(self, backend_args: Optional[dict] = None) -> None:
@@ -43,7 +47,8 @@ class LoadPanopticMap(BaseTransform):
             index_map = np.full(shape, VOID, np.int32)
             labels = []
         else:
-            ids = read_panoptic_png(path, self.backend_args)
+            check_orientation_known(results, self.backend_args)
+            ids = turn_annotation(read_panoptic_png(path, self.backend_args), results)
             if ids.shape != tuple(shape):
                 raise ValueError(
                     f'{path} is {ids.shape[1]}x{ids.shape[0]}, its image '
@@ -53,8 +58,7 @@ class LoadPanopticMap(BaseTransform):
             void = [dict(id=i, iscrowd=1) for i in results.get('void_ids', ())]
             index_map = index_segments(ids, segments + void, path)
             labels = [s['category'] for s in segments if not s.get('iscrowd')]
-        results['gt_seg_map'] = index_map
-        results['gt_segment_labels'] = np.asarray(labels, dtype=np.int64)
+        add_map(results, index_map, labels)
         return results
 
     def __repr__(self) -> str:

@@ -8,6 +8,8 @@ from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
 from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
                                               read_label_image)
+from mmpanseg.structures.orientation import turn_annotation
+from .image_and_map import add_map, check_orientation_known
 
 
 @TRANSFORMS.register_module()
@@ -17,7 +19,8 @@ class LoadSemanticMap(BaseTransform):
     Reads ``seg_map_path``, an image of one channel with 8 or 16 bits or a palette, and what
     :class:`mmpanseg.datasets.SemanticDataset` says about its values: ``num_classes``,
     ``label_map`` and ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], pixel -> index of its
-    segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order.
+    segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order. The map is turned
+    as the image was, see :func:`mmpanseg.structures.orientation.annotation_turn`.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -50,10 +53,10 @@ class LoadSemanticMap(BaseTransform):
             return results
         path, shape = results['seg_map_path'], tuple(results['ori_shape'])
         if path is None:
-            results['gt_seg_map'] = np.full(shape, VOID, np.int32)
-            results['gt_segment_labels'] = np.zeros(0, np.int64)
+            add_map(results, np.full(shape, VOID, np.int32), ())
             return results
-        values = read_label_image(path, self.backend_args)
+        check_orientation_known(results, self.backend_args)
+        values = turn_annotation(read_label_image(path, self.backend_args), results)
         # of the file: a test pipeline resizes the image first and scores at its original size
         if values.shape != shape:
             raise ValueError(
@@ -69,8 +72,7 @@ class LoadSemanticMap(BaseTransform):
         labels = np.unique(table[present])
         labels = labels[labels >= 0]
         index = np.where(table < 0, VOID, np.searchsorted(labels, table)).astype(np.int32)
-        results['gt_seg_map'] = index[values]
-        results['gt_segment_labels'] = labels.astype(np.int64)
+        add_map(results, index[values], labels)
         return results
 
     def __repr__(self) -> str:

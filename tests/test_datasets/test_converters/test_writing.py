@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from mmpanseg.datasets.converters.writing import Segment, encode_segments, write_image
+from mmpanseg.datasets.converters.writing import (Segment, encode_segments, list_images,
+                                                  write_image)
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
 
@@ -52,3 +53,15 @@ def test_annotations_of_real_images(shared, tmp_path):
             assert any(np.array_equal(
                 rle_tools.decode(item['segmentation']),
                 rle_tools.decode(instance['segmentation'])) for item in theirs)
+
+
+def test_images_of_every_ending(tmp_path):
+    names = ['a.JPG', 'b.jpg', 'c.PNG', 'd.Tif', 'sub/a.png']
+    (tmp_path / 'sub').mkdir()
+    for name in (*names, 'e.txt', '._a.jpg'):
+        (tmp_path / name).touch()
+    assert [str(p.relative_to(tmp_path)) for p in list_images(tmp_path)] == names
+    assert [p.name for p in list_images(tmp_path, '.jpg')] == ['a.JPG', 'b.jpg']
+    (tmp_path / 'b.png').touch()
+    with pytest.raises(ValueError, match='b.jpg and b.png have one name without their endings'):
+        list_images(tmp_path)

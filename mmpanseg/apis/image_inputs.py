@@ -1,0 +1,112 @@
+"""What an inferencer takes as images, besides paths."""
+import glob
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+from PIL import Image, ImageOps
+
+from mmpanseg.datasets.transforms.loading_images import ARRAYS, check_array
+from mmpanseg.structures.image_file import IMAGE_SUFFIXES, ImageError, decode_image
+
+TAKEN = (f'image files, folders, glob patterns and URLs (str or Path), {ARRAYS}, PIL images, bytes '
+         'and open files of encoded images, and lists of these')
+
+ImageInput = str | np.ndarray | Image.Image | bytes
+
+
+def list_images(inputs: object, color_type: str = 'color') -> list[ImageInput]:
+    """The single images behind any kind of input, in order.
+
+    Args:
+        inputs: what :data:`TAKEN` says; lists and generators are gone through.
+        color_type: of the pipeline's loader, for the check of arrays.
+
+    Raises:
+        FileNotFoundError: no image lies at a path or matches a pattern.
+        TypeError, ValueError: of another type, or an array that is no image.
+    """
+    if isinstance(inputs, (str, Path)):
+        return _files(str(inputs))
+    if isinstance(inputs, np.ndarray):
+        return [check_array(inputs, color_type)]
+    if isinstance(inputs, Image.Image):
+        return [inputs]
+    if isinstance(inputs, (bytes, bytearray, memoryview)):
+        return [bytes(inputs)]
+    if hasattr(inputs, 'read'):
+        data = inputs.read()
+        if not isinstance(data, bytes):
+            raise TypeError('an open file must be opened for bytes: open(path, "rb")')
+        return [data]
+    if type(inputs).__module__.split('.')[0] == 'torch':
+        raise TypeError(f'a torch tensor is not taken; give {ARRAYS}: of an RGB tensor [3, H, W] '
+                        'in 0..1, (255 * tensor.flip(0)).byte().permute(1, 2, 0).numpy()')
+    if isinstance(inputs, (list, tuple, Iterator)) or (
+            isinstance(inputs, Iterable) and not isinstance(inputs, dict)):
+        return [image for part in inputs for image in list_images(part, color_type)]
+    raise TypeError(f'{type(inputs).__name__} is not taken; give {TAKEN}')
+
+
+def to_array(image: Image.Image | bytes, color_type: str = 'color',
+             backend: str | None = None) -> np.ndarray:
+    """Pixels of a PIL image or an encoded one, as a file of the color type would be read.
+
+    Raises:
+        ImageError: the bytes are no image. TypeError: the PIL image has values of another type.
+    """
+    if isinstance(image, bytes):
+        return decode_image(image, f'the given image of {len(image)} bytes', color_type,
+                            backend).pixels
+    try:
+        if color_type in ('color', 'grayscale'):
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith('I;16') and color_type != 'unchanged':
+            print_log(f'a PIL image of mode {image.mode} is read as 8 bits (the upper ones)',
+                      logger='current', level=logging.WARNING)
+            return check_array((np.asarray(image) >> 8).astype(np.uint8), color_type)
+        if image.mode not in ('L', 'F', 'I') and not image.mode.startswith('I;16'):
+            image = image.convert('RGBA' if image.mode == 'RGBA' else 'RGB')
+        pixels = np.asarray(image)
+    except OSError as error:
+        raise ImageError(f'the given PIL image cannot be read ({error})') from error
+    if pixels.ndim == 3:
+        # RGB to BGR, alpha stays
+        pixels = np.ascontiguousarray(pixels[..., [2, 1, 0, 3][:pixels.shape[2]]])
+    return check_array(pixels, color_type)
+
+
+def _files(path: str) -> list[str]:
+    """Files and URLs behind a path or pattern."""
+    if '://' in path or Path(path).is_file():
+        return [path]
+    if Path(path).is_dir():
+        return _files_of_folder(Path(path))
+    found = sorted(name for name in glob.glob(path, recursive=True) if Path(name).is_file())
+    if not found:
+        raise FileNotFoundError(f'no image found at {path}: give an image file, a folder '
+                                'with images, or a glob pattern that matches some')
+    return found
+
+
+def _files_of_folder(folder: Path) -> list[str]:
+    """Images directly in a folder; says how many other files there are."""
+    files = sorted(path for path in folder.iterdir()
+                   if path.is_file() and not path.name.startswith('.'))
+    found = [str(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = [path.name for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    if not found:
+        deeper = sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+                     for path in folder.rglob('*'))
+        hint = (f'; {deeper} lie in its subfolders: give the pattern \'{folder}/**/*\''
+                if deeper else '')
+        raise FileNotFoundError(
+            f'no image found at {folder}: none of its {len(files)} files has an ending of images '
+            f'({" ".join(IMAGE_SUFFIXES)}){hint}')
+    if others:
+        print_log(f'{folder}: {len(others)} of {len(files)} files have no ending of images and are '
+                  f'left out: {", ".join(others[:5])}{", ..." if len(others) > 5 else ""}',
+                  logger='current', level=logging.WARNING)
+    return found
