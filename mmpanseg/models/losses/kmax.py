@@ -14,11 +14,14 @@ from torch.utils.checkpoint import checkpoint
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
+from mmpanseg.models.losses.class_weights import read_class_weight
 from mmpanseg.models.losses.mask_criterion import name_by_layer, pad_labels
 from mmpanseg.models.losses.pixel_draws import (
     discrimination_loss, draw_logits, draw_pixels, mean_of_nonzero, sample_grid, semantic_loss)
+from mmpanseg.models.task_modules.assigners import OneToOneAssigner
+from mmpanseg.models.task_modules.building import build_assigner
 from mmpanseg.models.task_modules.similarity import class_similarity, mask_similarity
-from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.registry import MODELS
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
@@ -89,6 +92,9 @@ class KMaXCriterion(BaseModule):
         mask_void: void pixels take no part in matching and dice loss.
         align_corners: rule for resizing the layers' predictions: 'odd' (PyTorch version: where the
             last map's height is odd) or 'always' (TensorFlow version).
+        class_weight: of the classes in the class loss, K numbers, or K + 1 with that of "no
+            object" as the last; by default 1. Like alpha it multiplies the terms, whose number
+            is still what the loss is divided by.
         assigner: config.
     """
 
@@ -98,6 +104,7 @@ class KMaXCriterion(BaseModule):
                  pixel_temperature: float = 1.5, similarity_temperature: float = 0.3,
                  num_semantic_pixels: int = 4096, semantic_temperature: float = 2.0,
                  share_matching: bool = True, mask_void: bool = True, align_corners: str = 'odd',
+                 class_weight: Optional[Sequence[float]] = None,
                  assigner: dict = dict(type='mmpanseg.OneToOneAssigner')) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -113,7 +120,10 @@ class KMaXCriterion(BaseModule):
         self.share_matching = share_matching
         self.mask_void = mask_void
         self.align_corners = choose('criterion.align_corners', align_corners, ALIGN_CORNERS)
-        self.assigner = TASK_UTILS.build(assigner)
+        self.assigner = build_assigner(assigner, OneToOneAssigner)
+        # derived from the config, so it is no part of a checkpoint
+        self.register_buffer('class_weight', None if class_weight is None else read_class_weight(
+            class_weight, num_classes, 1.0), persistent=False)
 
     def forward(self, predictions: Sequence[KMaXPrediction], semantic_logits: Optional[Tensor],
                 segments: SegmentBatch) -> dict[str, Tensor]:
@@ -184,7 +194,7 @@ class KMaXCriterion(BaseModule):
             self.mask_losses, prediction.mask_logits, targets, size, use_reentrant=False,
             preserve_rng_state=False)
         cls = focal_cross_entropy(prediction.cls_logits, targets.labels, targets.cls_weight,
-                                  self.alpha, self.gamma)
+                                  self.alpha, self.gamma, self.class_weight)
         return dict(loss_cls=cls, loss_mask=mask, loss_dice=dice,
                     loss_pixel=self.loss_pixel(prediction.pixel_embeds, targets, size))
 
@@ -242,7 +252,7 @@ def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
 
 
 def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float = 0.75,
-                        gamma: float = 0.0) -> Tensor:
+                        gamma: float = 0.0, class_weight: Optional[Tensor] = None) -> Tensor:
     """Weighted focal loss over softmax classes.
 
     Args:
@@ -251,6 +261,7 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: f
         weight: [B, Q].
         alpha: factor for objects, 1 - alpha for no object; below 0 for no such factor.
         gamma: exponent of 1 - probability.
+        class_weight: [K + 1] factors of the classes, None for none.
 
     Returns:
         Sum over the queries divided by the number of terms that are not zero, mean over images.
@@ -260,6 +271,8 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: f
         loss = loss * (1 - (-loss).exp()) ** gamma
     if alpha >= 0:
         loss = loss * torch.where(labels == logits.shape[2] - 1, 1 - alpha, alpha)
+    if class_weight is not None:
+        loss = loss * class_weight.to(loss.dtype)[labels]
     return mean_of_nonzero(loss * weight).mean()
 
 

@@ -20,7 +20,7 @@ from mmpanseg.models.segmentors.deployment import Deployment
 from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
-from mmpanseg.registry import MODELS
+from mmpanseg.registry import MODELS, known_arguments, unknown_keys
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.result_coding import check_codable
 
@@ -50,14 +50,21 @@ class MaskTransformer(Deployment, BaseDetector):
             classes than a panoptic result can tell apart where one is asked for, or the backbone's
             maps are not those that the head's ``in_channels`` name; or a head is one of another
             library.
-        TypeError: a value is of the wrong kind.
+        TypeError: a value is of the wrong kind, or an argument unknown; the text names those that
+            exist.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
                  panoptic_head: dict,
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None, **unknown) -> None:
+        text = unknown_keys('model', unknown, known_arguments(MaskTransformer))
+        if 'train_cfg' in unknown:
+            text += ('; what mmdet has in model.train_cfg (points, assigner) are settings of '
+                     'panoptic_head.criterion here')
+        if text:
+            raise TypeError(text)
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -251,10 +258,13 @@ def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:
     choose('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
     kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
     known = {'mode'}.union(*kinds.values())
-    for key in test_cfg:
-        if key not in known:
-            raise ValueError(f'model.test_cfg has no entry {key!r}; it may have '
-                             f'{", ".join(sorted(known))}')
+    text = unknown_keys('model.test_cfg', test_cfg, known)
+    if text:
+        raise ValueError(text)
     outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})
                        for kind, names in kinds.items())
+    tiles = sorted(kinds[Tiling].intersection(test_cfg))
+    if tiles and 'mode' not in test_cfg:
+        raise ValueError(f"model.test_cfg.{tiles[0]} is for tiles: set model.test_cfg.mode='tile' "
+                         "(or 'whole', to keep it without effect)")
     return outputs, tiling if mode == 'tile' else None
