@@ -12,6 +12,10 @@ from mmengine.registry import Registry, build_from_cfg, build_model_from_cfg
 from mmpanseg.building import checked
 
 
+# how Python says that a class has no such argument
+_UNKNOWN = ('unexpected keyword argument', 'takes no arguments')
+
+
 def known_arguments(built: type) -> set[str]:
     """Keyword arguments of a class, those of its parents included where it passes on the rest."""
     names = set()
@@ -34,7 +38,7 @@ def unknown_keys(owner: str, keys: Iterable[str], known: Iterable[str]) -> str:
         return ''
     close = [f', did you mean {match!r}?' for match in get_close_matches(unknown[0], known, 1)]
     return (f'{owner} has no entry {", ".join(map(repr, unknown))}{"".join(close) or ";"} '
-            f'it may have {", ".join(known)}')
+            f'it may have {", ".join(known) or "none"}')
 
 
 def _naming_keys(build: Callable) -> Callable:
@@ -44,7 +48,7 @@ def _naming_keys(build: Callable) -> Callable:
         try:
             return build(cfg, registry=registry, default_args=default_args, **options)
         except TypeError as error:
-            if not isinstance(cfg, dict) or 'unexpected keyword argument' not in str(error):
+            if not isinstance(cfg, dict) or not any(text in str(error) for text in _UNKNOWN):
                 raise
             keys = {**(default_args or {}), **cfg}
             kind = keys.pop('type', None)

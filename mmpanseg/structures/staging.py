@@ -51,7 +51,9 @@ def _pack(tensors: Sequence[Tensor]) -> Tensor:
     """All bytes in one row, uint8."""
     parts = []
     for tensor in tensors:
-        row = tensor.contiguous().view(-1).view(torch.uint8)
+        # an empty array of NumPy has strides that cannot be viewed
+        row = tensor.contiguous().view(-1) if tensor.numel() else tensor.new_empty(0)
+        row = row.view(torch.uint8)
         parts += [row, row.new_zeros(-len(row) % _ALIGNMENT)]
     return torch.cat(parts)
 

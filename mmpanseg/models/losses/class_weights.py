@@ -1,4 +1,5 @@
 """Weights of the classes in class losses. K classes."""
+import math
 from typing import Optional, Sequence
 
 import torch
@@ -36,8 +37,7 @@ def read_class_weight(class_weight: Optional[Sequence[float]], num_classes: int,
                          f'{num_classes} classes: it needs one for each{extra}')
     if no_object is not None and len(weights) == num_classes:
         weights.append(no_object)
-    weights = torch.tensor(weights)
-    if not (weights.isfinite() & (weights >= 0)).all():
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise ValueError('criterion.class_weight must have no negative or infinite numbers, got '
                          f'{list(class_weight)}')
-    return weights
+    return torch.tensor(weights)

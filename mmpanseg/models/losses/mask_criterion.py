@@ -134,7 +134,8 @@ class MaskCriterion(nn.Module):
 
         At least one. The only exchange between processes, so every process must come by as often.
         """
-        count = self.class_weight.new_tensor(float(sum(segments.counts)))
+        # filled on the device: nobody waits for a copy
+        count = self.class_weight.new_full((), float(sum(segments.counts)))
         return reduce_mean(count).clamp(min=1)
 
     def loss_masks(self, mask_logits: MaskLogits, matches: Matches, segments: SegmentBatch,
