@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmpanseg.structures.cells import pool_maps, pool_masks
 from mmpanseg.structures.bilinear import bilinear_corners, sample_labels
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.segment_pixels import SegmentPixels
 from mmpanseg.structures.staging import stage
 
 VOID = -1
@@ -155,17 +156,12 @@ class SegmentBatch:
             return self._planes[sum(self.counts[:image]) + segment]
         return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
 
-    def every(self, stride: int) -> Tensor:
-        """Every stride-th pixel of the padded masks, from the first one on.
-
-        Returns:
-            bool [B, Nmax, ceil(H / stride), ceil(W / stride)], rows beyond a count are False.
-        """
-        planes = self._planes[:, ::stride, ::stride]
+    def pixels(self, stride: int) -> list[SegmentPixels]:
+        """Every stride-th pixel of each image's padded masks, from the first one on, row by row."""
+        planes = self._planes[:, ::stride, ::stride].flatten(1)
         if self.dense:
-            return nn.utils.rnn.pad_sequence(list(planes.split(self.counts)), batch_first=True)
-        index = torch.arange(self.max_count, dtype=planes.dtype, device=planes.device)
-        return planes[:, None] == index[:, None, None]
+            return [SegmentPixels(len(masks), masks=masks) for masks in planes.split(self.counts)]
+        return [SegmentPixels(count, index) for count, index in zip(self.counts, planes)]
 
     def cells(self, size: tuple[int, int]) -> Tensor:
         """Cells of a coarser grid that a segment has a pixel in.

@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmpanseg.building import check_values
+from mmpanseg.config_keys import known_arguments, unknown_keys
 from mmpanseg.models.fusion_heads.fusion_head import FusionHead
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
@@ -20,7 +21,7 @@ from mmpanseg.models.segmentors.deployment import Deployment
 from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
-from mmpanseg.registry import MODELS, known_arguments, unknown_keys
+from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.result_coding import check_codable
 
