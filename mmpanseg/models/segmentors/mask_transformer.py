@@ -17,6 +17,7 @@ from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
+from mmpanseg.models.layers.single_values import explained_norms
 from mmpanseg.models.segmentors.deployment import Deployment
 from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
@@ -135,7 +136,8 @@ class MaskTransformer(Deployment, BaseDetector):
         """Losses by name.
 
         Raises:
-            ValueError: when a sample carries no ground truth; the text names the image.
+            ValueError: when a sample carries no ground truth; the text names the image. Or a norm
+                has a single value per channel to learn from.
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
@@ -143,7 +145,8 @@ class MaskTransformer(Deployment, BaseDetector):
                     f'no gt_segments for {sample.get("img_path", "an image")}: the training '
                     'pipeline needs to load annotations (mmpanseg.LoadPanopticMap) before '
                     'mmpanseg.PackPanopticInputs')
-        return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
+        with explained_norms(batch_inputs):
+            return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     @torch.no_grad()
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
