@@ -63,16 +63,13 @@ class ImageTargets(NamedTuple):
     weight: Tensor
     sharing: Tensor
 
-    def shares(self) -> Tensor:
-        """Share of each matched segment in a pixel [M, P]: they sum to 1 or, on void, to 0."""
-        return self.pixels.read(self.segment).to(self.sharing.dtype) / self.sharing
+    def shares(self, pixel: Optional[Tensor] = None) -> Tensor:
+        """Share of each matched segment in some pixels int64 [k], by default in all, [M, k].
 
-    def shares_at(self, pixel: Tensor) -> Tensor:
-        """The same at pixels int64 [k] and with rows of zeros for other segments, [N, k]."""
-        shares = self.pixels.read(pixel=pixel).to(self.sharing.dtype) / self.sharing[pixel]
-        matched = shares.new_zeros(len(shares))
-        matched[self.segment] = 1
-        return shares * matched[:, None]
+        They sum to 1 or, on void pixels, to 0.
+        """
+        sharing = self.sharing if pixel is None else self.sharing[pixel]
+        return self.pixels.read(self.segment, pixel).to(sharing.dtype) / sharing
 
 
 class MatchedTargets(NamedTuple):
@@ -263,7 +260,7 @@ class KMaXCriterion(BaseModule):
         drawn = draw_pixels(draw_logits(targets.areas, self.pixel_temperature), self.num_pixels)
         embeds = sample_grid(pixel_embeds, drawn, size, self.align_corners(size[0]))
         shares = nn.utils.rnn.pad_sequence([
-            image.shares_at(pixel) for image, pixel in zip(targets.images, drawn)], True)
+            image.shares(pixel) for image, pixel in zip(targets.images, drawn)], True)
         return discrimination_loss(embeds, shares, self.similarity_temperature)
 
     def loss_semantic(self, logits: Tensor, segments: SegmentBatch, targets: MatchedTargets,

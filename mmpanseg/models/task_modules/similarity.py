@@ -21,7 +21,7 @@ def mask_similarity(mask_logits: Tensor, targets: Tensor, only_labelled: bool = 
     """
     masks = mask_logits.softmax(1)
     if only_labelled:
-        masks = masks * (targets.sum(1, keepdim=True) > 0)
+        masks = masks * targets.any(1, keepdim=True)
     total = masks.sum(2)[:, :, None]
     step = chunk_rows(masks.device, len(targets) * targets.shape[2])
     similarity = []
