@@ -36,7 +36,8 @@ _LENGTHS = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
 class PanopticRunner(Runner):
     """mmengine's Runner with checks that no config can lose, and a log for people.
 
-    - Hooks that compare classes, batches, checkpoint and schedule with the run are always there, once.
+    - Hooks that compare classes, batch size, checkpoint and schedule with the run are always there,
+      once.
     - ``num_workers=0`` switches off other options of workers; training by epochs gets a sampler
       that ends.
     - Scores are logged at the training step that they belong to.

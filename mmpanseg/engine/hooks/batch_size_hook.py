@@ -1,9 +1,9 @@
 """Batches of one image against norms that need more."""
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.models.layers.single_values import WHAT_TO_DO, image_norms
 from mmpanseg.registry import HOOKS
 
@@ -19,8 +19,7 @@ class BatchSizeHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        norms = image_norms(model)
+        norms = image_norms(unwrapped(runner.model))
         if not norms:
             return
         loader = runner.train_dataloader
