@@ -6,6 +6,7 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 
 from mmpanseg.building import checked
+from mmpanseg.config_keys import naming_keys
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -25,4 +26,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')
 
 for _registry in (MODELS, TASK_UTILS):
-    _registry.build_func = checked(_registry.build_func)
+    _registry.build_func = naming_keys(checked(_registry.build_func))

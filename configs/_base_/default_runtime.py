@@ -12,6 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='mmpanseg.PanopticVisualizationHook'),
     # here, since a config's own custom_hooks replace the list below
+    batch_size=dict(type='mmpanseg.BatchSizeHook'),
     class_consistency=dict(type='mmpanseg.ClassConsistencyHook'),
     load_summary=dict(type='mmpanseg.LoadSummaryHook'))
 custom_hooks = []

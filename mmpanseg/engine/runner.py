@@ -18,15 +18,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.engine.console import ConsoleFilter, split_messages
-from mmpanseg.engine.hooks import (ClassConsistencyHook, LoadSummaryHook, RunSummaryHook,
-                                   ScheduleConsistencyHook)
+from mmpanseg.engine.hooks import (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook,
+                                   RunSummaryHook, ScheduleConsistencyHook)
 from mmpanseg.engine.launch import UsageError, check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise
 from mmpanseg.registry import RUNNERS
 
 # Registered in every run, whatever lists of hooks a config has.
-_ALWAYS = (ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook, RunSummaryHook)
+_ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
+           RunSummaryHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 _LENGTHS = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
 
@@ -35,7 +36,8 @@ _LENGTHS = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
 class PanopticRunner(Runner):
     """mmengine's Runner with checks that no config can lose, and a log for people.
 
-    - Hooks that compare classes, checkpoint and schedule with the run are always there, once.
+    - Hooks that compare classes, batch size, checkpoint and schedule with the run are always there,
+      once.
     - ``num_workers=0`` switches off other options of workers; training by epochs gets a sampler
       that ends.
     - Scores are logged at the training step that they belong to.

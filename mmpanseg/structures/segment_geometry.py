@@ -5,6 +5,7 @@ Shapes: N segments of one image, H, W its size.
 import torch
 from torch import Tensor
 
+from mmpanseg.structures.counting import count_numbers
 from mmpanseg.structures.segment_map import SegmentMap
 
 
@@ -14,12 +15,14 @@ def segment_boxes(segments: SegmentMap) -> Tensor:
     ``x2`` and ``y2`` lie one past the last pixel, as in COCO. An empty segment has a box of zeros.
     """
     if segments.masks is not None:
-        (x1, x2), (y1, y2) = (_span(segments.masks.any(dim)) for dim in (1, 2))
-    else:
-        height, width = segments.shape
-        (x1, x2), (y1, y2) = (
-            _span(_touched(segments, axis, length)) for axis, length in ((1, width), (0, height)))
-    return torch.stack([x1, y1, x2, y2], 1).float()
+        return mask_boxes(segments.masks)
+    height, width = segments.shape
+    return _boxes(_touched(segments, 1, width), _touched(segments, 0, height))
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """The same of masks bool [N, H, W], all at once."""
+    return _boxes(masks.any(1), masks.any(2))
 
 
 def segment_centres(segments: SegmentMap) -> Tensor:
@@ -45,13 +48,19 @@ def _histogram(segments: SegmentMap, axis: int, length: int) -> Tensor:
     position = position if axis == 1 else position[:, None]
     # void, index -1, counts in a first row that is cut off
     index = (segments.map.long() + 1) * length + position
-    counts = torch.bincount(index.flatten(), minlength=(len(segments) + 1) * length)
+    counts = count_numbers(index.flatten()[None], (len(segments) + 1) * length)
     return counts.view(-1, length)[1:]
 
 
 def _touched(segments: SegmentMap, axis: int, length: int) -> Tensor:
     """Columns (axis 1) or rows (axis 0) that each segment has a pixel in, bool [N, length]."""
     return _histogram(segments, axis, length) > 0
+
+
+def _boxes(columns: Tensor, rows: Tensor) -> Tensor:
+    """Boxes [N, 4] from what is touched: columns bool [N, W], rows bool [N, H]."""
+    (x1, x2), (y1, y2) = _span(columns), _span(rows)
+    return torch.stack([x1, y1, x2, y2], 1).float()
 
 
 def _span(touched: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from mmpanseg.structures.cells import pool_maps, pool_masks
 from mmpanseg.structures.bilinear import bilinear_corners, sample_labels
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.segment_pixels import SegmentPixels
+from mmpanseg.structures.staging import stage
 
 VOID = -1
 
@@ -154,17 +156,12 @@ class SegmentBatch:
             return self._planes[sum(self.counts[:image]) + segment]
         return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
 
-    def every(self, stride: int) -> Tensor:
-        """Every stride-th pixel of the padded masks, from the first one on.
-
-        Returns:
-            bool [B, Nmax, ceil(H / stride), ceil(W / stride)], rows beyond a count are False.
-        """
-        planes = self._planes[:, ::stride, ::stride]
+    def pixels(self, stride: int) -> list[SegmentPixels]:
+        """Every stride-th pixel of each image's padded masks, from the first one on, row by row."""
+        planes = self._planes[:, ::stride, ::stride].flatten(1)
         if self.dense:
-            return nn.utils.rnn.pad_sequence(list(planes.split(self.counts)), batch_first=True)
-        index = torch.arange(self.max_count, dtype=planes.dtype, device=planes.device)
-        return planes[:, None] == index[:, None, None]
+            return [SegmentPixels(len(masks), masks=masks) for masks in planes.split(self.counts)]
+        return [SegmentPixels(count, index) for count, index in zip(self.counts, planes)]
 
     def cells(self, size: tuple[int, int]) -> Tensor:
         """Cells of a coarser grid that a segment has a pixel in.
@@ -209,6 +206,31 @@ class SegmentBatch:
                 start += count
         return out[..., :self.max_count]
 
+    def sample_some(self, points: Tensor, image: int, segment: Tensor) -> Tensor:
+        """Some segments of one image, each at all of a set of points.
+
+        Args:
+            points: [P, 2].
+            image: index in the batch.
+            segment: int64 [m], indices within the image, each at most once.
+
+        Returns:
+            [m, P] in 0..1, the numbers of :meth:`sample_all`.
+        """
+        index, weight = bilinear_corners(points, self.size)
+        count, wanted = self.counts[image], len(segment)
+        if self.dense:
+            planes = self._planes.flatten(1)[sum(self.counts[:image]) + segment[:, None, None],
+                                             index]
+            return torch.einsum('npc,pc->np', planes.to(weight.dtype), weight)
+        # segments that nobody asks for, and void, go to one extra column
+        column = segment.new_full((count + 1, ), wanted)
+        column[segment] = torch.arange(wanted, device=segment.device)
+        corner = self._planes[image].flatten()[index.flatten()].view(index.shape).long()
+        column = column[torch.where(corner < 0, count, corner)]
+        out = points.new_zeros(len(points), wanted + 1).scatter_add_(1, column, weight)
+        return out[:, :wanted].T
+
     def sample_pairs(self, points: Tensor, image: Tensor, segment: Tensor) -> Tensor:
         """One segment at a set of points of its own, for each of M pairs.
 
@@ -221,7 +243,8 @@ class SegmentBatch:
             [M, P] in 0..1.
         """
         if self.dense:
-            starts = torch.tensor([0] + self.counts[:-1], device=image.device).cumsum(0)
+            starts, = stage(image.device, [0] + self.counts[:-1])
+            starts = starts.cumsum(0)
             row = starts[image] + segment
         else:
             row = image

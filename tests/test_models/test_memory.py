@@ -4,6 +4,9 @@ import sys
 import textwrap
 
 import pytest
+import torch
+
+from mmpanseg.models.transformer_decoders.kmeans_layer import sum_of_clusters
 
 
 def run(script: str) -> list[int]:
@@ -121,3 +124,100 @@ def test_scores_and_masks_never_exist_at_full_size():
     # the score maps alone would be 65 x 2000 x 3000 floats, 1.5 gigabytes
     kilobytes, = run(SEMANTIC_AND_INSTANCES)
     assert kilobytes < 400 << 10
+
+
+KMAX_LOSSES = '''
+    import resource
+    import torch
+    import mmpanseg
+    from mmpanseg.models.losses import KMaXCriterion
+    from mmpanseg.structures.kmax_prediction import KMaXPrediction
+    from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
+
+    torch.manual_seed(0)
+    cell = torch.arange(321) * 50 // 321
+    index = cell[:, None] * 50 + cell[None]
+    index[index >= {segments}] = -1
+    maps = [SegmentMap(torch.randint(20, ({segments},)), map=index.int()) for _ in range(2)]
+    segments = SegmentBatch(maps, (321, 321))
+    predictions = [KMaXPrediction(
+        torch.randn(2, 16, 21).requires_grad_(), torch.randn(2, 16, size, size).requires_grad_(),
+        torch.nn.functional.normalize(torch.randn(2, 8, size, size), dim=1).requires_grad_())
+        for size in (21, 41, 81)]
+    criterion = KMaXCriterion(20, num_pixels=500, num_semantic_pixels=500)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    losses = criterion(predictions, torch.randn(2, 21, 81, 81).requires_grad_(), segments)
+    sum(losses.values()).backward()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+'''
+
+
+@pytest.mark.slow
+def test_kmax_losses_keep_no_dense_targets():
+    # dense masks of 2500 segments: 2500 x 81 x 81 numbers of an image, 131 megabytes for both
+    few, = run(KMAX_LOSSES.format(segments=10))
+    many, = run(KMAX_LOSSES.format(segments=2500))
+    assert many - few < 100 << 10, f'{(many - few) / 1024:.0f} MB'
+
+
+def test_clusters_are_kept_as_numbers():
+    """What a k-means layer saves for the backward pass of its cluster sums: one number a pixel."""
+    values = torch.randn(2, 8, 300, requires_grad=True)
+    logits = torch.randn(2, 40, 300, requires_grad=True)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        sums = sum_of_clusters(values, logits)
+    assert sum(x.numel() for x in saved) <= 2 * 300
+    one_hot = torch.nn.functional.one_hot(logits.argmax(1), 40).float()
+    expected = values @ one_hot
+    torch.testing.assert_close(sums, expected)
+    weight = torch.randn_like(sums)
+    for ours, theirs in zip(*(torch.autograd.grad((x * weight).sum(), [values])
+                              for x in (sums, expected))):
+        torch.testing.assert_close(ours, theirs)
+
+
+SEGFORMER_LOSSES = '''
+    import resource
+    import torch
+    import mmpanseg
+    from mmpanseg.models.losses import PanopticSegFormerCriterion
+    from mmpanseg.models.losses.located_targets import read_targets
+    from mmpanseg.models.losses.panoptic_segformer import Candidates
+    from mmpanseg.structures.attention_masks import AttentionMasks
+    from mmpanseg.structures.segment_map import SegmentMap
+
+    torch.manual_seed(0)
+    count, images = 200, 6
+    cell = torch.arange(320) * 15 // 320
+    index = cell[:, None] * 15 + cell[None]
+    index[index >= count] = -1
+    # half of the segments are things; of the stuff ones there are few classes
+    labels = torch.arange(count) % 2 * (1 + torch.arange(count) % 5)
+    meta = dict(img_shape=(320, 320), batch_input_shape=(320, 320))
+    targets = read_targets([SegmentMap(labels, map=index.int())] * images, [meta] * images, 1,
+                           'box')
+
+    def masks(batch, queries):
+        return AttentionMasks(
+            torch.randn(batch, 1, queries, 4).requires_grad_(), torch.randn(batch, 1, 6400, 4),
+            lambda logits, sizes: logits.sigmoid().mean(1).unflatten(1, sizes[0]), ((80, 80), ))
+
+    criterion = PanopticSegFormerCriterion()
+    some = [Candidates([masks(1, 4)], 0, torch.randn(4, 1), torch.rand(4, 4))
+            for _ in range(images)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    weight = torch.ones(images)
+    losses = criterion.mask_stage(some, targets, weight)
+    losses.update(criterion.stuff_stage([masks(images, 6)], torch.randn(1, images, 6), targets,
+                                        weight))
+    sum(losses.values()).backward()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+'''
+
+
+@pytest.mark.slow
+def test_segformer_losses_make_the_masks_of_one_image_at_a_time():
+    # those of all segments and images at stride 2: 6 x 200 x 160 x 160 numbers, 123 megabytes
+    kilobytes, = run(SEGFORMER_LOSSES)
+    assert kilobytes < 90 << 10, f'{kilobytes / 1024:.0f} MB'

@@ -72,10 +72,27 @@ def test_bad_arguments_are_refused():
 @pytest.mark.parametrize('form', [lambda s: s, as_masks])
 def test_every_nth_pixel_of_the_padded_masks(form):
     maps = [random_map(5), random_map(3, (12, 20), 1)]
-    taken = SegmentBatch([form(s) for s in maps], (12, 21)).every(4)
-    assert taken.shape == (2, 5, 3, 6) and taken.dtype == torch.bool
-    for image, segments in enumerate(maps):
+    batch = SegmentBatch([form(s) for s in maps], (12, 21))
+    generator = torch.Generator().manual_seed(0)
+    for segments, taken in zip(maps, batch.pixels(4), strict=True):
         height, width = segments.shape
         padded = F.pad(segments.dense(), (0, 21 - width, 0, 12 - height))
-        assert torch.equal(taken[image, :len(segments)], padded[:, ::4, ::4])
-        assert not taken[image, len(segments):].any()
+        expected = padded[:, ::4, ::4].flatten(1)
+        assert taken.count == len(segments) and torch.equal(taken.read(), expected)
+        some, pixels = torch.tensor([2, 0]), torch.randint(18, (7, ), generator=generator)
+        assert torch.equal(taken.read(some), expected[some])
+        assert torch.equal(taken.read(pixel=pixels), expected[:, pixels])
+        assert torch.equal(taken.read(some, pixels), expected[some][:, pixels])
+
+
+@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+def test_some_segments_of_an_image_at_points(form):
+    maps = [random_map(5), random_map(3, (12, 20), 1)]
+    batch = SegmentBatch([form(s) for s in maps], (12, 21))
+    points = torch.rand(11, 2, generator=torch.Generator().manual_seed(0))
+    every = batch.sample_all(points.expand(2, -1, -1))
+    for image, some in enumerate(([3, 0, 4], [1])):
+        some = torch.tensor(some)
+        torch.testing.assert_close(
+            batch.sample_some(points, image, some), every[image, :, some].T)
+    assert batch.sample_some(points, 0, some[:0]).shape == (0, 11)

@@ -51,8 +51,8 @@ model = dict(
             query_position='accumulate'),
         criterion=dict(
             type='mmpanseg.PanopticSegFormerCriterion',
-            # as the paper has it; panoptic_segformer_released.py has the released code's
-            assigner=dict(type='mmpanseg.MultiRoundAssigner', num_rounds=3),
+            # as the paper has it, three rounds of selection too; panoptic_segformer_released.py
+            # has the released code's
             balance='image',
             stuff_cls_without_things=True)),
     panoptic_fusion_head=dict(

@@ -1,3 +1,4 @@
+from .batch_size_hook import BatchSizeHook
 from .class_consistency_hook import ClassConsistencyHook
 from .compile_hook import CompileHook
 from .load_summary_hook import LoadSummaryHook
@@ -6,5 +7,6 @@ from .run_summary_hook import RunSummaryHook
 from .schedule_consistency_hook import ScheduleConsistencyHook
 from .visualization_hook import PanopticVisualizationHook
 
-__all__ = ['ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook', 'PanopticVisualizationHook',
-           'QueryConsistencyHook', 'RunSummaryHook', 'ScheduleConsistencyHook']
+__all__ = ['BatchSizeHook', 'ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook',
+           'PanopticVisualizationHook', 'QueryConsistencyHook', 'RunSummaryHook',
+           'ScheduleConsistencyHook']

@@ -10,6 +10,8 @@ from mmpanseg.models.fusion_heads.segments import paint, segment_table
 from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.counting import count_numbers
+from mmpanseg.structures.staging import fetch
 
 
 @MODELS.register_module()
@@ -69,12 +71,15 @@ class HeuristicFusionHead(FusionHead):
         num_stuff = self.num_classes - self.num_things_classes
         areas = torch.zeros(offset + 1 + num_stuff, dtype=torch.long, device=owner.device)
         for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
-            areas += torch.bincount(rows.flatten(), minlength=len(areas))
+            areas += count_numbers(rows.long(), len(areas))
         best: dict[int, tuple[float, int]] = {}
-        for query, label, score in zip(queries.tolist(), labels.tolist(), scores.tolist()):
+        # read together: the host waits once
+        areas, *table = (column.tolist() for column in fetch(
+            areas[offset + 1:], queries, labels, scores))
+        for query, label, score in zip(*table):
             best[label] = max(best.get(label, (0.0, -1)), (score, -query))
         values, segments = [], []
-        for label, area in enumerate(areas[offset + 1:].tolist(), self.num_things_classes):
+        for label, area in enumerate(areas, self.num_things_classes):
             accepted = area > 0 and area >= self.stuff_area_limit
             values.append(label if accepted else self.num_classes)
             if accepted:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmpanseg.models.fusion_heads.instances import MaskStore, encode_mask
 from mmpanseg.models.fusion_heads.stitching import Groups, best_pairs
 from mmpanseg.models.fusion_heads.tiles import Tile
+from mmpanseg.structures.staging import fetch
 
 
 class _Piece(NamedTuple):
@@ -51,8 +52,10 @@ class InstanceStitcher:
     def add(self, tile: Tile, result: InstanceData) -> None:
         """Add a tile's ``pred_instances``; tiles come row by row. Empty masks are left out."""
         first = len(self.pieces)
-        for mask, label, score in zip(
-                result.masks, result.labels.tolist(), result.scores.tolist()):
+        masks = result.masks
+        masks = fetch(masks)[0] if isinstance(masks, Tensor) else masks
+        labels, scores = (x.tolist() for x in fetch(result.labels, result.scores))
+        for mask, label, score in zip(masks, labels, scores):
             mask = encode_mask(mask) if isinstance(mask, Tensor) else mask
             area = int(rle_tools.area(mask))
             if area:
@@ -116,7 +119,7 @@ class InstanceStitcher:
             for piece in pieces:
                 seen = rle_tools.decode([piece.mask])[..., 0]
                 mask[piece.tile.seen] |= torch.from_numpy(seen).bool()
-            store.put(torch.tensor([position]), resize_nearest(mask, size))
+            store.put([position], [0], resize_nearest(mask, size)[None])
         return InstanceData(
             masks=store.masks, bboxes=store.bboxes,
             scores=torch.tensor([score for score, _ in found], device=self.device),

@@ -1,14 +1,15 @@
 """Instance segmentation from queries. Q queries, K classes, n instances, H, W result."""
-from typing import Callable, Union
+from typing import Callable, Sequence, Union
 
 import numpy as np
 import torch
-from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from pycocotools import mask as rle_tools
 from torch import Tensor
 
 from mmpanseg.models.fusion_heads.views import OutputMasks
+from mmpanseg.structures.segment_geometry import mask_boxes
+from mmpanseg.structures.staging import fetch, stage
 
 MASK_FORMATS = ('dense', 'rle')
 
@@ -31,20 +32,29 @@ class MaskStore:
             torch.zeros(count, *size, dtype=torch.bool, device=device) if dense else [{}] * count)
         self.bboxes = torch.zeros(count, 4, device=device)
 
-    def put(self, positions: Tensor, mask: Tensor) -> None:
-        """Store one mask, bool [H, W], for some instances."""
-        self.bboxes[positions] = mask2bbox(mask[None]).to(self.bboxes)
+    def put(self, positions: Sequence[int], rows: Sequence[int], masks: Tensor) -> None:
+        """Store some masks, all with one copy to the host at most.
+
+        Args:
+            positions: instances.
+            rows: the mask of each of them.
+            masks: bool [m, H, W].
+        """
+        boxes = mask_boxes(masks).to(self.bboxes)
+        place, row = stage(self.bboxes.device, list(positions), list(rows))
+        self.bboxes[place] = boxes[row]
         if isinstance(self.masks, Tensor):
-            self.masks[positions] = mask.to(self.masks.device)
+            for position, number in zip(positions, rows):
+                self.masks[position] = masks[number]
             return
-        encoded = encode_mask(mask)
-        for position in positions.tolist():
-            self.masks[position] = encoded
+        encoded = [encode_mask(mask) for mask in fetch(masks)[0]]
+        for position, number in zip(positions, rows):
+            self.masks[position] = encoded[number]
 
 
 def encode_mask(mask: Tensor) -> dict:
     """COCO run-length encoding of a mask, bool [H, W]."""
-    return rle_tools.encode(np.asfortranarray(mask.cpu().numpy()).view(np.uint8))
+    return rle_tools.encode(np.asfortranarray(fetch(mask)[0].numpy()).view(np.uint8))
 
 
 def mean_inside(masks: OutputMasks, logits: Tensor,
@@ -96,20 +106,23 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
         pairs = torch.where(
             torch.arange(num_classes, device=pairs.device) < num_things_classes, pairs, 0)
     scores, index = pairs.flatten().topk(min(max_per_image, pairs.numel()))
-    things = index % num_classes < num_things_classes
+    # what is selected, read once: how many there are decides the shapes of what follows
+    host_scores, host_index = (x.numpy() for x in fetch(scores, index))
+    kept = host_index % num_classes < num_things_classes
     if things_only:
-        things &= scores > 0
-    scores, index = scores[things], index[things]
-    labels = index % num_classes
+        kept &= host_scores > 0
     # a query may be selected with several classes
-    queries, query_of = (index // num_classes).unique(return_inverse=True)
+    wanted, row_of = np.unique(host_index[kept] // num_classes, return_inverse=True)
+    kept, queries, query_of = stage(probs.device, np.flatnonzero(kept), wanted, row_of)
+    scores, labels = scores[kept], index[kept] % num_classes
 
     store = MaskStore(len(labels), masks.size, mask_format, probs.device)
     means, row = probs.new_zeros(len(queries)), 0
     for logits in masks.chunks(queries) if len(queries) else ():
-        inside, means[row:row + len(logits)] = mean_inside(masks, logits, extra_pixels)
-        for mask in inside:
-            store.put((query_of == row).nonzero()[:, 0], mask)
-            row += 1
+        stop = row + len(logits)
+        inside, means[row:stop] = mean_inside(masks, logits, extra_pixels)
+        positions = np.flatnonzero((row_of >= row) & (row_of < stop))
+        store.put(positions.tolist(), (row_of[positions] - row).tolist(), inside)
+        row = stop
     return InstanceData(masks=store.masks, scores=confidence(scores, means[query_of]),
                         labels=labels, bboxes=store.bboxes)

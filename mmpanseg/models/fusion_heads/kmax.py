@@ -18,6 +18,7 @@ from mmpanseg.models.layers.resize import ALIGN_CORNERS
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.staging import fetch
 
 
 @MODELS.register_module()
@@ -99,7 +100,7 @@ class KMaXFusionHead(FusionHead):
         values, segments = segment_table(
             queries, labels, confidence, merging.taken * large, self.num_things_classes)
         values = [value if keep else self.num_classes
-                  for value, keep in zip(values, large.tolist())]
+                  for value, keep in zip(values, fetch(large)[0].tolist())]
         return paint(merging.owner, [self.num_classes, *values], segments)
 
     def large_enough(self, labels: Tensor, taken: Tensor) -> Tensor:

@@ -70,9 +70,9 @@ class MaskWiseFusionHead(FusionHead):
         means = [mean_inside(masks, logits, self.extra_pixels)[1]
                  for logits in masks.chunks(candidates)] if len(candidates) else []
         confidence = self.confidence(scores[candidates], torch.cat([scores[:0], *means]))
-        confident = confidence >= self.of_kind(self.t_cnf, labels[candidates])
+        confident = (confidence >= self.of_kind(self.t_cnf, labels[candidates])).nonzero()[:, 0]
         confidence, order = confidence[confident].sort(descending=True, stable=True)
-        queries = candidates[confident][order]
+        queries = candidates[confident[order]]
         labels = labels[queries]
 
         merging = merge(masks, queries, self.of_kind(self.t_keep, labels))

@@ -10,7 +10,9 @@ from mmpanseg.models.fusion_heads.segments import paint
 from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.counting import count_numbers
 from mmpanseg.structures.result_coding import segment_value
+from mmpanseg.structures.staging import fetch
 
 # Elements of the masks compared at once. Pixels of a mask are counted in single precision.
 _STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24
@@ -49,11 +51,11 @@ class PixelwiseFusionHead(FusionHead):
         if self.fill:
             inside.fill_(len(kept) > 0)
             own = own.clamp(min=1)
-        # won, own and painted pixels per query: the one host copy of an image
+        # won, own and painted pixels per query: read together
         outside, painted = count_winners(winner, inside, len(kept))
-        table = torch.stack([outside + painted, own, painted, labels[kept], kept])
-        values, segments = self.accept(*table.tolist(), scores[kept].tolist())
-        winner[~inside] = len(kept)
+        table = fetch(outside + painted, own, painted, labels[kept], kept, scores[kept])
+        values, segments = self.accept(*(column.tolist() for column in table))
+        winner.masked_fill_(~inside, len(kept))
         return paint(winner, [*values, self.num_classes], segments)
 
     def accept(self, won: list, own: list, painted: list, labels: list, queries: list,
@@ -155,5 +157,5 @@ def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, T
     if count:
         step = chunk_rows(winner.device, winner.shape[1])
         for part, within in zip(winner.split(step), inside.split(step)):
-            counts += torch.bincount((part.long() * 2 + within).flatten(), minlength=2 * count)
+            counts += count_numbers(part.long() * 2 + within, 2 * count)
     return counts[0::2], counts[1::2]

@@ -1,12 +1,13 @@
 """From decided segments to a panoptic map."""
 from typing import Sequence
 
-import torch
+import numpy as np
 from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmpanseg.structures.chunks import chunk_rows
 from mmpanseg.structures.result_coding import segment_value
+from mmpanseg.structures.staging import fetch, stage
 
 
 def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor,
@@ -24,8 +25,9 @@ def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor
         ValueError: a label or the number of things does not fit into mmdet's coding.
     """
     values, segments, stuff, instances = [], [], set(), 0
-    table = torch.stack([queries, labels, taken]).tolist()
-    for query, label, pixels, score in zip(*table, scores.tolist()):
+    # read together: the host waits once
+    table = (column.tolist() for column in fetch(queries, labels, taken, scores))
+    for query, label, pixels, score in zip(*table):
         is_thing = label < num_things_classes
         instances += is_thing and pixels > 0
         values.append(segment_value(label, is_thing * instances))
@@ -39,7 +41,7 @@ def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor
 
 def paint(owner: Tensor, values: Sequence[int], segments: list[dict]) -> PixelData:
     """The result whose pixels have ``values[owner]``; ``owner``, int32 [H, W], is overwritten."""
-    table = torch.tensor(values, device=owner.device, dtype=torch.int32)
+    table, = stage(owner.device, np.array(values, np.int32))
     for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
         rows.copy_(table[rows.long()])
     result = PixelData(sem_seg=owner[None])

@@ -51,6 +51,11 @@ class ASPP(BaseModule):
         self.project = ConvNorm(channels * (len(dilations) + 2), channels, norm_cfg=norm_cfg)
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def image_norm(self) -> nn.Module:
+        """The norm of one value per channel and image."""
+        return self.pool.norm
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, channels, h, w]."""
         pooled = self.pool(F.adaptive_avg_pool2d(x, 1))

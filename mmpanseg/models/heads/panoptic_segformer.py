@@ -111,6 +111,7 @@ class PanopticSegFormerHead(BaseModule):
         classify = mask_decoder.pop('classify', class_from == 'mask')
         locate = mask_decoder.pop('locate', False)
         self._check(classify)
+        self._check_criterion(criterion, classify, locate)
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, channels=channels))
         num_levels = self.pixel_decoder.num_levels
@@ -133,7 +134,8 @@ class PanopticSegFormerHead(BaseModule):
             # the first half of the channels is the position, the second the content
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
         self.criterion = MODELS.build(criterion, default_args=dict(
-            type='mmpanseg.PanopticSegFormerCriterion', location=location))
+            type='mmpanseg.PanopticSegFormerCriterion', location=location,
+            num_located=self.num_located, num_stuff=self.num_classes - self.num_located))
         if class_from == 'mask' and not self.criterion.mask_cls_weight:
             raise ValueError("panoptic_head.class_from='mask' needs a classifier that is trained: "
                              'set panoptic_head.criterion.mask_cls_weight (2 in the paper)')
@@ -151,6 +153,25 @@ class PanopticSegFormerHead(BaseModule):
         if self.class_from == 'mask' and not classify:
             raise ValueError("panoptic_head.class_from='mask' needs a classifier: set "
                              'panoptic_head.mask_decoder.classify=True')
+
+    def _check_criterion(self, criterion: dict, classify: bool, locate: bool) -> None:
+        """Settings of the criterion that would have no effect are mistakes."""
+        if not self.filter_queries:
+            selecting = [name for name, given in (
+                ('location_costs', criterion.get('location_costs')),
+                ('assigner.num_rounds', (criterion.get('assigner') or {}).get('num_rounds')),
+            ) if given is not None]
+            if selecting:
+                raise ValueError(
+                    f'panoptic_head.criterion.{selecting[0]} is for the selection of queries, '
+                    'and with filter_queries=False there is none: leave it out')
+        for name, branch, there in (('mask_cls_weight', 'classify', classify),
+                                    ('mask_l1_weight', 'locate', locate),
+                                    ('mask_giou_weight', 'locate', locate)):
+            if criterion.get(name) and not there:
+                raise ValueError(
+                    f'panoptic_head.criterion.{name}={criterion[name]} is for a branch that does '
+                    f'not exist: set panoptic_head.mask_decoder.{branch}=True')
 
     def forward(self, features: Sequence[Tensor],
                 metainfos: Optional[Sequence[dict]] = None) -> PredictedRows:

@@ -8,20 +8,24 @@ from typing import NamedTuple, Optional, Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.precision import without_autocast
 from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
+from mmpanseg.models.losses.class_weights import read_class_weight
 from mmpanseg.models.losses.mask_criterion import name_by_layer, pad_labels
 from mmpanseg.models.losses.pixel_draws import (
     discrimination_loss, draw_logits, draw_pixels, mean_of_nonzero, sample_grid, semantic_loss)
+from mmpanseg.models.task_modules.assigners import OneToOneAssigner
+from mmpanseg.models.task_modules.building import build_assigner
 from mmpanseg.models.task_modules.similarity import class_similarity, mask_similarity
-from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.registry import MODELS
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
+from mmpanseg.structures.segment_pixels import SegmentPixels
 
 # no weight of a loss is smaller
 _MIN_WEIGHT = 1e-5
@@ -32,42 +36,57 @@ class GroundTruth(NamedTuple):
     """Segments at the pixels of the last prediction.
 
     Attributes:
-        masks: float [B, N, P].
+        pixels: of each image.
         labels: int64 [B, N].
-        counts: segments of each image.
     """
-    masks: Tensor
+    pixels: Sequence[SegmentPixels]
     labels: Tensor
-    counts: Sequence[int]
+
+    @property
+    def counts(self) -> list[int]:
+        """Segments of each image."""
+        return [pixels.count for pixels in self.pixels]
+
+
+class ImageTargets(NamedTuple):
+    """Matched segments of one image.
+
+    Attributes:
+        pixels: of all its segments.
+        query, segment: int64 [M], the pairs, by segment.
+        weight: [M], probability that the query gives to the segment's class.
+        sharing: [P], number of matched segments that have a pixel, at least 1.
+    """
+    pixels: SegmentPixels
+    query: Tensor
+    segment: Tensor
+    weight: Tensor
+    sharing: Tensor
+
+    def shares(self, pixel: Optional[Tensor] = None) -> Tensor:
+        """Share of each matched segment in some pixels int64 [k], by default in all, [M, k].
+
+        They sum to 1 or, on void pixels, to 0.
+        """
+        sharing = self.sharing if pixel is None else self.sharing[pixel]
+        return self.pixels.read(self.segment, pixel).to(sharing.dtype) / sharing
 
 
 class MatchedTargets(NamedTuple):
     """What one prediction learns from, given which query each segment has been matched with.
 
     Attributes:
-        query: int64 [B, N], query of each segment; of no meaning where ``mask_weight`` is 0.
-        masks: float [B, N, P], share of each matched segment in a pixel; sums to 1 or, on void
-            pixels, to 0.
-        mask_weight: [B, N], probability that the query gives to the segment's class; 0 for
-            segments without a query.
+        images: of each image.
         labels: int64 [B, Q], K for queries without a segment.
         cls_weight: [B, Q].
+        void: bool [B, P], pixels without a matched segment.
+        areas: [B, P], area of the segment of each pixel, zero on void.
     """
-    query: Tensor
-    masks: Tensor
-    mask_weight: Tensor
+    images: Sequence[ImageTargets]
     labels: Tensor
     cls_weight: Tensor
-
-    @property
-    def void(self) -> Tensor:
-        """Pixels without a matched segment, bool [B, P]."""
-        return self.masks.sum(1) == 0
-
-    @property
-    def areas(self) -> Tensor:
-        """Area of the segment of each pixel, [B, P], zero on void."""
-        return (self.masks * self.masks.sum(2, keepdim=True)).sum(1)
+    void: Tensor
+    areas: Tensor
 
 
 @MODELS.register_module()
@@ -89,6 +108,9 @@ class KMaXCriterion(BaseModule):
         mask_void: void pixels take no part in matching and dice loss.
         align_corners: rule for resizing the layers' predictions: 'odd' (PyTorch version: where the
             last map's height is odd) or 'always' (TensorFlow version).
+        class_weight: of the classes in the class loss, K numbers, or K + 1 with that of "no
+            object" as the last; by default 1. Like alpha it multiplies the terms, whose number
+            is still what the loss is divided by.
         assigner: config.
     """
 
@@ -98,6 +120,7 @@ class KMaXCriterion(BaseModule):
                  pixel_temperature: float = 1.5, similarity_temperature: float = 0.3,
                  num_semantic_pixels: int = 4096, semantic_temperature: float = 2.0,
                  share_matching: bool = True, mask_void: bool = True, align_corners: str = 'odd',
+                 class_weight: Optional[Sequence[float]] = None,
                  assigner: dict = dict(type='mmpanseg.OneToOneAssigner')) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -113,7 +136,10 @@ class KMaXCriterion(BaseModule):
         self.share_matching = share_matching
         self.mask_void = mask_void
         self.align_corners = choose('criterion.align_corners', align_corners, ALIGN_CORNERS)
-        self.assigner = TASK_UTILS.build(assigner)
+        self.assigner = build_assigner(assigner, OneToOneAssigner)
+        # derived from the config, so it is no part of a checkpoint
+        self.register_buffer('class_weight', None if class_weight is None else read_class_weight(
+            class_weight, num_classes, 1.0), persistent=False)
 
     def forward(self, predictions: Sequence[KMaXPrediction], semantic_logits: Optional[Tensor],
                 segments: SegmentBatch) -> dict[str, Tensor]:
@@ -128,8 +154,7 @@ class KMaXCriterion(BaseModule):
             predictions = [prediction.float() for prediction in predictions]
             size = tuple(predictions[-1].mask_logits.shape[-2:])
             stride = subsampling(segments.size, size)
-            truth = GroundTruth(segments.every(stride).flatten(2).float(),
-                                pad_labels(segments.labels), segments.counts)
+            truth = GroundTruth(segments.pixels(stride), pad_labels(segments.labels))
             last = targets = self.match(predictions[-1], truth, size)
             losses = []
             for prediction in predictions:
@@ -154,54 +179,89 @@ class KMaXCriterion(BaseModule):
     def match(self, prediction: KMaXPrediction, truth: GroundTruth,
               size: tuple[int, int]) -> MatchedTargets:
         """Match by the product of mask and class similarity; weights come from the same numbers."""
-        cls_logits, mask_logits = prediction.cls_logits, self.resize(prediction.mask_logits, size)
-        masks = mask_similarity(mask_logits, truth.masks)
+        cls_logits = prediction.cls_logits
         classes = class_similarity(cls_logits, truth.labels)
-        compared = masks if self.mask_void else mask_similarity(mask_logits, truth.masks, False)
+        masks, compared = self.mask_similarities(prediction.mask_logits, truth, size)
         matches = self.assigner(-(compared * classes)[None], truth.counts)
         image, query, segment = matches.rows.image, matches.rows.query, matches.segment
-        query_of = torch.zeros_like(truth.labels)
-        query_of[image, segment] = query
-        mask_weight = torch.zeros_like(truth.labels, dtype=classes.dtype)
-        mask_weight[image, segment] = classes[image, query, segment].clamp(min=_MIN_WEIGHT)
-        shares = truth.masks * (mask_weight > 0)[..., None]
-        shares = shares / shares.sum(1, keepdim=True).clamp(min=1)
         labels = torch.full(cls_logits.shape[:2], self.num_classes, device=cls_logits.device)
         labels[image, query] = truth.labels[image, segment]
+        weight = classes[image, query, segment].clamp(min=_MIN_WEIGHT)
+        images, void, areas = [], [], []
+        for pixels, *pairs in zip(truth.pixels, *(
+                x.split(matches.rows.splits) for x in (query, segment, weight))):
+            order = pairs[1].argsort()
+            sharing = pixels.read(pairs[1]).sum(0)
+            images.append(ImageTargets(pixels, *(x[order] for x in pairs),
+                                       sharing.clamp(min=1).to(weight.dtype)))
+            void.append(sharing == 0)
+            shares = images[-1].shares()
+            areas.append((shares * shares.sum(1, keepdim=True)).sum(0))
+        void = torch.stack(void)
         # what a query without a segment has of its mask on void pixels
-        soft = mask_logits.softmax(1)
-        void = (shares.sum(1) == 0).to(soft.dtype)
-        on_void = (soft @ void[..., None])[..., 0] / (soft.sum(2) + 1e-5)
+        soft = self.resize(prediction.mask_logits, size).softmax(1)
+        on_void = (soft @ void.to(soft.dtype)[..., None])[..., 0] / (soft.sum(2) + 1e-5)
         on_void[image, query] = masks[image, query, segment]
-        return MatchedTargets(
-            query_of, shares, mask_weight, labels, on_void.clamp(min=_MIN_WEIGHT))
+        return MatchedTargets(images, labels, on_void.clamp(min=_MIN_WEIGHT),
+                              void, torch.stack(areas))
+
+    def mask_similarities(self, mask_logits: Tensor, truth: GroundTruth,
+                          size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Similarities [B, Q, N] on labelled pixels, and those to match by; zeros beyond a count.
+
+        One image has masks at a time.
+        """
+        labelled, compared = (mask_logits.new_zeros(
+            *mask_logits.shape[:2], truth.labels.shape[1]) for _ in range(2))
+        for number, pixels in enumerate(truth.pixels):
+            logits = self.resize(mask_logits[number:number + 1], size)
+            masks = pixels.read()[None]
+            labelled[number, :, :pixels.count] = mask_similarity(logits, masks)[0]
+            if not self.mask_void:
+                compared[number, :, :pixels.count] = mask_similarity(logits, masks, False)[0]
+        return labelled, labelled if self.mask_void else compared
 
     def losses(self, prediction: KMaXPrediction, targets: MatchedTargets,
                size: tuple[int, int]) -> dict[str, Tensor]:
         """Unweighted losses of one prediction by name."""
-        # resized logits are large and quickly made, so they are not kept for the backward pass
-        mask, dice = checkpoint(
-            self.mask_losses, prediction.mask_logits, targets, size, use_reentrant=False,
-            preserve_rng_state=False)
+        # resized logits are large and quickly made, so they are not kept for the backward pass,
+        # and one image has them at a time
+        mask, dice = (torch.stack(values).mean() for values in zip(*(
+            checkpoint(self.mask_losses, logits, image, void, size, use_reentrant=False,
+                       preserve_rng_state=False)
+            for logits, image, void in zip(
+                prediction.mask_logits.split(1), targets.images, targets.void))))
+        dice = 0.75 / prediction.mask_logits.shape[1] * dice
         cls = focal_cross_entropy(prediction.cls_logits, targets.labels, targets.cls_weight,
-                                  self.alpha, self.gamma)
+                                  self.alpha, self.gamma, self.class_weight)
         return dict(loss_cls=cls, loss_mask=mask, loss_dice=dice,
                     loss_pixel=self.loss_pixel(prediction.pixel_embeds, targets, size))
 
-    def mask_losses(self, mask_logits: Tensor, targets: MatchedTargets,
+    def mask_losses(self, mask_logits: Tensor, targets: ImageTargets, void: Tensor,
                     size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy over the queries and dice loss of the matched ones."""
-        void = targets.void if self.mask_void else None
-        return competing_mask_losses(self.resize(mask_logits, size), targets.query, targets.masks,
-                                     targets.mask_weight, void)
+        """Cross-entropy over the queries and sum of the matched ones' weighted dice losses.
+
+        Args:
+            mask_logits: [1, Q, h, w] of an image.
+            targets: of that image.
+            void: bool [P].
+        """
+        entropy, dice = competing_mask_losses(
+            self.resize(mask_logits, size), targets.query[None], targets.shares()[None],
+            void[None] if self.mask_void else None)
+        # as many terms as segments: those without a query are zero
+        terms = dice.new_zeros(targets.pixels.count).index_add(
+            0, targets.segment, dice[0] * targets.weight)
+        return entropy[0], terms.sum()
 
     def loss_pixel(self, pixel_embeds: Tensor, targets: MatchedTargets,
                    size: tuple[int, int]) -> Tensor:
         """Instance discrimination at pixels drawn anew."""
         drawn = draw_pixels(draw_logits(targets.areas, self.pixel_temperature), self.num_pixels)
         embeds = sample_grid(pixel_embeds, drawn, size, self.align_corners(size[0]))
-        masks = targets.masks.gather(2, drawn[:, None].expand(-1, targets.masks.shape[1], -1))
-        return discrimination_loss(embeds, masks, self.similarity_temperature)
+        shares = nn.utils.rnn.pad_sequence([
+            image.shares(pixel) for image, pixel in zip(targets.images, drawn)], True)
+        return discrimination_loss(embeds, shares, self.similarity_temperature)
 
     def loss_semantic(self, logits: Tensor, segments: SegmentBatch, targets: MatchedTargets,
                       size: tuple[int, int]) -> Tensor:
@@ -234,15 +294,22 @@ def subsampling(size: tuple[int, int], map_size: tuple[int, int]) -> int:
 
 def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
     """Class of every stride-th pixel, int64 [B, h, w], -1 without one; the last segment wins."""
-    masks = segments.every(stride)
-    labels = masks.new_full((len(masks), *masks.shape[2:]), -1, dtype=torch.long)
-    for number, label in enumerate(pad_labels(segments.labels).unbind(1)):
-        labels = torch.where(masks[:, number], label[:, None, None], labels)
-    return labels
+    height, width = (-(-side // stride) for side in segments.size)
+    images = []
+    for pixels, labels in zip(segments.pixels(stride), segments.labels):
+        if pixels.masks is None:
+            # a negative index reads the last entry
+            image = torch.cat([labels, labels.new_full((1, ), -1)])[pixels.index.long()]
+        else:
+            image = labels.new_full(pixels.masks.shape[1:], -1)
+            for mask, label in zip(pixels.masks, labels):
+                image = torch.where(mask, label, image)
+        images.append(image.view(height, width))
+    return torch.stack(images)
 
 
 def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float = 0.75,
-                        gamma: float = 0.0) -> Tensor:
+                        gamma: float = 0.0, class_weight: Optional[Tensor] = None) -> Tensor:
     """Weighted focal loss over softmax classes.
 
     Args:
@@ -251,6 +318,7 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: f
         weight: [B, Q].
         alpha: factor for objects, 1 - alpha for no object; below 0 for no such factor.
         gamma: exponent of 1 - probability.
+        class_weight: [K + 1] factors of the classes, None for none.
 
     Returns:
         Sum over the queries divided by the number of terms that are not zero, mean over images.
@@ -260,10 +328,12 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: f
         loss = loss * (1 - (-loss).exp()) ** gamma
     if alpha >= 0:
         loss = loss * torch.where(labels == logits.shape[2] - 1, 1 - alpha, alpha)
+    if class_weight is not None:
+        loss = loss * class_weight.to(loss.dtype)[labels]
     return mean_of_nonzero(loss * weight).mean()
 
 
-def competing_mask_losses(mask_logits: Tensor, query: Tensor, masks: Tensor, weight: Tensor,
+def competing_mask_losses(mask_logits: Tensor, query: Tensor, masks: Tensor,
                           void: Optional[Tensor]) -> tuple[Tensor, Tensor]:
     """Losses of masks that are a softmax over the queries.
 
@@ -271,20 +341,18 @@ def competing_mask_losses(mask_logits: Tensor, query: Tensor, masks: Tensor, wei
         mask_logits: [B, Q, P].
         query: int64 [B, N], query of each segment.
         masks: [B, N, P], shares of the segments in the pixels.
-        weight: [B, N], of the segments in the dice loss, 0 for those without a query.
         void: bool [B, P], pixels that the dice loss leaves out, or None for none.
 
     Returns:
-        cross-entropy over the queries, mean over pixels with a segment, and dice loss, sum over
-        segments times 0.75 / Q; both mean over images.
+        cross-entropy over the queries [B], mean over pixels with a segment, and dice losses of the
+        segments [B, N].
     """
     image = torch.arange(len(query), device=query.device)[:, None]
     # of all queries only the normaliser is needed, beside the matched ones
     log_probs = mask_logits[image, query] - mask_logits.logsumexp(1, keepdim=True)
-    entropy = mean_of_nonzero(-(masks * log_probs).sum(1)).mean()
+    entropy = mean_of_nonzero(-(masks * log_probs).sum(1))
     probs = log_probs.exp()
     if void is not None:
         probs = probs * ~void[:, None]
     overlap = (probs * masks).sum(2)
-    dice = 1 - (2 * overlap + 1) / (probs.sum(2) + masks.sum(2) + 1)
-    return entropy, 0.75 / mask_logits.shape[1] * (dice * weight).sum(1).mean()
+    return entropy, 1 - (2 * overlap + 1) / (probs.sum(2) + masks.sum(2) + 1)

@@ -6,6 +6,7 @@ of a location, H, W padded input, h, w masks.
 from dataclasses import dataclass
 from typing import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import pixel_centres
 from mmpanseg.structures.segment_geometry import segment_boxes, segment_centres
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
+from mmpanseg.structures.staging import fetch, stage
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class LocatedTargets:
         stuff: for each image the indices of the others, grouped by class:
             {stuff class from 0: indices}. A class is one segment, also if the annotation has it
             in several.
+        stuff_segments: these indices in that order, int64 for each image.
         labels: int64 [B, N] of the located segments.
         locations: [B, N, D], relative to the image without its padding.
         image_sizes: (width, height, width, height) in pixels [B, 4].
@@ -32,6 +35,7 @@ class LocatedTargets:
     segments: SegmentBatch
     located: list[Tensor]
     stuff: list[dict[int, list[int]]]
+    stuff_segments: list[Tensor]
     labels: Tensor
     locations: Tensor
     image_sizes: Tensor
@@ -41,31 +45,30 @@ class LocatedTargets:
         """Located segments of each image."""
         return [len(index) for index in self.located]
 
-    def masks(self, size: tuple[int, int]) -> Tensor:
-        """Segments resized bilinearly to (h, w): soft masks [B, all segments, h * w]."""
-        points = pixel_centres((size, ), self.labels.device)
-        return self.segments.sample_all(points.expand(len(self.segments), -1, -1)).transpose(1, 2)
+    def located_masks(self, image: int, size: tuple[int, int]) -> Tensor:
+        """Soft masks of the located segments of an image, resized bilinearly, [n, h * w]."""
+        return self._masks(image, size, self.located[image])
 
-    def located_masks(self, masks: Tensor, image: int) -> Tensor:
-        """Those of the located segments of an image [n, h * w]."""
-        return masks[image, self.located[image]]
+    def stuff_masks(self, image: int, size: tuple[int, int]) -> Tensor:
+        """Those of its stuff classes, one for each of ``stuff[image]``."""
+        masks = self._masks(image, size, self.stuff_segments[image])
+        groups = masks.split([len(index) for index in self.stuff[image].values()])
+        return torch.stack([group.sum(0) for group in groups]) if len(masks) else masks
 
-    def stuff_masks(self, masks: Tensor, image: int) -> Tensor:
-        """Those of the stuff classes of an image, one for each of ``stuff[image]``."""
-        rows = [masks[image, index].sum(0) for index in self.stuff[image].values()]
-        return torch.stack(rows) if rows else masks[image, :0]
+    def _masks(self, image: int, size: tuple[int, int], segment: Tensor) -> Tensor:
+        """Of one image and of what is asked for: masks of a whole batch would be much to keep."""
+        return self.segments.sample_some(pixel_centres((size, ), self.labels.device), image,
+                                         segment)
 
 
-def locations_of(segments: SegmentMap, location: str, image_shape: Sequence[int]) -> Tensor:
-    """Locations [N, D] of one image's segments, relative to its size (h, w).
+def locations_of(segments: SegmentMap, location: str, size: Tensor) -> Tensor:
+    """Locations [N, D] of one image's segments, relative to its ``size`` (w, h, w, h).
 
     ``location``: 'box': centre and size; 'mass_centre': centre of mass of the mask, the pixels'
     middles taken (CVPR appendix A.1); 'centre_scale': centre of mass and extent (v1 Equation 4,
     which leaves open whether the scale is one number or two).
     """
-    height, width = image_shape[:2]
     pixels = choose('location', location, _LOCATIONS)(segments)
-    size = torch.tensor([width, height, width, height], device=segments.device)
     return pixels / size[:pixels.shape[1]]
 
 
@@ -96,27 +99,28 @@ def read_targets(segments: Sequence[SegmentMap], metainfos: Sequence[dict], num_
         location: what a location is, see :func:`locations_of`.
     """
     device = segments[0].device
-    located, stuff, locations = [], [], []
     # one copy to the host: how many there are decides the shapes of everything that follows
-    every = torch.cat([s.labels for s in segments]).tolist()
-    for image, metainfo in zip(segments, metainfos, strict=True):
+    every = fetch(torch.cat([s.labels for s in segments]))[0].tolist()
+    located, stuff = [], []
+    for image in segments:
         labels, every = every[:len(image)], every[len(image):]
-        located.append(torch.tensor(
-            [i for i, label in enumerate(labels) if label < num_located], dtype=torch.long,
-            device=device))
+        located.append([i for i, label in enumerate(labels) if label < num_located])
         groups: dict[int, list[int]] = {}
         for i, label in enumerate(labels):
             if label >= num_located:
                 groups.setdefault(label - num_located, []).append(i)
         stuff.append(groups)
-        locations.append(
-            locations_of(image, location, metainfo['img_shape'])[located[-1]])
-    shapes = torch.tensor([metainfo['img_shape'][:2] for metainfo in metainfos],
-                          dtype=torch.float32)
+    sizes = np.array([[*metainfo['img_shape'][1::-1]] * 2 for metainfo in metainfos], np.float32)
+    image_sizes, *indices = stage(
+        device, sizes, *(np.array(index, np.int64) for index in located),
+        *(np.array(sum(groups.values(), []), np.int64) for groups in stuff))
+    located, stuff_segments = indices[:len(segments)], indices[len(segments):]
+    locations = [locations_of(image, location, size)[index]
+                 for image, size, index in zip(segments, image_sizes, located, strict=True)]
     return LocatedTargets(
-        SegmentBatch(segments, metainfos[0]['batch_input_shape']), located, stuff,
+        SegmentBatch(segments, metainfos[0]['batch_input_shape']), located, stuff, stuff_segments,
         _pad([image.labels[index] for image, index in zip(segments, located)]),
-        _pad(locations), shapes.flip(1).repeat(1, 2).to(device))
+        _pad(locations), image_sizes)
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:

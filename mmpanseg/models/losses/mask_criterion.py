@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.losses.class_weights import read_class_weight
 from mmpanseg.models.losses.comparison import LOSS_ON, MATCH_ON
 from mmpanseg.models.losses.point_losses import MASK_LOSSES, dice_loss
-from mmpanseg.models.task_modules.assigners import Matches
+from mmpanseg.models.task_modules.assigners import Matches, OneToOneAssigner
+from mmpanseg.models.task_modules.building import build_assigner, build_costs
 from mmpanseg.models.task_modules.match_costs import MatchInputs
 from mmpanseg.models.task_modules.point_sampling import PointSampler
-from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, at_least_float
 from mmpanseg.structures.segment_map import SegmentBatch
 
@@ -33,6 +35,8 @@ class MaskCriterion(nn.Module):
         match_costs: configs of the match costs.
         cls_weight, mask_weight, dice_weight: factors of the three losses.
         no_object_weight: class weight of "no object" in the class loss.
+        class_weight: of the classes in the class loss, K numbers, or K + 1, the last of which
+            takes the place of ``no_object_weight``; by default 1. The loss is the weighted mean.
         mask_loss: 'cross_entropy', or 'focal' as in MaskFormer.
         match_on, loss_on: what masks are compared on in matching and in the loss: 'points' or
             whole 'masks' (Table 5; see :mod:`mmpanseg.models.losses.comparison`).
@@ -46,13 +50,14 @@ class MaskCriterion(nn.Module):
                      dict(type='mmpanseg.MaskCrossEntropyCost', weight=5.0),
                      dict(type='mmpanseg.MaskDiceCost', weight=5.0)),
                  cls_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0,
-                 no_object_weight: float = 0.1, mask_loss: str = 'cross_entropy',
+                 no_object_weight: float = 0.1,
+                 class_weight: Optional[Sequence[float]] = None, mask_loss: str = 'cross_entropy',
                  match_on: str = 'points', loss_on: str = 'points', num_points: int = 12544,
                  oversample_ratio: float = 3.0, importance_ratio: float = 0.75) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.assigner = TASK_UTILS.build(assigner)
-        self.match_costs = [TASK_UTILS.build(cost) for cost in match_costs]
+        self.assigner = build_assigner(assigner, OneToOneAssigner)
+        self.match_costs = build_costs('match_costs', match_costs, MatchInputs)
         self.cls_weight = cls_weight
         self.mask_weight = mask_weight
         self.dice_weight = dice_weight
@@ -60,10 +65,9 @@ class MaskCriterion(nn.Module):
         self.compare_all = choose('match_on', match_on, MATCH_ON)
         self.compare_pairs = choose('loss_on', loss_on, LOSS_ON)
         self.sampler = PointSampler(num_points, oversample_ratio, importance_ratio)
-        class_weight = torch.ones(num_classes + 1)
-        class_weight[-1] = no_object_weight
         # derived from the config, so it is no part of a checkpoint
-        self.register_buffer('class_weight', class_weight, persistent=False)
+        self.register_buffer('class_weight', read_class_weight(
+            class_weight, num_classes, no_object_weight), persistent=False)
 
     def forward(self, cls_logits: Tensor, mask_logits: MaskLogits, segments: SegmentBatch,
                 num_masks: Optional[Tensor] = None,
@@ -130,7 +134,8 @@ class MaskCriterion(nn.Module):
 
         At least one. The only exchange between processes, so every process must come by as often.
         """
-        count = self.class_weight.new_tensor(float(sum(segments.counts)))
+        # filled on the device: nobody waits for a copy
+        count = self.class_weight.new_full((), float(sum(segments.counts)))
         return reduce_mean(count).clamp(min=1)
 
     def loss_masks(self, mask_logits: MaskLogits, matches: Matches, segments: SegmentBatch,

@@ -5,21 +5,27 @@ located classes, D numbers of a location, S stuff classes, h, w masks.
 """
 from typing import NamedTuple, Optional, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.losses.class_weights import read_class_weight
 from mmpanseg.models.losses.located_targets import LocatedTargets
 from mmpanseg.models.losses.mask_criterion import name_by_layer
 from mmpanseg.models.losses.point_losses import sigmoid_focal_loss, squared_dice_loss
-from mmpanseg.models.task_modules.assigners import Matches, OneToOneAssigner
+from mmpanseg.models.task_modules.assigners import Matches
+from mmpanseg.models.task_modules.boxes import generalized_iou
+from mmpanseg.models.task_modules.building import build_assigner, build_costs
 from mmpanseg.models.task_modules.location_costs import LocatedInputs
+from mmpanseg.models.task_modules.match_costs import MatchCost
 from mmpanseg.models.task_modules.multi_round_assigner import MultiRoundAssigner
-from mmpanseg.registry import MODELS, TASK_UTILS
+from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.staging import fetch, stage
 
 BALANCES = ('batch', 'image', 'none')
 
@@ -65,8 +71,9 @@ class PanopticSegFormerCriterion(nn.Module):
 
     Args:
         location: what a location is; GIoU is for 'box' only.
-        assigner: config of the selection of promising queries; ``num_rounds=1`` is what the
-            released code does.
+        assigner: config of :class:`MultiRoundAssigner`, which matches at both stages and selects
+            the promising queries; by default three rounds, ``num_rounds=1`` is what the released
+            code does.
         location_costs, mask_costs: configs of the match costs. By default class 2, L1 5, GIoU 2,
             and at the mask stage class 4 (there the configured 2 is doubled by accident), L1 5,
             GIoU 2, dice 2.
@@ -81,31 +88,36 @@ class PanopticSegFormerCriterion(nn.Module):
             alike (the paper); 'none', each is a mean over its own segments.
         stuff_cls_without_things: train stuff classes on images without things too; the released
             code does not, by accident.
+        class_weight: of the classes in all class losses, one number for each, things first; by
+            default 1. It multiplies the focal loss of the class, present or not.
+        num_located, num_stuff: classes with located and with stuff queries, given by the head;
+            needed for ``class_weight``.
 
     Raises:
         ValueError: for a setting that is not possible; the text names it.
     """
 
     def __init__(self, location: str = 'box',
-                 assigner: dict = dict(type='mmpanseg.MultiRoundAssigner', num_rounds=3),
+                 assigner: dict = dict(type='mmpanseg.MultiRoundAssigner'),
                  location_costs: Optional[Sequence[dict]] = None,
                  mask_costs: Optional[Sequence[dict]] = None, cls_weight: float = 2.0,
                  l1_weight: float = 5.0, giou_weight: float = 2.0, dice_weight: float = 2.0,
                  stuff_cls_weight: float = 4.0, mask_cls_weight: float = 0.0,
                  mask_l1_weight: float = 0.0, mask_giou_weight: float = 0.0,
                  location_weight: float = 5.0, balance: str = 'batch',
-                 stuff_cls_without_things: bool = True) -> None:
+                 stuff_cls_without_things: bool = True,
+                 class_weight: Optional[Sequence[float]] = None,
+                 num_located: Optional[int] = None, num_stuff: int = 0) -> None:
         super().__init__()
         choose('balance', balance, dict.fromkeys(BALANCES))
         self.location = location
-        self.selection: MultiRoundAssigner = TASK_UTILS.build(assigner)
-        self.assigner = OneToOneAssigner()
+        self.assigner: MultiRoundAssigner = build_assigner(assigner, MultiRoundAssigner)
         where = [dict(type='mmpanseg.LocationL1Cost', weight=5.0)]
         if location == 'box':
             where.append(dict(type='mmpanseg.LocationGIoUCost', weight=2.0))
         classes = 'mmpanseg.FocalClassificationCost'
         self.location_costs = self._costs('location_costs', location_costs, [
-            dict(type=classes, weight=2.0), *where])
+            dict(type=classes, weight=2.0), *where], missing=['masks', 'target_masks'])
         self.mask_costs = self._costs('mask_costs', mask_costs, [
             dict(type=classes, weight=4.0), *where,
             dict(type='mmpanseg.SquaredDiceCost', weight=2.0)])
@@ -120,9 +132,21 @@ class PanopticSegFormerCriterion(nn.Module):
         self.location_weight = location_weight
         self.balance = balance
         self.stuff_cls_without_things = stuff_cls_without_things
+        weights = [None, None]
+        if class_weight is not None:
+            if num_located is None:
+                raise ValueError('criterion.class_weight needs num_located and num_stuff, the '
+                                 'numbers of classes, where no head gives them')
+            weights = read_class_weight(class_weight, num_located + num_stuff).split(
+                [num_located, num_stuff])
+        # derived from the config, so they are no part of a checkpoint
+        for name, weight in zip(('located_weight', 'stuff_weight'), weights):
+            self.register_buffer(name, weight, persistent=False)
 
-    def _costs(self, key: str, configs: Optional[Sequence[dict]], default: list[dict]) -> list:
-        costs = [TASK_UTILS.build(cost) for cost in (default if configs is None else configs)]
+    def _costs(self, key: str, configs: Optional[Sequence[dict]], default: list[dict],
+               missing: Sequence[str] = ()) -> list[MatchCost]:
+        costs = build_costs(
+            key, default if configs is None else configs, LocatedInputs, missing)
         if self.location != 'box' and any('GIoU' in type(cost).__name__ for cost in costs):
             raise ValueError(f"criterion.{key}: GIoU needs boxes, but panoptic_head.location="
                              f"'{self.location}'; leave that cost out")
@@ -135,10 +159,10 @@ class PanopticSegFormerCriterion(nn.Module):
             num_queries: no more segments than this find one in an image.
             with_stuff: whether there is a stuff decoder; else all is for located queries.
         """
-        device = targets.labels.device
-        located = torch.tensor(
-            [float(min(count, num_queries)) for count in targets.counts], device=device)
-        stuff = torch.tensor([float(len(classes)) for classes in targets.stuff], device=device)
+        located, stuff = stage(
+            targets.labels.device,
+            np.array([min(count, num_queries) for count in targets.counts], np.float32),
+            np.array([len(classes) for classes in targets.stuff], np.float32))
         if self.balance == 'image':
             located, stuff = located.clamp(min=1), stuff.clamp(min=1)
             total = (located + stuff if with_stuff else located) * len(located)
@@ -147,7 +171,7 @@ class PanopticSegFormerCriterion(nn.Module):
         if self.balance == 'batch' and with_stuff:
             # n_th / (n_th + n_st), and divided by n_th segments; for stuff alike
             located = stuff = located + stuff
-        ones = torch.ones(len(targets.counts), device=device)
+        ones = torch.ones(len(targets.counts), device=targets.labels.device)
         return Weights(ones / located, ones / stuff)
 
     def location_stage(self, cls_logits: Tensor, locations: Tensor, targets: LocatedTargets,
@@ -164,7 +188,7 @@ class PanopticSegFormerCriterion(nn.Module):
         target = torch.zeros_like(cls_logits)
         target[rows.layer, rows.image, rows.query,
                targets.labels[rows.image, matches.segment]] = 1
-        loss = sigmoid_focal_loss(cls_logits, target).flatten(2).sum(2)
+        loss = class_losses(cls_logits, target, self.located_weight).flatten(2).sum(2)
         losses = {'loss_cls': self.cls_weight * (loss * weight).sum(1)}
         zeros = loss.new_zeros(len(cls_logits))
         factors = {'loss_bbox': self.l1_weight, 'loss_iou': self.giou_weight}
@@ -181,10 +205,11 @@ class PanopticSegFormerCriterion(nn.Module):
         """Assignment of every layer, and the promising queries of the last one."""
         costs = sum_costs(self.location_costs, LocatedInputs(
             cls_logits, targets.labels, locations, targets.locations, targets.image_sizes))
-        costs = costs.cpu()  # once, for both assignments
-        device = cls_logits.device
-        kept = self.selection(costs[-1], targets.counts)
-        return self.assigner(costs, targets.counts).to(device), [k.to(device) for k in kept]
+        table = fetch(costs)[0].numpy()  # once, for both assignments
+        pairs, splits = self.assigner.one_to_one.pairs(table, targets.counts)
+        pairs, *kept = stage(
+            costs.device, pairs, *self.assigner.promising(table[-1], targets.counts))
+        return Matches.of(pairs, splits), kept
 
     def location_losses(self, locations: Tensor, image: Tensor, segment: Tensor,
                         targets: LocatedTargets) -> dict[str, Tensor]:
@@ -197,30 +222,35 @@ class PanopticSegFormerCriterion(nn.Module):
         losses = {'loss_bbox': (locations - target).abs().sum(1)}
         if self.location == 'box':
             sizes = targets.image_sizes[image]
-            losses['loss_iou'] = 1 - bbox_overlaps(
-                bbox_cxcywh_to_xyxy(locations) * sizes, bbox_cxcywh_to_xyxy(target) * sizes,
-                mode='giou', is_aligned=True)
+            losses['loss_iou'] = 1 - generalized_iou(
+                bbox_cxcywh_to_xyxy(locations) * sizes, bbox_cxcywh_to_xyxy(target) * sizes)
         return losses
 
     @torch.no_grad()
-    def match_masks(self, candidates: Candidates, targets: LocatedTargets, image: int,
-                    target_masks: Tensor) -> Matches:
-        """Assignment of one image's candidates by the last masks.
+    def match_masks(self, candidates: Sequence[Candidates], targets: LocatedTargets) -> Matches:
+        """Assignment of all images' candidates by the last masks, with one copy to the host."""
+        costs = [self.mask_costs_of(some, targets, image)
+                 for image, some in enumerate(candidates)]
+        # rows that no image has are never matched, columns that none has are never read
+        table = costs[0].new_full((1, len(costs), max(map(len, costs)),
+                                   max(cost.shape[1] for cost in costs)), torch.inf)
+        for padded, cost in zip(table[0], costs):
+            padded[:len(cost), :cost.shape[1]] = cost
+        return self.assigner.one_to_one(table, targets.counts)
 
-        Args:
-            target_masks: located segments at the masks' size [n, h * w].
-        """
+    def mask_costs_of(self, candidates: Candidates, targets: LocatedTargets,
+                      image: int) -> Tensor:
+        """Costs of one image's candidates [n, segments]."""
         count = targets.counts[image]
         if not count:
-            costs = candidates.cost_cls_logits[:, :0]
-        else:
-            costs = sum_costs(self.mask_costs, LocatedInputs(
-                candidates.cost_cls_logits, targets.labels[image, :count],
-                candidates.cost_locations, targets.locations[image, :count],
-                targets.image_sizes[image],
-                candidates.masks[-1].masks(candidates.image).to(target_masks).flatten(1),
-                target_masks.T))
-        return self.assigner(costs[None, None], [count])
+            return candidates.cost_cls_logits[:, :0]
+        masks = candidates.masks[-1]
+        truth = targets.located_masks(image, masks.size)
+        return sum_costs(self.mask_costs, LocatedInputs(
+            candidates.cost_cls_logits, targets.labels[image, :count],
+            candidates.cost_locations, targets.locations[image, :count],
+            targets.image_sizes[image],
+            masks.masks(candidates.image).to(truth).flatten(1), truth.T))
 
     def mask_stage(self, candidates: Sequence[Candidates], targets: LocatedTargets,
                    weight: Tensor) -> dict[str, Tensor]:
@@ -231,12 +261,12 @@ class PanopticSegFormerCriterion(nn.Module):
             weight: of each image [B].
         """
         size = candidates[0].masks[-1].size
-        coarse, fine = targets.masks(size), targets.masks((2 * size[0], 2 * size[1]))
+        matches = self.match_masks(candidates, targets)
+        pairs = zip(matches.rows.query.split(matches.rows.splits),
+                    matches.segment.split(matches.rows.splits))
         sums: dict[str, list] = {}
-        for image, some in enumerate(candidates):
-            matches = self.match_masks(some, targets, image, targets.located_masks(coarse, image))
-            query, segment = matches.rows.query, matches.segment
-            rows = targets.located_masks(fine, image)[segment]
+        for image, (some, (query, segment)) in enumerate(zip(candidates, pairs)):
+            rows = targets.located_masks(image, (2 * size[0], 2 * size[1]))[segment]
             losses = {'loss_mask_things': self.dice(some.masks, some.image, query, rows)}
             at = torch.full_like(segment, image)
             if some.located is not None:
@@ -252,8 +282,8 @@ class PanopticSegFormerCriterion(nn.Module):
             if some.cls_logits is not None:
                 target = torch.zeros_like(some.cls_logits)
                 target[:, query, targets.labels[at, segment]] = 1
-                losses['loss_cls'] = self.mask_cls_weight * sigmoid_focal_loss(
-                    some.cls_logits, target).sum((1, 2))
+                losses['loss_cls'] = self.mask_cls_weight * class_losses(
+                    some.cls_logits, target, self.located_weight).sum((1, 2))
             for name, values in losses.items():
                 sums.setdefault(name, []).append(values * weight[image])
         return name_mask_losses({name: sum(values) for name, values in sums.items()})
@@ -274,19 +304,20 @@ class PanopticSegFormerCriterion(nn.Module):
             weight: of each image [B].
         """
         size = masks[-1].size
-        fine = targets.masks((2 * size[0], 2 * size[1]))
+        present = np.zeros(tuple(cls_logits.shape[1:]), np.float32)
+        for row, classes in zip(present, targets.stuff):
+            row[list(classes)] = 1
+        present, has_things, *queries = stage(
+            cls_logits.device, present, np.array(targets.counts, np.float32) > 0,
+            *(np.array(list(classes), np.int64) for classes in targets.stuff))
         dice = 0
-        present = torch.zeros(cls_logits.shape[1:])
-        for image, classes in enumerate(targets.stuff):
-            query = torch.tensor(list(classes), dtype=torch.long)
-            present[image, query] = 1
+        for image, query in enumerate(queries):
             dice = dice + weight[image] * self.dice(
-                masks, image, query.to(cls_logits.device), targets.stuff_masks(fine, image))
-        loss = sigmoid_focal_loss(
-            cls_logits, present.to(cls_logits).expand_as(cls_logits)).sum(2)
+                masks, image, query, targets.stuff_masks(image, (2 * size[0], 2 * size[1])))
+        loss = class_losses(cls_logits, present.to(cls_logits).expand_as(cls_logits),
+                            self.stuff_weight).sum(2)
         if not self.stuff_cls_without_things:
-            weight = weight * torch.tensor(
-                [float(count > 0) for count in targets.counts], device=weight.device)
+            weight = weight * has_things
         return name_mask_losses({
             'loss_mask_stuff': dice,
             'loss_cls_stuff': self.stuff_cls_weight * (loss * weight).sum(1)})
@@ -305,6 +336,12 @@ class PanopticSegFormerCriterion(nn.Module):
                                    mode='bilinear', align_corners=False)
             sums.append(squared_dice_loss(values.flatten(1), targets).sum())
         return self.dice_weight * torch.stack(sums)
+
+
+def class_losses(logits: Tensor, targets: Tensor, class_weight: Optional[Tensor]) -> Tensor:
+    """Focal loss of every element [..., classes], times the weights [classes] if there are any."""
+    loss = sigmoid_focal_loss(logits, targets)
+    return loss if class_weight is None else loss * class_weight.to(loss.dtype)
 
 
 def sum_costs(costs: Sequence, inputs: LocatedInputs) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmpanseg.models.layers.deformable_transformer import DeformableEncoder, layer_config
 from mmpanseg.models.layers.tokens import Tokens
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.staging import stage
 
 
 @MODELS.register_module()
@@ -94,10 +95,10 @@ def padding_masks(metainfos: Sequence[dict], device: torch.device) -> Optional[T
     shapes = [tuple(metainfo['img_shape'][:2]) for metainfo in metainfos]
     if all(shape == size for shape in shapes):
         return None
-    padding = torch.ones(len(shapes), *size)
-    for mask, (height, width) in zip(padding, shapes):
-        mask[:height, :width] = 0
-    return padding.to(device, non_blocking=True)
+    # drawn on the device, which needs nothing but the sizes
+    heights, widths = stage(device, shapes)[0].view(-1, 2, 1, 1).unbind(1)
+    rows, columns = (torch.arange(length, device=device) for length in size)
+    return ((rows[:, None] >= heights) | (columns >= widths)).float()
 
 
 def valid_ratio(outside: Tensor) -> Tensor:

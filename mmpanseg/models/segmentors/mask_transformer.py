@@ -11,11 +11,13 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmpanseg.building import check_values
+from mmpanseg.config_keys import known_arguments, unknown_keys
 from mmpanseg.models.fusion_heads.fusion_head import FusionHead
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
+from mmpanseg.models.layers.single_values import explained_norms
 from mmpanseg.models.segmentors.deployment import Deployment
 from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
@@ -50,14 +52,21 @@ class MaskTransformer(Deployment, BaseDetector):
             classes than a panoptic result can tell apart where one is asked for, or the backbone's
             maps are not those that the head's ``in_channels`` name; or a head is one of another
             library.
-        TypeError: a value is of the wrong kind.
+        TypeError: a value is of the wrong kind, or an argument unknown; the text names those that
+            exist.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
                  panoptic_head: dict,
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None, **unknown) -> None:
+        text = unknown_keys('model', unknown, known_arguments(MaskTransformer))
+        if 'train_cfg' in unknown:
+            text += ('; what mmdet has in model.train_cfg (points, assigner) are settings of '
+                     'panoptic_head.criterion here')
+        if text:
+            raise TypeError(text)
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -127,7 +136,8 @@ class MaskTransformer(Deployment, BaseDetector):
         """Losses by name.
 
         Raises:
-            ValueError: when a sample carries no ground truth; the text names the image.
+            ValueError: when a sample carries no ground truth; the text names the image. Or a norm
+                has a single value per channel to learn from.
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
@@ -135,7 +145,8 @@ class MaskTransformer(Deployment, BaseDetector):
                     f'no gt_segments for {sample.get("img_path", "an image")}: the training '
                     'pipeline needs to load annotations (mmpanseg.LoadPanopticMap) before '
                     'mmpanseg.PackPanopticInputs')
-        return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
+        with explained_norms(batch_inputs):
+            return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     @torch.no_grad()
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
@@ -251,10 +262,13 @@ def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:
     choose('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
     kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
     known = {'mode'}.union(*kinds.values())
-    for key in test_cfg:
-        if key not in known:
-            raise ValueError(f'model.test_cfg has no entry {key!r}; it may have '
-                             f'{", ".join(sorted(known))}')
+    text = unknown_keys('model.test_cfg', test_cfg, known)
+    if text:
+        raise ValueError(text)
     outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})
                        for kind, names in kinds.items())
+    tiles = sorted(kinds[Tiling].intersection(test_cfg))
+    if tiles and 'mode' not in test_cfg:
+        raise ValueError(f"model.test_cfg.{tiles[0]} is for tiles: set model.test_cfg.mode='tile' "
+                         "(or 'whole', to keep it without effect)")
     return outputs, tiling if mode == 'tile' else None

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmpanseg.registry import TASK_UTILS
 from mmpanseg.structures.mask_logits import MaskRows
+from mmpanseg.structures.staging import fetch, stage
 
 
 @dataclass
@@ -25,11 +25,11 @@ class Matches:
     def __len__(self) -> int:
         return len(self.segment)
 
-    def to(self, device: torch.device) -> 'Matches':
-        """Copy on another device."""
-        rows = self.rows
-        return Matches(MaskRows(*(index.to(device, non_blocking=True) for index in rows[:3]),
-                                rows.splits), self.segment.to(device, non_blocking=True))
+    @classmethod
+    def of(cls, pairs: Tensor, splits: list[int]) -> 'Matches':
+        """From layer, image, query and segment of the pairs, int64 [4, M], and pairs per image."""
+        *rows, segment = pairs
+        return cls(MaskRows(*rows, splits), segment)
 
 
 @TASK_UTILS.register_module()
@@ -50,19 +50,27 @@ class OneToOneAssigner:
         Returns:
             :class:`Matches` on the device of the costs.
         """
-        table = costs.detach().cpu().numpy()  # the one device-to-host copy of a training step
-        found, splits = [], []
+        table, = fetch(costs)  # what a training step waits for
+        pairs, splits = self.pairs(table.numpy(), counts)
+        pairs, = stage(costs.device, pairs)
+        return Matches.of(pairs, splits)
+
+    def pairs(self, table: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        """The same on the host: int64 [4, M] for :meth:`Matches.of`, and pairs per image."""
+        found, splits = [np.zeros((4, 0), np.int64)], []
         for image, count in enumerate(counts):
             size = 0
             for layer in range(len(table)):
-                query, segment = solve_assignment(table[layer, image, :, :count])
+                query, segment = self.solve(table[layer, image, :, :count])
                 found.append(np.stack([
                     np.full_like(query, layer), np.full_like(query, image), query, segment]))
                 size += len(query)
             splits.append(size)
-        pairs = np.concatenate(found, axis=1) if found else np.zeros((4, 0), np.int64)
-        layer, image, query, segment = torch.from_numpy(pairs).to(costs.device)
-        return Matches(MaskRows(layer, image, query, splits), segment)
+        return np.concatenate(found, axis=1), splits
+
+    def solve(self, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of one image and layer, see :func:`solve_assignment`."""
+        return solve_assignment(cost)
 
 
 def solve_assignment(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 import torch
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor
 
+from mmpanseg.models.task_modules.boxes import generalized_iou
 from mmpanseg.models.task_modules.match_costs import MatchCost
 from mmpanseg.registry import TASK_UTILS
 
@@ -46,6 +47,8 @@ class FocalClassificationCost(MatchCost):
         eps: inside the logarithms.
     """
 
+    reads = LocatedInputs
+
     def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0,
                  eps: float = 1e-12) -> None:
         super().__init__(weight)
@@ -65,6 +68,8 @@ class FocalClassificationCost(MatchCost):
 class LocationL1Cost(MatchCost):
     """Sum of absolute differences of the numbers of a location, relative to the image."""
 
+    reads = LocatedInputs
+
     def cost(self, inputs: LocatedInputs) -> Tensor:
         return torch.cdist(inputs.locations, inputs.target_locations, p=1)
 
@@ -73,12 +78,13 @@ class LocationL1Cost(MatchCost):
 class LocationGIoUCost(MatchCost):
     """Minus generalised IoU of boxes in pixels."""
 
+    reads = LocatedInputs
+
     def cost(self, inputs: LocatedInputs) -> Tensor:
         sizes = inputs.image_sizes[..., None, :]
         boxes, targets = (bbox_cxcywh_to_xyxy(x) * sizes for x in (
             inputs.locations, inputs.target_locations))
-        targets = targets.expand(*boxes.shape[:-2], *targets.shape[-2:])
-        return -bbox_overlaps(boxes, targets, mode='giou')
+        return -generalized_iou(boxes[..., :, None, :], targets[..., None, :, :])
 
 
 @TASK_UTILS.register_module()
@@ -89,6 +95,9 @@ class SquaredDiceCost(MatchCost):
         weight: factor of the cost.
         eps: keeps empty masks from dividing by zero.
     """
+
+    reads = LocatedInputs
+    needs = ('masks', )
 
     def __init__(self, weight: float = 1.0, eps: float = 1e-3) -> None:
         super().__init__(weight)

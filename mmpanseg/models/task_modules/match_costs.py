@@ -5,6 +5,7 @@ P points, K classes plus "no object".
 """
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Optional, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,7 +35,15 @@ class MatchInputs:
 
 
 class MatchCost:
-    """A weighted cost; subclasses give the unweighted [B, Q, N]."""
+    """A weighted cost; subclasses give the unweighted [B, Q, N].
+
+    Attributes:
+        reads: class of the inputs that the cost is for; None: not said, any are given.
+        needs: attributes of theirs without which it cannot work, where some may be None.
+    """
+
+    reads: Optional[type] = None
+    needs: Sequence[str] = ()
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight
@@ -51,6 +60,8 @@ class MatchCost:
 class ClassificationCost(MatchCost):
     """Minus the softmax probability of the segment's class (DETR, Equation 1)."""
 
+    reads = MatchInputs
+
     def cost(self, inputs: MatchInputs) -> Tensor:
         prob = inputs.cls_logits.softmax(-1)
         index = inputs.labels[:, None].expand(-1, prob.shape[1], -1)
@@ -63,6 +74,8 @@ class MaskCrossEntropyCost(MatchCost):
 
     With BCE(x, t) = softplus(x) - x t, one product with the targets is enough.
     """
+
+    reads = MatchInputs
 
     def cost(self, inputs: MatchInputs) -> Tensor:
         x = inputs.mask_logits
@@ -82,6 +95,8 @@ class MaskFocalCost(MatchCost):
         alpha: share of the target; 1 - alpha is the background's.
         gamma: power of the focus on badly predicted points.
     """
+
+    reads = MatchInputs
 
     def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
         super().__init__(weight)
@@ -104,6 +119,8 @@ class MaskDiceCost(MatchCost):
         weight: factor of the cost.
         eps: smoothing term, 1 in Mask2Former.
     """
+
+    reads = MatchInputs
 
     def __init__(self, weight: float = 1.0, eps: float = 1.0) -> None:
         super().__init__(weight)

@@ -6,6 +6,8 @@ K classes.
 import torch
 from torch import Tensor
 
+from mmpanseg.structures.chunks import chunk_rows
+
 _EPS = 1e-5
 
 
@@ -14,14 +16,20 @@ def mask_similarity(mask_logits: Tensor, targets: Tensor, only_labelled: bool = 
 
     Args:
         mask_logits: [B, Q, P]; the masks are their softmax over the queries.
-        targets: [B, N, P] in 0..1.
+        targets: bool [B, N, P], or numbers in 0..1; as many as fit are looked at at a time.
         only_labelled: leave out pixels without a segment.
     """
     masks = mask_logits.softmax(1)
     if only_labelled:
-        masks = masks * (targets.sum(1, keepdim=True) > 0)
-    total = masks.sum(2)[:, :, None] + targets.sum(2)[:, None]
-    return masks @ targets.transpose(1, 2) / (total / 2 + _EPS)
+        masks = masks * targets.any(1, keepdim=True)
+    total = masks.sum(2)[:, :, None]
+    step = chunk_rows(masks.device, len(targets) * targets.shape[2])
+    similarity = []
+    for part in targets.split(step, 1):
+        part = part.to(masks.dtype)
+        similarity.append(masks @ part.transpose(1, 2) / (
+            (total + part.sum(2)[:, None]) / 2 + _EPS))
+    return torch.cat(similarity, 2)
 
 
 def class_similarity(cls_logits: Tensor, labels: Tensor) -> Tensor:

@@ -184,7 +184,24 @@ def sum_of_clusters(values: Tensor, logits: Tensor) -> Tensor:
         logits: [B, Q, P]; no gradient comes back to them.
     """
     with without_autocast(values.device):
-        values = at_least_float(values)
-        assignment = torch.zeros_like(logits, dtype=values.dtype).scatter_(
-            1, logits.argmax(1, keepdim=True), 1.0)
-        return values @ assignment.transpose(1, 2)
+        return _ClusterSums.apply(
+            at_least_float(values), logits.detach().argmax(1), logits.shape[1])
+
+
+class _ClusterSums(torch.autograd.Function):
+    """Products with a one-hot matrix that lives for the forward pass only.
+
+    The gradient of a pixel is that of its cluster: for it the clusters' numbers are enough.
+    """
+
+    @staticmethod
+    def forward(ctx, values: Tensor, cluster: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(cluster)
+        one_hot = values.new_zeros(len(values), count, values.shape[2])
+        one_hot.scatter_(1, cluster[:, None], 1.0)
+        return values @ one_hot.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        cluster, = ctx.saved_tensors
+        return grad.gather(2, cluster[:, None].expand(-1, grad.shape[1], -1)), None, None

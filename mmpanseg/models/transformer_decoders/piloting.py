@@ -19,6 +19,7 @@ from mmpanseg.models.transformer_decoders.mask_noise import MASK_NOISE
 from mmpanseg.models.transformer_decoders.masked_attention import MaskRegions, open_empty
 from mmpanseg.structures.mask_logits import MaskLogits, MaskRows
 from mmpanseg.structures.segment_map import SegmentBatch
+from mmpanseg.structures.staging import stage
 
 
 class Piloting:
@@ -122,7 +123,7 @@ class Pilots:
         labels = pad_labels([x[c] for x, c in zip(segments.labels, chosen)])
         self.labels = settings.noised_labels(labels.repeat(1, num_groups))
         number = torch.arange(count, device=self.device)
-        self.used = number < torch.tensor(self.counts, device=self.device)[:, None]
+        self.used = number < stage(self.device, self.counts)[0][:, None]
         self._cells: dict[tuple[int, int], Tensor] = {}
 
     def _choose(self, available: int) -> Tensor:
@@ -183,7 +184,7 @@ class Pilots:
         rows = [torch.cartesian_prod(
             torch.arange(len(mask_logits)), torch.tensor([image]), torch.arange(self.num_groups),
             torch.arange(count)) for image, count in enumerate(self.counts)]
-        layer, image, group, number = torch.cat(rows).to(self.device).unbind(1)
+        layer, image, group, number = stage(self.device, torch.cat(rows))[0].unbind(1)
         segment = number if self.chosen is None else self.chosen[image, number]
         return Matches(
             MaskRows(layer, image, group * self.count + number, [len(x) for x in rows]), segment)

@@ -2,13 +2,19 @@
 
 Sizes: images of 40 x 56, maps of strides 8, 16, 32; 3 thing and 2 stuff classes.
 """
+import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
 from mmpanseg.models.losses import panoptic_segformer as criterion_module
+from mmpanseg.models.losses.located_targets import read_targets
+from mmpanseg.models.losses.panoptic_segformer import Candidates, PanopticSegFormerCriterion
+from mmpanseg.models.task_modules import OneToOneAssigner
 from mmpanseg.models.transformer_decoders.location import move_reference
+from mmpanseg.registry import TASK_UTILS
+from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.structures.segment_map import SegmentMap
 
 SIZE = (40, 56)
@@ -261,3 +267,29 @@ def test_all_queries_train_the_location_decoder_by_the_mask_matching():
     assert first.keys() == names - {'d0.loss_loc', 'd1.loss_mask_things_f'}
     losses['d0.loss_loc'].backward()
     assert head.location_decoder.reg_branches[0][-1].weight.grad.abs().sum() > 0
+
+
+def test_the_assigner_matches_at_both_stages_and_selects():
+    """A matching of one's own: segment k gets query 2 k, whatever the costs say."""
+    @TASK_UTILS.register_module(force=True)
+    class EveryOther(OneToOneAssigner):
+        def solve(self, cost):
+            # queries of the rounds before have no finite costs
+            free = np.flatnonzero(np.isfinite(cost).all(axis=1))
+            return free[::2][:cost.shape[1]], np.arange(cost.shape[1])
+
+    criterion = PanopticSegFormerCriterion(assigner=dict(
+        num_rounds=2, one_to_one=dict(type='mmpanseg.EveryOther')))
+    index = torch.zeros(8, 8, dtype=torch.int32)
+    index[4:] = 1
+    targets = read_targets([SegmentMap(torch.tensor([0, 1]), map=index)],
+                           [dict(img_shape=(8, 8), batch_input_shape=(8, 8))], 2, 'box')
+    matches, kept = criterion.match_locations(
+        torch.randn(1, 1, 7, 2), torch.rand(1, 1, 7, 4), targets)
+    assert matches.rows.query.tolist() == [0, 2] and matches.segment.tolist() == [0, 1]
+    assert kept[0].tolist() == [0, 1, 2, 4]
+    masks = AttentionMasks(
+        torch.randn(1, 1, 4, 3), torch.randn(1, 1, 4, 3),
+        lambda logits, sizes: logits.sigmoid().mean(1).view(-1, *sizes[0]), ((2, 2), ))
+    some = Candidates([masks], 0, torch.randn(4, 2), torch.rand(4, 4))
+    assert criterion.match_masks([some], targets).rows.query.tolist() == [0, 2]

@@ -74,9 +74,9 @@ def replay_draws(monkeypatch, case: dict) -> None:
 def test_matching_is_the_published_one(cases, name):
     case = cases[name]
     criterion, segments, inputs = criterion_of(case['settings']), segments_of(case), case['inputs']
-    masks = segments.every(1).flatten(2).float()
-    truth = GroundTruth(masks, torch.nn.utils.rnn.pad_sequence(segments.labels, True),
-                        segments.counts)
+    pixels = segments.pixels(1)
+    masks = torch.nn.utils.rnn.pad_sequence([x.read() for x in pixels], True)
+    truth = GroundTruth(pixels, torch.nn.utils.rnn.pad_sequence(segments.labels, True))
     prediction = predictions_of(inputs)[-1]
     size = tuple(inputs['pred_masks'].shape[-2:])
     expected = case['matching']
@@ -90,15 +90,15 @@ def test_matching_is_the_published_one(cases, name):
     targets = criterion.match(prediction, truth, size)
     processed = case['processed_targets'][0]
     for image, published in enumerate(expected['indices']):
-        matched = targets.mask_weight[image] > 0
-        pairs = {(query.item(), segment) for segment, query in enumerate(targets.query[image])
-                 if matched[segment]}
+        ours = targets.images[image]
+        pairs = set(zip(ours.query.tolist(), ours.segment.tolist()))
         assert pairs == set(zip(published['query'].tolist(), published['target'].tolist()))
+        assert ours.segment.tolist() == sorted(ours.segment.tolist())
         permuted = torch.zeros_like(processed['masks'][image]).flatten(1)
-        permuted[targets.query[image, matched]] = targets.masks[image, matched]
+        permuted[ours.query] = ours.shares()
         assert error(permuted, processed['masks'][image].flatten(1)) < 1e-6
         weight = torch.zeros_like(processed['pq_loss_mask_weight'][image])
-        weight[targets.query[image, matched]] = targets.mask_weight[image, matched]
+        weight[ours.query] = ours.weight
         assert error(weight, processed['pq_loss_mask_weight'][image]) < 1e-5
     assert torch.equal(targets.labels, processed['labels'])
     assert error(targets.cls_weight, processed['pq_loss_class_weight']) < 1e-5
@@ -153,7 +153,10 @@ def test_mask_losses_are_the_published_ones(cases):
     for void, key in ((inputs['void'], 'dice'), (None, 'dice_without_void_masking')):
         entropy, dice = competing_mask_losses(
             inputs['mask_logits'], query, inputs['targets'] * ~inputs['void'][:, None]
-            if void is not None else inputs['targets'], inputs['matched_class_probability'], void)
+            if void is not None else inputs['targets'], void)
+        entropy = entropy.mean()
+        dice = 0.75 / inputs['mask_logits'].shape[1] * (
+            dice * inputs['matched_class_probability']).sum(1).mean()
         assert dice.item() == pytest.approx(case[key], rel=1e-5)
         if void is not None:
             assert entropy.item() == pytest.approx(case['mask_id_cross_entropy'], rel=1e-5)
@@ -225,6 +228,18 @@ def test_semantic_labels_of_every_nth_pixel():
     _, segments = random_case([(9, 17)])
     labels = semantic_labels(segments, 4)
     full = torch.cat([torch.tensor([2, 0, 3]), torch.tensor([-1])])[segments._planes[0].long()]
+    assert torch.equal(labels[0], full[::4, ::4]) and (labels[1] == -1).all()
+
+
+def test_semantic_labels_of_overlapping_segments():
+    masks = torch.zeros(3, 33, 65, dtype=torch.bool)
+    masks[0, :20], masks[1, 10:, :40], masks[2, 5:7] = True, True, True
+    segments = SegmentBatch([SegmentMap(torch.tensor([2, 0, 3]), masks=masks),
+                             SegmentMap(torch.zeros(0).long(), masks=masks[:0])], (33, 65))
+    full = torch.full((33, 65), -1)
+    for mask, label in zip(masks, [2, 0, 3]):
+        full[mask] = label
+    labels = semantic_labels(segments, 4)
     assert torch.equal(labels[0], full[::4, ::4]) and (labels[1] == -1).all()
 
 

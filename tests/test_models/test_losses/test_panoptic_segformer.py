@@ -65,7 +65,7 @@ def test_dice(published):
     truth = read_targets([SegmentMap(torch.zeros(len(masks), dtype=torch.long), masks=masks)],
                          [dict(img_shape=shape, batch_input_shape=shape)], 1, 'box')
     height, width = case['mask_pred_stride8'].shape[1:]
-    targets = truth.masks((2 * height, 2 * width))[0]
+    targets = truth.located_masks(0, (2 * height, 2 * width))
     torch.testing.assert_close(
         targets, case['resized_target'].flatten(1), atol=1e-4, rtol=1e-4)
     upsampled = F.interpolate(case['mask_pred_stride8'][None], scale_factor=2, mode='bilinear',
@@ -85,14 +85,19 @@ def test_map_and_masks_give_the_same_targets():
     by_masks = SegmentMap(labels, masks=by_map.dense())
     ours, theirs = (read_targets([segments], [metainfo], 2, 'box')
                     for segments in (by_map, by_masks))
-    torch.testing.assert_close(ours.masks((6, 8)), theirs.masks((6, 8)))
+    for read in ('located_masks', 'stuff_masks'):
+        torch.testing.assert_close(
+            getattr(ours, read)(0, (6, 8)), getattr(theirs, read)(0, (6, 8)))
     torch.testing.assert_close(ours.locations, theirs.locations)
     assert ours.located[0].tolist() == [1, 3]
     # two segments of one stuff class are one
     assert ours.stuff == [{1: [0], 3: [2, 4]}]
-    masks = ours.masks((6, 8))
+    # independently: bilinear resizing of the padded masks
+    padded = F.pad(by_map.dense().float(), (0, 8, 0, 8))
+    masks = F.interpolate(padded[None], (6, 8), mode='bilinear', align_corners=False)[0].flatten(1)
+    torch.testing.assert_close(ours.located_masks(0, (6, 8)), masks[[1, 3]])
     torch.testing.assert_close(
-        ours.stuff_masks(masks, 0), torch.stack([masks[0, 0], masks[0, 2] + masks[0, 4]]))
+        ours.stuff_masks(0, (6, 8)), torch.stack([masks[0], masks[2] + masks[4]]))
 
 
 def test_giou_without_boxes_is_refused():

@@ -83,3 +83,14 @@ def test_drop_query_halves_the_queries_of_training_only(config, batch):
     assert model.panoptic_head(features)[0].shape[2] == 4
     model.eval()
     assert model.panoptic_head(features)[0].shape[2] == 9
+
+
+def test_one_image_of_a_batch_says_why_and_what_to_do(config, batch):
+    model = MODELS.build(config)
+    data = model.data_preprocessor(
+        dict(inputs=batch['inputs'][:1], data_samples=batch['data_samples'][:1]), True)
+    with pytest.raises(ValueError, match=r'in a batch of 1 image\(s\) of 65x97: use at least two '
+                       r'images per process \(train_dataloader.batch_size=2\)'):
+        model(**data, mode='loss')
+    # evaluation has means and variances of its own
+    model.eval().panoptic_head.loss(model.extract_feat(data['inputs']), data['data_samples'])

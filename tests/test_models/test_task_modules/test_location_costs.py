@@ -37,7 +37,7 @@ def inputs_of(case):
     masks = data['mask_pred']
     return LocatedInputs(
         data['cls_logits'], data['gt_labels'], data['bbox_pred_cxcywh_norm'], targets / sizes,
-        sizes, masks.flatten(1), truth.masks(tuple(masks.shape[1:]))[0].T)
+        sizes, masks.flatten(1), truth.located_masks(0, tuple(masks.shape[1:])).T)
 
 
 def gt_indices(matches, num_queries):
@@ -122,4 +122,4 @@ def test_locations_of_a_made_segment():
                                ('mass_centre', [x, y]),
                                ('centre_scale', [x, y, 4 / 20, 6 / 10])):
         torch.testing.assert_close(
-            locations_of(segments, location, (10, 20)), torch.tensor([expected]))
+            locations_of(segments, location, torch.tensor([20, 10] * 2)), torch.tensor([expected]))

@@ -1,0 +1,68 @@
+"""Between host and device with one copy each way, however many arrays there are.
+
+A copy from a Python list or from pageable memory makes the host wait for the device, and so does
+every copy back. What a step knows on the host goes over together, from pinned memory, and nobody
+waits for it; what the host must know comes back together.
+"""
+from typing import Sequence, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HostData = Union[Tensor, np.ndarray, Sequence]
+# every array starts where any of its types may
+_ALIGNMENT = 16
+
+
+def stage(device: torch.device, *data: HostData) -> list[Tensor]:
+    """Host data on a device; nothing waits for the copy.
+
+    Args:
+        device: where to.
+        data: tensors on the host, NumPy arrays, or lists of numbers (int64, float32, bool).
+
+    Returns:
+        a tensor for each, of the same type and shape.
+    """
+    tensors = [torch.as_tensor(x) for x in data]
+    if device.type == 'cpu':
+        return tensors
+    buffer = pinned(_pack(tensors), device).to(device, non_blocking=True)
+    return _unpack(buffer, tensors)
+
+
+def fetch(*tensors: Tensor) -> list[Tensor]:
+    """Tensors of one device on the host, with one copy that is waited for."""
+    tensors = [tensor.detach() for tensor in tensors]
+    if tensors[0].device.type == 'cpu':
+        return tensors
+    if len(tensors) == 1:
+        return [tensors[0].cpu()]
+    return _unpack(_pack(tensors).cpu(), tensors)
+
+
+def pinned(buffer: Tensor, device: torch.device) -> Tensor:
+    """A buffer on the host that the device can read by itself, where there is such memory."""
+    return buffer.pin_memory() if device.type == 'cuda' else buffer
+
+
+def _pack(tensors: Sequence[Tensor]) -> Tensor:
+    """All bytes in one row, uint8."""
+    parts = []
+    for tensor in tensors:
+        # an empty array of NumPy has strides that cannot be viewed
+        row = tensor.contiguous().view(-1) if tensor.numel() else tensor.new_empty(0)
+        row = row.view(torch.uint8)
+        parts += [row, row.new_zeros(-len(row) % _ALIGNMENT)]
+    return torch.cat(parts)
+
+
+def _unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Views of a packed row with the types and shapes of the tensors that were packed."""
+    views, start = [], 0
+    for tensor in like:
+        stop = start + tensor.numel() * tensor.element_size()
+        views.append(buffer[start:stop].view(tensor.dtype).view(tensor.shape))
+        start = stop + -stop % _ALIGNMENT
+    return views
