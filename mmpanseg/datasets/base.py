@@ -1,13 +1,26 @@
 """What the datasets of this library have in common."""
-from typing import Optional
+from typing import Optional, Sequence, Union
 
 from mmdet.datasets import BaseDetDataset
+from mmengine.dataset import force_full_init
 
 
 class SegmentationDataset(BaseDetDataset):
-    """Images with a segmentation PNG each; errors name the image."""
+    """Images with a segmentation each; errors name the image.
+
+    ``shared``, a dict that :meth:`load_data_list` may fill, belongs to every sample: how the files
+    of this data set code labels. It is stored once.
+    """
 
     METAINFO: dict = {}
+
+    def __init__(self, *args, **kwargs) -> None:
+        self.shared: dict = {}
+        super().__init__(*args, **kwargs)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        return super().get_data_info(idx) | self.shared
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         try:
@@ -20,3 +33,52 @@ class SegmentationDataset(BaseDetDataset):
             raise RuntimeError(
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
                 f'image: {error}') from error
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Optional[dict] = None) -> dict:
+        """mmengine's, where names that the user gives replace what belongs to the class's names."""
+        meta = super()._load_metainfo(metainfo)
+        given = set(metainfo or ())
+        if not given & {'classes', 'thing_classes', 'stuff_classes'}:
+            return meta
+        for key in {'classes', 'thing_classes', 'stuff_classes'} - given:
+            meta.pop(key, None)
+        names, own = _names(meta), {name: label for label, name in enumerate(_names(cls.METAINFO))}
+        if 'palette' in cls.METAINFO and 'palette' not in given:
+            colors = meta.pop('palette')
+            if all(name in own for name in names):
+                meta['palette'] = [colors[own[name]] for name in names]
+        if 'label2cat' in cls.METAINFO and 'label2cat' not in given:
+            ids = meta['label2cat']
+            meta['label2cat'] = {
+                label: ids[own[name]] for label, name in enumerate(names) if name in own}
+        return meta
+
+
+def _names(meta: dict) -> tuple[str, ...]:
+    """Names by label."""
+    if 'classes' in meta:
+        return tuple(meta['classes'])
+    return (*meta.get('thing_classes', ()), *meta.get('stuff_classes', ()))
+
+
+def common_metainfo(metainfo: Union[dict, Sequence[dict], None]) -> Optional[dict]:
+    """One metainfo for several sources: mmdet's ConcatDataset gives a list where they differ.
+
+    They may differ in how their files number the classes, which every sample carries itself. The
+    first one's colors count.
+
+    Raises:
+        ValueError: when the classes of two sources differ.
+    """
+    if metainfo is None or isinstance(metainfo, dict):
+        return metainfo
+    first, *others = metainfo
+    for number, other in enumerate(others, 1):
+        for key in ('classes', 'thing_classes', 'stuff_classes'):
+            ours, theirs = tuple(first.get(key, ())), tuple(other.get(key, ()))
+            if ours != theirs:
+                raise ValueError(
+                    f'the data sets of a ConcatDataset must have the same {key}: number 0 has '
+                    f'{ours}, number {number} has {theirs}; name them in the metainfo of each')
+    return first

@@ -45,6 +45,8 @@ class SemanticDataset(SegmentationDataset):
             raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)), the names '
                              'of the labels 0, 1, ...')
         meta.setdefault('ignore_index', IGNORE_INDEX)
+        self.shared.update(num_classes=len(meta['classes']), label_map=meta.get('label_map'),
+                           ignore_index=meta['ignore_index'])
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
         names = self._names(image_folder, self.img_suffix)
         if not names:
@@ -60,10 +62,8 @@ class SemanticDataset(SegmentationDataset):
         return [dict(
             img_path=osp.join(image_folder, name + self.img_suffix),
             img_id=name,
-            seg_map_path=osp.join(map_folder, name + self.seg_map_suffix) if map_folder else None,
-            num_classes=len(meta['classes']),
-            label_map=meta.get('label_map'),
-            ignore_index=meta['ignore_index']) for name in names]
+            seg_map_path=osp.join(map_folder, name + self.seg_map_suffix) if map_folder else None)
+            for name in names]
 
     def filter_data(self) -> list[dict]:
         # what an image shows is known only once its label map is read

@@ -189,7 +189,7 @@ def test_category_outside_the_dataset(tiny):
 
 def test_annotation_of_an_unknown_image(tiny):
     tiny.content['annotations'][0]['image_id'] = 12
-    with pytest.raises(ValueError, match="tiny.json: annotation 'a.png' is for image 12"):
+    with pytest.raises(ValueError, match="tiny.json: annotation 'a.png' has image_id 12"):
         tiny.build()
 
 
