@@ -28,7 +28,7 @@ class SegmentationDataset(BaseDetDataset):
         except Exception as error:
             # image readers do not say which file they failed on
             info = self.get_data_info(idx)
-            if info['img_path'] in str(error) or str(info['seg_map_path']) in str(error):
+            if info['img_path'] in str(error) or str(info.get('seg_map_path')) in str(error):
                 raise
             raise RuntimeError(
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '

@@ -13,7 +13,7 @@ def segment_boxes(segments: SegmentMap) -> Tensor:
 
     ``x2`` and ``y2`` lie one past the last pixel, as in COCO. An empty segment has a box of zeros.
     """
-    if segments.masks is not None:
+    if segments.map is None:
         (x1, x2), (y1, y2) = (_span(segments.masks.any(dim)) for dim in (1, 2))
     else:
         height, width = segments.shape
@@ -29,7 +29,7 @@ def segment_centres(segments: SegmentMap) -> Tensor:
     """
     height, width = segments.shape
     device = segments.device
-    if segments.masks is not None:
+    if segments.map is None:
         columns, rows = segments.masks.sum(1), segments.masks.sum(2)
     else:
         columns, rows = _histogram(segments, 1, width), _histogram(segments, 0, height)

@@ -3,9 +3,10 @@ from .copy_paste import PanopticCopyPaste
 from .formatting import PackPanopticInputs
 from .large_scale_jitter import FilterLabelledPixels, LargeScaleJitter
 from .loading import LoadPanopticMap
+from .loading_instances import LoadInstanceMasks
 from .loading_semantic import LoadSemanticMap
 
 __all__ = [
-    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadPanopticMap', 'LoadSemanticMap',
-    'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
+    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadInstanceMasks', 'LoadPanopticMap',
+    'LoadSemanticMap', 'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
 ]
