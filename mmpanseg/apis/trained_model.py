@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.engine import check_checkpoint, load_config
 
 
@@ -31,5 +32,5 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = init_detector(cfg, checkpoint, device=get_device())
     loader = Runner.build_dataloader(cfg.test_dataloader)
-    model.dataset_meta = loader.dataset.metainfo
+    model.dataset_meta = common_metainfo(loader.dataset.metainfo)
     return model, loader

@@ -49,13 +49,13 @@ def read_annotation_file(path: str, keys: Iterable[str], kind: str,
     try:
         content = fileio.load(path, file_format='json', backend_args=backend_args)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path} does not exist; correct ann_file') from error
+        raise FileNotFoundError(f'annotation file {path} does not exist; correct its path') from error
     except ValueError as error:
         raise ValueError(f'{path} is not valid JSON: {error}') from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
             raise ValueError(f'{path} has no "{key}": not a COCO {kind} JSON')
-    for key in ('images', 'annotations', 'categories'):
+    for key in ('images', 'annotations', 'categories') if isinstance(content, dict) else ():
         entries = content.get(key, [])
         if not isinstance(entries, list) or not set(map(type, entries)) <= {dict}:
             raise ValueError(f'{path}: "{key}" must be a list of dicts, as in a COCO {kind} JSON')
@@ -118,20 +118,47 @@ def read_images(path: str, images: Sequence[dict]) -> dict:
 
 def read_sizes(path: str, images: Sequence[dict]) -> dict:
     """Images by their id; every one has id, height and width. Errors as :func:`read_images`."""
-    ids = column(path, 'image', images, 'id', IMAGE_ID)
+    by_id = by_image_id(path, 'image', images, 'id')
     for key in ('height', 'width'):
         values = column(path, 'image', images, key, INTEGER)
         if min(values, default=1) < 1:
             entry = next(image for image in images if image[key] < 1)
             raise ValueError(f'{path}: {name_of("image", entry)} has "{key}" {entry[key]}; write '
                              'the size of the image in pixels')
-    by_id = dict(zip(ids, images))
-    if len(by_id) < len(images):
-        twice = _first_twice(ids)
-        one, other = [image.get('file_name') for image in images if image['id'] == twice][:2]
-        raise ValueError(f'{path}: image {twice} is listed twice, as {one!r} and {other!r}; give '
-                         'every image an id of its own')
     return by_id
+
+
+def by_image_id(path: str, where: str, entries: Sequence[dict], key: str) -> dict:
+    """Entries by the id of their image, which ``key`` holds; one for each image.
+
+    Raises:
+        ValueError: when an entry has no id, or two have the same; the text names their files.
+    """
+    ids = column(path, where, entries, key, IMAGE_ID)
+    by_id = dict(zip(ids, entries))
+    if len(by_id) < len(entries):
+        twice = _first_twice(ids)
+        one, other = [entry.get('file_name') for entry in entries if entry[key] == twice][:2]
+        what = 'is listed twice, as' if where == 'image' else f'has two {where}s,'
+        raise ValueError(f'{path}: image {twice} {what} {one!r} and {other!r}; give every image an '
+                         'id of its own')
+    return by_id
+
+
+def read_panoptic_annotations(path: str, annotations: Sequence[dict]) -> dict:
+    """Panoptic annotations by the id of their image.
+
+    Every one has image_id, file_name and segments_info; segments have id and category_id, and 0 or
+    1 in iscrowd where they have it.
+
+    Raises:
+        ValueError: when a key is absent or its value of another type, or an image has two
+            annotations. The text names file, entry and key.
+    """
+    column(path, 'annotation', annotations, 'segments_info', LIST)
+    column(path, 'annotation', annotations, 'file_name', TEXT)
+    _check_segments(path, annotations)
+    return by_image_id(path, 'annotation', annotations, 'image_id')
 
 
 def read_categories(path: str, categories: Sequence[dict]) -> dict[int, str]:
@@ -171,13 +198,7 @@ def check_listed(path: str, annotations: Sequence[dict], key: str, known: Iterab
     return values
 
 
-def check_segments(path: str, annotations: Sequence[dict]) -> None:
-    """Check the ``segments_info`` of panoptic annotations: id, category_id and iscrowd.
-
-    Raises:
-        ValueError: when a segment has no id or category, or one of another type; ``iscrowd`` may
-            be absent. The text names file, annotation and segment.
-    """
+def _check_segments(path: str, annotations: Sequence[dict]) -> None:
     segments = list(chain.from_iterable(a['segments_info'] for a in annotations))
     try:
         fine = (set(map(type, segments)) <= {dict}

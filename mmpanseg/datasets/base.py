@@ -1,5 +1,5 @@
 """What the datasets of this library have in common."""
-from typing import Optional, Sequence, Union
+from typing import Optional
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.dataset import force_full_init
@@ -60,25 +60,3 @@ def _names(meta: dict) -> tuple[str, ...]:
     if 'classes' in meta:
         return tuple(meta['classes'])
     return (*meta.get('thing_classes', ()), *meta.get('stuff_classes', ()))
-
-
-def common_metainfo(metainfo: Union[dict, Sequence[dict], None]) -> Optional[dict]:
-    """One metainfo for several sources: mmdet's ConcatDataset gives a list where they differ.
-
-    They may differ in how their files number the classes, which every sample carries itself. The
-    first one's colors count.
-
-    Raises:
-        ValueError: when the classes of two sources differ.
-    """
-    if metainfo is None or isinstance(metainfo, dict):
-        return metainfo
-    first, *others = metainfo
-    for number, other in enumerate(others, 1):
-        for key in ('classes', 'thing_classes', 'stuff_classes'):
-            ours, theirs = tuple(first.get(key, ())), tuple(other.get(key, ()))
-            if ours != theirs:
-                raise ValueError(
-                    f'the data sets of a ConcatDataset must have the same {key}: number 0 has '
-                    f'{ours}, number {number} has {theirs}; name them in the metainfo of each')
-    return first

@@ -1,14 +1,13 @@
 """Datasets in COCO panoptic format: a JSON file, and one id-coded PNG per image."""
 import os.path as osp
-from collections import Counter
 from typing import Optional
 
 from mmdet.datasets.transforms import LoadPanopticAnnotations
 
 from mmpanseg.registry import DATASETS
-from .annotation_file import (FLAG, LIST, TEXT, check_classes, check_kind, check_listed,
-                              check_segments, column, read_annotation_file, read_categories,
-                              read_images)
+from .annotation_file import (FLAG, check_classes, check_kind, check_listed, column,
+                              read_annotation_file, read_categories, read_images,
+                              read_panoptic_annotations)
 from .base import SegmentationDataset
 
 
@@ -63,7 +62,9 @@ class PanopticDataset(SegmentationDataset):
             self.ann_file, ['images', 'categories'] + ['annotations'] * (not self.test_mode),
             'panoptic', self.backend_args)
         images = read_images(self.ann_file, content['images'])
-        annotations = self._read_annotations(content, images)
+        annotations = content.get('annotations', [])
+        check_listed(self.ann_file, annotations, 'image_id', images, 'images')
+        annotations = read_panoptic_annotations(self.ann_file, annotations)
         self._set_classes(content)
         labels = self._labels_of_categories(content)
         num_things = len(self._metainfo['thing_classes'])
@@ -109,21 +110,6 @@ class PanopticDataset(SegmentationDataset):
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of all segments of a sample."""
         return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
-
-    def _read_annotations(self, content: dict, images: dict) -> dict:
-        """Annotations by image id."""
-        annotations = content.get('annotations', [])
-        column(self.ann_file, 'annotation', annotations, 'segments_info', LIST)
-        column(self.ann_file, 'annotation', annotations, 'file_name', TEXT)
-        check_segments(self.ann_file, annotations)
-        ids = check_listed(self.ann_file, annotations, 'image_id', images, 'images')
-        by_image = dict(zip(ids, annotations))
-        if len(by_image) < len(ids):
-            twice = next(i for i, count in Counter(ids).items() if count > 1)
-            one, other = [a['file_name'] for a in annotations if a['image_id'] == twice][:2]
-            raise ValueError(f'{self.ann_file}: image {twice} has two annotations, {one!r} and '
-                             f'{other!r}; keep one of them, or give every image an id of its own')
-        return by_image
 
     def _set_classes(self, content: dict) -> None:
         """Fill what the metainfo lacks: classes, thing_classes, stuff_classes, palette."""

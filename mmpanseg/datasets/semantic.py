@@ -21,8 +21,8 @@ class SemanticDataset(SegmentationDataset):
     ``ignore_index``, the value of pixels that do not count (255 unless given), and optionally
     ``label_map``, a dict value in the file -> label or ``ignore_index``. Each sample has img_path,
     img_id (the name), seg_map_path, num_classes, label_map and ignore_index, for
-    :class:`LoadSemanticMap`; :class:`mmpanseg.evaluation.SemanticMetric` takes the same from the
-    metainfo.
+    :class:`LoadSemanticMap`; :class:`mmpanseg.evaluation.SemanticMetric` reads the last two in
+    label_coding.
 
     Args:
         img_suffix: end of the names of images.
@@ -45,8 +45,8 @@ class SemanticDataset(SegmentationDataset):
             raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)), the names '
                              'of the labels 0, 1, ...')
         meta.setdefault('ignore_index', IGNORE_INDEX)
-        self.shared.update(num_classes=len(meta['classes']), label_map=meta.get('label_map'),
-                           ignore_index=meta['ignore_index'])
+        coding = dict(label_map=meta.get('label_map'), ignore_index=meta['ignore_index'])
+        self.shared.update(num_classes=len(meta['classes']), label_coding=coding, **coding)
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
         names = self._names(image_folder, self.img_suffix)
         if not names:

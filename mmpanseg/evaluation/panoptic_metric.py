@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
+from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from .boundary import check_boundary_width
@@ -18,7 +19,7 @@ from .tables import make_table, percent
 
 
 @METRICS.register_module()
-class PanopticMetric(BaseMetric):
+class PanopticMetric(CommonMetainfo, BaseMetric):
     """PQ, SQ and RQ in percent, of all classes, things (``_th``) and stuff (``_st``).
 
     Predictions (``pred_panoptic_seg.sem_seg``, [1, H, W]: label + 1000 * instance id, void =
@@ -120,11 +121,15 @@ class PanopticMetric(BaseMetric):
 
     def _write(self, sample: dict, pred: Segments) -> dict:
         """Write a prediction as PNG; returns its annotation for the result JSON."""
-        label2cat = self.dataset_meta.get('label2cat')
-        if label2cat is None:
+        # concatenated data sets may number their categories differently
+        label2cat = sample.get('label2cat') or self.dataset_meta.get('label2cat', {})
+        absent = [self.dataset_meta['classes'][label] for label in pred.labels.tolist()
+                  if label not in label2cat]
+        if absent:
             raise PanopticDataError(
                 'to write results in COCO format the data set\'s metainfo needs label2cat, a dict '
-                'label -> category id; add it with dataset=dict(metainfo=dict(label2cat=...))')
+                f'label -> category id, with {absent[0]!r}; add it with '
+                'dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
         ids = np.zeros(pred.ids.max(initial=pred.void) + 1, np.int32)
         ids[pred.ids] = np.arange(1, len(pred.ids) + 1)

@@ -41,8 +41,9 @@ class Segments:
     name: str = 'segmentation'
 
     def __post_init__(self) -> None:
-        self.ids = np.asarray(self.ids, np.int64)
-        self.labels = np.asarray(self.labels, np.int64)
+        self.ids, self.labels = (
+            self._integers(key, values) for key, values in (('ids', self.ids),
+                                                            ('labels', self.labels)))
         self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
             else np.asarray(self.crowd, bool)
         known = set(self.ids.tolist())
@@ -56,6 +57,23 @@ class Segments:
         if self.void in known:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
                                     'means void; give that segment another id')
+
+
+    def _integers(self, key: str, values: object) -> np.ndarray:
+        """int64 [N]; numpy would read texts and cut fractions off without a word."""
+        values = np.asarray(values)
+        if values.size and (values.dtype.kind not in 'iuf' or (values % 1).any()):
+            raise PanopticDataError(f'{self.name}: {key} of segments must be integers, got '
+                                    f'{values.ravel()[0]!r}')
+        return values.astype(np.int64)
+
+    def check_labels(self, num_classes: int) -> None:
+        """Raise a PanopticDataError unless labels are 0 .. ``num_classes`` - 1."""
+        wrong = self.labels[(self.labels < 0) | (self.labels >= num_classes)]
+        if wrong.size:
+            raise PanopticDataError(
+                f'{self.name}: a segment has label {wrong[0]}, but there are {num_classes} '
+                f'classes; labels are 0 .. {num_classes - 1}')
 
 
 class PQStat:
@@ -147,6 +165,8 @@ class Matching:
 
     def sums(self, gt: Segments, pred: Segments, num_classes: int) -> PQStat:
         """IoU, true and false positives and false negatives of each class."""
+        gt.check_labels(num_classes)
+        pred.check_labels(num_classes)
         sums = np.empty((num_classes, 4))
         matched_labels = gt.labels[self.gt]
         sums[:, 0] = np.bincount(matched_labels, self.iou, num_classes)

@@ -1,5 +1,4 @@
 """Panoptic quality of result files in COCO panoptic format."""
-import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +9,8 @@ from typing import Optional, Sequence, Union
 import cv2
 import numpy as np
 
+from mmpanseg.datasets.annotation_file import (FLAG, by_image_id, column, read_annotation_file,
+                                               read_categories, read_panoptic_annotations)
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .boundary import check_boundary_width
 from .panoptic_quality import PanopticDataError, PQStat, Segments
@@ -53,7 +54,9 @@ def pq_compute(gt_json_file: PathLike,
         FileNotFoundError, NotADirectoryError: when a JSON, PNG or folder is missing.
         PanopticDataError: when an image has no prediction, a category is unknown, a segment is
             listed but not drawn or drawn but not listed, or the maps of an image differ in size.
-        ValueError: when a file cannot be decoded, or ``boundary_width`` is not in 0 .. 1.
+        ValueError: when a file cannot be decoded, an entry of a JSON lacks a key or has a value of
+            another type, an image, category or id appears twice, or ``boundary_width`` is not in
+            0 .. 1.
     """
     if boundary_width is not None:
         check_boundary_width(boundary_width)
@@ -61,15 +64,20 @@ def pq_compute(gt_json_file: PathLike,
     pred_json = _load_json(pred_json_file, ('annotations',))
     folders = [_png_folder(gt_folder, gt_json_file, 'ground truth', 'gt_folder'),
                _png_folder(pred_folder, pred_json_file, 'predictions', 'pred_folder')]
-    categories = {category['id']: category for category in gt_json['categories']}
-    pairs = _pair_annotations(gt_json, pred_json, pred_json_file)
+    categories = read_categories(str(gt_json_file), gt_json['categories'])
+    things = column(str(gt_json_file), 'category', gt_json['categories'], 'isthing', FLAG)
+    by_image_id(str(gt_json_file), 'image', gt_json.get('images', []), 'id')
+    pairs = _pair_annotations(*(
+        read_panoptic_annotations(str(file), content['annotations'])
+        for file, content in ((gt_json_file, gt_json), (pred_json_file, pred_json))),
+        pred_json_file)
 
     options = dict(boundary_width=boundary_width, by_size=by_size)
     labels = {category: label for label, category in enumerate(categories)}
     score = partial(_score_pairs, folders=folders, labels=labels, options=options)
     total = sum_stats(_map_chunks(score, pairs, num_processes))
 
-    is_thing = np.array([category['isthing'] == 1 for category in categories.values()], bool)
+    is_thing = np.array(things, bool)
     results = _report(total.pop('all'), labels, is_thing)
     for name, stat in total.items():
         results[name.capitalize()] = _report(stat, labels, is_thing)
@@ -88,11 +96,7 @@ def _report(stat: PQStat, labels: dict, is_thing: np.ndarray) -> dict:
 
 
 def _load_json(path: PathLike, keys: Sequence[str]) -> dict:
-    with open(path, encoding='utf-8') as file:
-        try:
-            content = json.load(file)
-        except ValueError as error:
-            raise ValueError(f'{path} is not valid JSON ({error}); write it again') from error
+    content = read_annotation_file(str(path), (), 'panoptic')
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
         raise PanopticDataError(
@@ -109,17 +113,19 @@ def _png_folder(folder: Optional[PathLike], json_file: PathLike, what: str, opti
     return folder
 
 
-def _pair_annotations(gt_json: dict, pred_json: dict, pred_json_file: PathLike) -> list[tuple]:
+def _pair_annotations(truth: dict, predictions: dict, pred_json_file: PathLike) -> list[tuple]:
     """(ground truth, prediction) of each annotated image, both as in the JSON."""
-    predictions = {pred['image_id']: pred for pred in pred_json['annotations']}
     pairs = []
-    for gt in gt_json['annotations']:
-        if gt['image_id'] not in predictions:
+    for image_id, gt in truth.items():
+        if image_id not in predictions:
+            near = next((other for other in predictions if str(other) == str(image_id)), None)
             raise PanopticDataError(
-                f'no prediction for the image with id {gt["image_id"]} ({gt["file_name"]}) in '
-                f'{pred_json_file}; every annotated image needs one, with an empty '
-                'segments_info if nothing was found')
-        pairs.append((gt, predictions[gt['image_id']]))
+                f'no prediction for the image with id {image_id!r} ({gt["file_name"]}) in '
+                f'{pred_json_file}; ' + (
+                    'every annotated image needs one, with an empty segments_info if nothing was '
+                    'found' if near is None else
+                    f'its id is {near!r} there: write image ids as in the ground truth'))
+        pairs.append((gt, predictions[image_id]))
     return pairs
 
 

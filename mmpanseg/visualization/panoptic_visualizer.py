@@ -10,6 +10,7 @@ from mmengine.dist import master_only
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
+from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 
@@ -22,7 +23,7 @@ _VOID = -1
 
 
 @VISUALIZERS.register_module()
-class PanopticVisualizer(DetLocalVisualizer):
+class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
     """Draws image, prediction and ground truth side by side as panoptic overlays.
 
     Of a prediction the panoptic map is drawn; without one the instances, better ones on top, or

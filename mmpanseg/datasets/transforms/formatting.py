@@ -13,7 +13,7 @@ from mmpanseg.structures.encoded_masks import encode_all, encoded_segments
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info', 'void_ids', 'label2cat',
-             'label_map', 'ignore_index')
+             'label_coding')
 INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 

@@ -55,6 +55,8 @@ class LoadPanopticMap(BaseTransform):
             labels = [s['category'] for s in segments if not s.get('iscrowd')]
         results['gt_seg_map'] = index_map
         results['gt_segment_labels'] = np.asarray(labels, dtype=np.int64)
+        # tells a map of segments from a map of labels
+        results['ignore_index'] = VOID
         return results
 
     def __repr__(self) -> str:

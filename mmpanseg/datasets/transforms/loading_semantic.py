@@ -52,6 +52,7 @@ class LoadSemanticMap(BaseTransform):
         if path is None:
             results['gt_seg_map'] = np.full(shape, VOID, np.int32)
             results['gt_segment_labels'] = np.zeros(0, np.int64)
+            results['ignore_index'] = VOID
             return results
         values = read_label_image(path, self.backend_args)
         # of the file: a test pipeline resizes the image first and scores at its original size
@@ -71,6 +72,8 @@ class LoadSemanticMap(BaseTransform):
         index = np.where(table < 0, VOID, np.searchsorted(labels, table)).astype(np.int32)
         results['gt_seg_map'] = index[values]
         results['gt_segment_labels'] = labels.astype(np.int64)
+        # tells a map of segments from a map of labels
+        results['ignore_index'] = VOID
         return results
 
     def __repr__(self) -> str:

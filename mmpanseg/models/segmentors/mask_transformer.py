@@ -13,6 +13,7 @@ from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.mmdet_samples import read_segments
 
 TEST_MODES = ('whole', 'tile')
 
@@ -69,15 +70,16 @@ class MaskTransformer(BaseDetector):
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.
 
+        Samples have ``gt_segments``; those of mmdet's pipelines get theirs here, from
+        ``gt_instances`` and ``gt_sem_seg``.
+
         Raises:
             ValueError: when a sample carries no ground truth; the text names the image.
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
-                raise ValueError(
-                    f'no gt_segments for {sample.get("img_path", "an image")}: the training '
-                    'pipeline needs to load annotations (mmpanseg.LoadPanopticMap) before '
-                    'mmpanseg.PackPanopticInputs')
+                sample.gt_segments = read_segments(
+                    sample, self.num_things_classes, self.num_classes).to(batch_inputs.device)
         return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     @torch.no_grad()
