@@ -13,7 +13,8 @@ def common_metainfo(metainfo: Union[dict, Sequence[dict], None]) -> Optional[dic
     """
     if metainfo is None or isinstance(metainfo, dict):
         return metainfo
-    first, *others = metainfo
+    # a source may be concatenated itself
+    first, *others = map(common_metainfo, metainfo)
     for number, other in enumerate(others, 1):
         for key in ('classes', 'thing_classes', 'stuff_classes'):
             ours, theirs = tuple(first.get(key, ())), tuple(other.get(key, ()))
