@@ -45,7 +45,9 @@ class SemanticDataset(SegmentationDataset):
             raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)), the names '
                              'of the labels 0, 1, ...')
         meta.setdefault('ignore_index', IGNORE_INDEX)
-        coding = dict(label_map=meta.get('label_map'), ignore_index=meta['ignore_index'])
+        # mmdet's ConcatDataset wants the same keys of all its sources
+        meta.setdefault('label_map', None)
+        coding = {key: meta[key] for key in ('label_map', 'ignore_index')}
         self.shared.update(num_classes=len(meta['classes']), label_coding=coding, **coding)
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
         names = self._names(image_folder, self.img_suffix)

@@ -118,7 +118,7 @@ class EncodedMasks(BaseInstanceMasks):
     def areas(self) -> np.ndarray:
         return np.asarray([self._one(mask).areas[0] for mask in self.masks])
 
-    def get_bboxes(self, dst_type='hbb'):
+    def get_bboxes(self, dst_type='hbox'):
         return self._bitmaps().get_bboxes(dst_type)
 
     def to_ndarray(self) -> np.ndarray:

@@ -170,6 +170,74 @@ def test_contradictory_data(data, spoil, message):
         data.compute()
 
 
+def double_image(data):
+    data.gt['images'] = [dict(id=0, file_name='0.jpg'), dict(id=0, file_name='1.jpg')]
+
+
+def double_annotation(data):
+    data.gt['annotations'][1]['image_id'] = 0
+
+
+def double_prediction(data):
+    data.pred['annotations'][1]['image_id'] = 0
+
+
+def double_category(data):
+    data.gt['categories'][0]['id'] = 8
+
+
+def no_kind(data):
+    del data.gt['categories'][0]['isthing']
+
+
+def text_segment(data):
+    data.pred['annotations'][0]['segments_info'][0]['id'] = '1'
+
+
+def text_category(data):
+    data.pred['annotations'][0]['segments_info'][0]['category_id'] = '3'
+
+
+def text_image(data):
+    for annotation in data.pred['annotations']:
+        annotation['image_id'] = str(annotation['image_id'])
+
+
+def text_crowd(data):
+    data.gt['annotations'][0]['segments_info'][0]['iscrowd'] = '1'
+
+
+def no_list(data):
+    del data.pred['annotations'][1]['segments_info']
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (double_image, "gt.json: image 0 is listed twice, as '0.jpg' and '1.jpg'"),
+    (double_annotation, "gt.json: image 0 has two annotations, '0.png' and '1.png'"),
+    (double_prediction, "pred.json: image 0 has two annotations, '0.png' and '1.png'"),
+    (double_category, "gt.json: categories 'ball' and 'sky' have the same id 8"),
+    (no_kind, "gt.json: category with id 3, name 'ball' has no \"isthing\""),
+    (text_segment, "pred.json: in annotation '0.png', segment .* has \"id\" '1'; .* an integer"),
+    (text_category, "pred.json: .* has \"category_id\" '3'; it must be an integer"),
+    (text_image, r"image with id 0 \(0.png\) in .*pred.json; its id is '0' there"),
+    (text_crowd, "gt.json: .* has \"iscrowd\" '1'; it must be 0 or 1"),
+    (no_list, "pred.json: annotation with file_name '1.png', image_id 1 has no \"segments_info\"")])
+def test_entries_of_the_wrong_kind(data, spoil, message):
+    spoil(data)
+    with pytest.raises(ValueError, match=message):
+        data.compute()
+
+
+def test_transparent_maps(data):
+    expected = data.compute()
+    for path in data.folder.glob('*/*.png'):
+        image = Image.open(path).convert('RGBA')
+        image.putalpha(70)
+        image.save(path)
+    assert Image.open(data.folder / 'pred/0.png').mode == 'RGBA'
+    assert data.compute() == expected
+
+
 def test_broken_files(data):
     (data.folder / 'pred/1.png').write_bytes(b'')
     with pytest.raises(ValueError, match='pred/1.png is an empty file'):

@@ -79,3 +79,9 @@ def test_every_nth_pixel_of_the_padded_masks(form):
         padded = F.pad(segments.dense(), (0, 21 - width, 0, 12 - height))
         assert torch.equal(taken[image, :len(segments)], padded[:, ::4, ::4])
         assert not taken[image, len(segments):].any()
+
+
+def test_masks_of_a_map():
+    segments = random_map()
+    assert torch.equal(segments.masks, segments.dense())
+    assert as_masks(segments).map is None and segments.map is not None
