@@ -34,6 +34,13 @@ class SegmentationDataset(BaseDetDataset):
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
                 f'image: {error}') from error
 
+    def _check_palette(self) -> None:
+        """Raise a ValueError unless the metainfo has a color for each class, or none at all."""
+        palette, classes = self._metainfo.get('palette'), self._metainfo['classes']
+        if palette is not None and len(palette) != len(classes):
+            raise ValueError(f'metainfo.palette has {len(palette)} colours for {len(classes)} '
+                             'classes')
+
     @classmethod
     def _load_metainfo(cls, metainfo: Optional[dict] = None) -> dict:
         """mmengine's, where names that the user gives replace what belongs to the class's names."""

@@ -93,6 +93,7 @@ class InstanceDataset(SegmentationDataset):
         meta = self._metainfo
         meta['classes'] = tuple(meta.get('classes') or names.values())
         check_classes(self.ann_file, meta['classes'], names.values())
+        self._check_palette()
         label_of = {name: label for label, name in enumerate(meta['classes'])}
         meta['label2cat'] = self.shared['label2cat'] = {
             label_of[name]: i for i, name in names.items() if name in label_of}

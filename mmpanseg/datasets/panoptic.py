@@ -134,9 +134,7 @@ class PanopticDataset(SegmentationDataset):
                   if isinstance(c.get('color'), list)}
         if 'palette' not in meta and all(name in colors for name in names):
             meta['palette'] = [colors[name] for name in names]
-        if 'palette' in meta and len(meta['palette']) != len(names):
-            raise ValueError(f'metainfo.palette has {len(meta["palette"])} colours for '
-                             f'{len(names)} classes')
+        self._check_palette()
 
     def _labels_of_categories(self, content: dict) -> dict[int, Optional[int]]:
         """Category id -> label, None where the metainfo does not select the category."""

@@ -44,6 +44,7 @@ class SemanticDataset(SegmentationDataset):
         if not meta.get('classes'):
             raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)), the names '
                              'of the labels 0, 1, ...')
+        self._check_palette()
         meta.setdefault('ignore_index', IGNORE_INDEX)
         # mmdet's ConcatDataset wants the same keys of all its sources
         meta.setdefault('label_map', None)

@@ -76,6 +76,10 @@ def _segments(results: dict) -> Optional[SegmentMap]:
     if index_map is None and masks is None:
         return None
     if masks is None:
+        if 'gt_segment_labels' not in results:
+            raise ValueError(
+                f'{results.get("img_path")}: its map is one of labels, not of segments; load with '
+                'mmpanseg.LoadPanopticMap or mmpanseg.LoadSemanticMap, or pack with PackDetInputs')
         # a flipped map has negative strides
         return SegmentMap(torch.from_numpy(results['gt_segment_labels']),
                           map=torch.from_numpy(np.ascontiguousarray(index_map)))
