@@ -24,8 +24,8 @@ LIST = Kind(frozenset({list}), 'a list')
 FLAG = Kind(frozenset({int, bool}), '0 or 1')
 
 _HINTS = {
-    'segments_info': '. Where the annotations have a "segmentation" it is a COCO instance JSON: read '
-                     'it with mmpanseg.InstanceDataset',
+    'segments_info': '. Where the annotations have a "segmentation" it is a COCO instance JSON: '
+                     'read it with mmpanseg.InstanceDataset',
     'category_id': '. Where the annotations have "segments_info" it is a COCO panoptic JSON: read '
                    'it with mmpanseg.PanopticDataset',
     'isthing': ' (1 for things, 0 for stuff), or name thing_classes and stuff_classes in the '
@@ -49,7 +49,8 @@ def read_annotation_file(path: str, keys: Iterable[str], kind: str,
     try:
         content = fileio.load(path, file_format='json', backend_args=backend_args)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'annotation file {path} does not exist; correct its path') from error
+        raise FileNotFoundError(
+            f'annotation file {path} does not exist; correct its path') from error
     except ValueError as error:
         raise ValueError(f'{path} is not valid JSON: {error}') from error
     for key in keys:

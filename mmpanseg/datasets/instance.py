@@ -63,9 +63,9 @@ class InstanceDataset(SegmentationDataset):
                 iscrowd=crowd))
         if annotations and not self.test_mode and not any(map(_counted, instances.values())):
             raise ValueError(
-                f'{self.ann_file}: none of its {len(annotations)} annotations is an object to train '
-                f'on; they must have the classes {list(self._metainfo["classes"])}, a pixel or '
-                'more (coordinates are pixels, not shares of the image) and "iscrowd": 0')
+                f'{self.ann_file}: none of its {len(annotations)} annotations is an object to '
+                f'train on; they must have the classes {list(self._metainfo["classes"])}, a pixel '
+                'or more (coordinates are pixels, not shares of the image) and "iscrowd": 0')
         return [dict(
             img_path=osp.join(self.data_prefix.get('img', ''), image['file_name']),
             img_id=image_id,

@@ -10,7 +10,7 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.structures.encoded_masks import encode
 
-from .annotation_file import check_kind, FLAG
+from .annotation_file import FLAG, check_kind
 
 # Annotations whose coordinates are in arrays at a time.
 CHUNK = 20000
@@ -143,9 +143,10 @@ def _encoded_box(path: str, annotation: dict, image: dict) -> np.ndarray:
             f'{tuple(segmentation["size"])}, its image {size}; write the run lengths at the size '
             'of the image')
     if isinstance(counts, list) and not (
-            set(map(type, counts)) <= {int} and min(counts) >= 0 and sum(counts) == size[0] * size[1]):
-        raise _error(path, annotation, f'has run lengths in its segmentation that are not {size[0]} '
-                     f'x {size[1]} pixels together; correct or remove them')
+            set(map(type, counts)) <= {int} and min(counts) >= 0
+            and sum(counts) == size[0] * size[1]):
+        raise _error(path, annotation, 'has run lengths in its segmentation that are not '
+                     f'{size[0]} x {size[1]} pixels together; correct or remove them')
     try:
         rle = encode(segmentation, *size)
         if not rle_tools.area(rle):

@@ -152,7 +152,7 @@ def encode_all(masks: BaseInstanceMasks) -> list[dict]:
 
 def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
                      shape: tuple[int, int]) -> SegmentMap:
-    """Segments of run lengths: an index map, or dense masks where two of them share a pixel.
+    """Segments of run lengths: an index map, or bits of masks where two of them share a pixel.
 
     Args:
         labels: int64 [N].
@@ -166,7 +166,8 @@ def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
         for number, rle in enumerate(masks):
             index[rle_tools.decode(rle).view(bool)] = number
         return SegmentMap(labels, map=torch.from_numpy(np.ascontiguousarray(index)))
-    dense = np.empty((len(masks), *shape), bool)
-    for row, rle in zip(dense, masks):
-        row[:] = rle_tools.decode(rle).view(bool)
-    return SegmentMap(labels, masks=torch.from_numpy(dense))
+    height, width = shape
+    bits = np.empty((len(masks), height, -(-width // 8)), np.uint8)
+    for row, rle in zip(bits, masks):
+        row[:] = np.packbits(rle_tools.decode(rle), axis=1)
+    return SegmentMap.packed(labels, torch.from_numpy(bits), width)

@@ -74,6 +74,7 @@ def _present(sem_seg, values: torch.Tensor, num_classes: int, image: str) -> lis
             'mmpanseg.PackPanopticInputs')
     present = [label for label in values.unique().tolist() if label != ignore_index]
     if present and not 0 <= present[0] <= present[-1] < num_classes:
-        raise ValueError(f'{image}: gt_sem_seg has the values {present[0]} .. {present[-1]}; labels '
-                         f'are 0 .. {num_classes - 1} and {ignore_index}, no label')
+        raise ValueError(
+            f'{image}: gt_sem_seg has the values {present[0]} .. {present[-1]}; labels are 0 .. '
+            f'{num_classes - 1} and {ignore_index}, no label')
     return present

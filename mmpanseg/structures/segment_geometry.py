@@ -14,7 +14,8 @@ def segment_boxes(segments: SegmentMap) -> Tensor:
     ``x2`` and ``y2`` lie one past the last pixel, as in COCO. An empty segment has a box of zeros.
     """
     if segments.map is None:
-        (x1, x2), (y1, y2) = (_span(segments.masks.any(dim)) for dim in (1, 2))
+        masks = segments.masks
+        (x1, x2), (y1, y2) = (_span(masks.any(dim)) for dim in (1, 2))
     else:
         height, width = segments.shape
         (x1, x2), (y1, y2) = (
@@ -30,7 +31,8 @@ def segment_centres(segments: SegmentMap) -> Tensor:
     height, width = segments.shape
     device = segments.device
     if segments.map is None:
-        columns, rows = segments.masks.sum(1), segments.masks.sum(2)
+        masks = segments.masks
+        columns, rows = masks.sum(1), masks.sum(2)
     else:
         columns, rows = _histogram(segments, 1, width), _histogram(segments, 0, height)
     area = columns.sum(1).clamp(min=1)

@@ -27,7 +27,9 @@ class SegmentMap:
         map: integer [H, W], pixel -> index into ``labels``, -1 = void. A panoptic annotation has
             at most one segment per pixel, so this says everything.
         masks: bool [N, H, W], for segments that overlap (instance annotations). ``map`` is None
-            then. Reading ``masks`` gives dense masks in either case, made on the spot of a map.
+            then. Reading ``masks`` gives dense masks in either case, made on the spot.
+
+    :meth:`packed` makes one that keeps its masks as bits.
 
     Raises:
         ValueError: when both or none of map and masks are given, or their sizes do not fit.
@@ -45,6 +47,21 @@ class SegmentMap:
         self.labels = labels
         self.map = map
         self._masks = masks
+        # of bits that stand for the masks
+        self._width: Optional[int] = None
+
+    @classmethod
+    def packed(cls, labels: Tensor, bits: Tensor, width: int) -> 'SegmentMap':
+        """Segments that overlap, in an eighth of the memory until masks are asked for.
+
+        Args:
+            labels: int64 [N].
+            bits: uint8 [N, H, ceil(W / 8)], rows of the masks as numpy.packbits packs them.
+            width: W.
+        """
+        segments = cls(labels, masks=bits)
+        segments._width = width
+        return segments
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,7 +73,8 @@ class SegmentMap:
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) of the map."""
-        return tuple((self._masks if self.map is None else self.map).shape[-2:])
+        height, width = (self._masks if self.map is None else self.map).shape[-2:]
+        return height, width if self._width is None else self._width
 
     @property
     def device(self) -> torch.device:
@@ -64,10 +82,16 @@ class SegmentMap:
 
     def to(self, *args, **kwargs) -> 'SegmentMap':
         """Copy on another device (dtype arguments are not meaningful here)."""
-        return SegmentMap(
+        return self._like(
             self.labels.to(*args, **kwargs),
             None if self.map is None else self.map.to(*args, **kwargs),
             None if self._masks is None else self._masks.to(*args, **kwargs))
+
+    def _like(self, labels: Tensor, map: Optional[Tensor], masks: Optional[Tensor]) -> 'SegmentMap':
+        """Other content in the same form."""
+        segments = SegmentMap(labels, map, masks)
+        segments._width = self._width
+        return segments
 
     def cpu(self) -> 'SegmentMap':
         return self.to('cpu')
@@ -82,6 +106,10 @@ class SegmentMap:
 
     def dense(self) -> Tensor:
         """Masks as bool [N, H, W]."""
+        if self._width is not None:
+            shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=self.device)
+            bits = self._masks[..., None] >> shifts
+            return bits.bitwise_and_(1).bool().flatten(2)[..., :self._width]
         if self.map is None:
             return self._masks
         index = torch.arange(len(self), dtype=self.map.dtype, device=self.map.device)
@@ -91,7 +119,8 @@ class SegmentMap:
         """Pixels of each segment, int64 [N]."""
         if self.map is None:
             # one at a time: the sum of booleans makes 64-bit integers of all of them first
-            areas = [mask.count_nonzero() for mask in self._masks]
+            areas = [mask.count_nonzero() if self._width is None else _count_bits(mask)
+                     for mask in self._masks]
             return torch.stack(areas) if areas else self.labels.new_zeros(0)
         return torch.bincount(self.map.flatten().long() + 1, minlength=len(self) + 1)[1:]
 
@@ -101,11 +130,18 @@ class SegmentMap:
         if keep.all():
             return self
         if self.map is None:
-            return SegmentMap(self.labels[keep], masks=self._masks[keep])
+            return self._like(self.labels[keep], None, self._masks[keep])
         new_index = torch.cat([keep.cumsum(0) - 1, keep.new_full((1, ), VOID, dtype=torch.int64)])
         new_index[:-1][~keep] = VOID
         # index -1 (void) reads the last entry, which is void again
         return SegmentMap(self.labels[keep], map=new_index[self.map.long()].to(self.map.dtype))
+
+
+def _count_bits(values: Tensor) -> Tensor:
+    """Bits that are set in a uint8 tensor."""
+    byte = torch.arange(256, device=values.device)
+    bits = sum(byte >> place & 1 for place in range(8))
+    return (torch.bincount(values.flatten(), minlength=256) * bits).sum()
 
 
 class SegmentBatch:

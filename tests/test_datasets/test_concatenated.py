@@ -118,7 +118,8 @@ def test_label_maps_of_other_values(tmp_path):
     """One source with values 0 and 1, one with 100 and 200."""
     labels = np.array([[0, 0, 1], [1, 1, 255]], np.uint8)
     configs = []
-    for name, values in (('a', labels), ('b', np.array([100, 200, *[0] * 253, 7], np.uint8)[labels])):
+    other = np.array([100, 200, *[0] * 253, 7], np.uint8)[labels]
+    for name, values in (('a', labels), ('b', other)):
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / 'x.jpg'), np.zeros((2, 3, 3), np.uint8))
         cv2.imwrite(str(tmp_path / name / 'x.png'), values)

@@ -286,7 +286,7 @@ def test_cocos_classes_do_not_fit_other_files(data):
 def test_coordinates_relative_to_the_image(data):
     for item in data.objects:
         item['segmentation'] = polygon(.1, .1, .5, .6)
-    with pytest.raises(ValueError, match='inst.json: none of its 3 annotations .* .coordinates are pixels'):
+    with pytest.raises(ValueError, match='inst.json: none of its 3 .* .coordinates are pixels'):
         data.build()
 
 

@@ -22,9 +22,10 @@ class PackPanopticInputs(PackDetInputs):
     """Image -> uint8 tensor [3, H, W], ground truth -> ``DetDataSample.gt_segments``.
 
     ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It is an index map after
-    :class:`LoadPanopticMap` or :class:`LoadSemanticMap`. After :class:`LoadInstanceMasks` or mmdet's
-    ``LoadAnnotations(with_bbox=True, with_mask=True)`` it is an index map too, or dense masks where
-    two of them share a pixel; crowds and other ignored instances are left out. ``segments_info`` in the meta information describes the file at
+    :class:`LoadPanopticMap` or :class:`LoadSemanticMap`. After :class:`LoadInstanceMasks` or
+    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` it is an index map too, or masks
+    where two of them share a pixel; crowds and other ignored instances are left out.
+    ``segments_info`` in the meta information describes the file at
     ``seg_map_path``, not the transformed map.
 
     Args:
