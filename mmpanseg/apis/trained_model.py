@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmpanseg.datasets.metainfo import common_metainfo
+from mmpanseg.datasets.concatenated import common_metainfo
 from mmpanseg.engine import check_checkpoint, load_config
 
 

@@ -11,7 +11,7 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from .boundary import PUBLISHED_WIDTH, boundary_distance, check_boundary_width, mask_boundary
 from .ground_truth import read_ground_truth, sample_name

@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from .boundary import check_boundary_width

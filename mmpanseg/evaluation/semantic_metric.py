@@ -5,7 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
                                               read_label_image)

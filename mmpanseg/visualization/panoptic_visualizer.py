@@ -10,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 

@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 from torch.utils.data import Subset
 
 from mmpanseg.datasets import SemanticDataset
-from mmpanseg.datasets.metainfo import common_metainfo
+from mmpanseg.datasets.concatenated import common_metainfo
 from mmpanseg.engine import ClassConsistencyHook
 from mmpanseg.evaluation import PanopticMetric, SemanticMetric
 from mmpanseg.registry import DATASETS

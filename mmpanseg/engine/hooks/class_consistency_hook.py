@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
-from mmpanseg.datasets.metainfo import common_metainfo
+from mmpanseg.datasets.concatenated import common_metainfo
 from mmpanseg.registry import HOOKS
 
 
