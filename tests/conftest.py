@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
+import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,19 @@ def repo_root() -> Path:
 def mmdet_scope() -> None:
     """Names without a prefix are mmdet's, as in every config of this library."""
     init_default_scope('mmdet')
+
+
+@pytest.fixture
+def tool(repo_root, monkeypatch):
+    """Runs the main() of a script in tools/: ``tool('model_converters/convert', 'a.pth', ...)``."""
+    def run(name, *arguments):
+        path = repo_root / f'tools/{name}.py'
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
+        module.main()
+    return run
 
 
 def _shapes(manifest, kind):

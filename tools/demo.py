@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.engine import has_fast_bf16, load_config, run_tool, set_work_dir, use_amp
+from mmpanseg.structures.result_names import dataset_result_names
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 
@@ -61,11 +62,12 @@ def main() -> None:
 def draw(runner: Runner, folder: Path, count: int) -> Path:
     """Draw the first held-out scenes beside their ground truth; gives the folder."""
     runner.model.eval()
+    names = dataset_result_names(runner.val_dataloader.dataset)
     for batch, _ in zip(runner.val_dataloader, range(count)):
         for sample in runner.model.val_step(batch):
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             runner.visualizer.add_datasample(
-                'demo', image, sample, out_file=str(folder / f'{Path(sample.img_path).stem}.png'))
+                'demo', image, sample, out_file=str(folder / f'{names[sample.img_path]}.png'))
     return folder
 
 

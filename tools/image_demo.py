@@ -8,9 +8,9 @@ import mmcv
 from mmengine.config import DictAction
 
 from mmpanseg.apis import ImageError, PanopticInferencer
+from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.engine import UsageError, check_checkpoint, load_config
-
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+from mmpanseg.structures.result_names import PICTURE_ENDINGS, result_names
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +19,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--out', default='outputs', help='picture file to write, or folder for '
-                        'several: {name of the image}.png (default: outputs)')
+                        'several: {name of the image}.png, in sub-folders where names are equal '
+                        '(default: outputs)')
+    parser.add_argument('--pred-dir', help='also write the predictions in COCO\'s formats, to '
+                        'preds/ in this folder')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'),
                         help='predict large images at their own size, in tiles of H x W pixels')
@@ -48,20 +51,23 @@ def main() -> None:
     try:
         inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
                                         show_progress=False, tile=args.tile, overlap=args.overlap)
+    except CheckpointError as error:
+        raise UsageError(f'{args.checkpoint}: {error}') from error
     except ValueError as error:
         raise UsageError(str(error)) from error
     out = Path(args.out)
-    is_file = out.suffix.lower() in PICTURE_SUFFIXES
+    is_file = out.suffix.lower() in PICTURE_ENDINGS
     images = inferencer.find_images(args.img)
     if is_file and len(images) > 1:
         raise UsageError(f'--out {out} names one picture, but {args.img} stands for '
                          f'{len(images)} images: give a folder')
-    for image in images:
-        result = inferencer(image, return_vis=True, show=args.show,
-                            pred_score_thr=args.score_thr)
-        target = out if is_file else out / f'{Path(image).stem}.png'
-        mmcv.imwrite(result['visualization'][0][..., ::-1], str(target))
-        print(f'{image}: {summary(result["predictions"][0])} -> {target}')
+    names = result_names(images)
+    results = inferencer.stream(images, return_vis=True, show=args.show, no_save_vis=True,
+                                pred_score_thr=args.score_thr, out_dir=args.pred_dir or '')
+    for image, result in zip(images, results):
+        target = out if is_file else out / f'{names[image]}.png'
+        mmcv.imwrite(result['visualization'][..., ::-1], str(target))
+        print(f'{image}: {summary(result["prediction"])} -> {target}')
 
 
 if __name__ == '__main__':

@@ -2,11 +2,13 @@
 import argparse
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmengine.config import Config
 
 from mmpanseg.apis import use_tta
 from mmpanseg.engine import (DumpResults, UsageError, add_run_options, build_runner,
                              check_checkpoint, read_config, run_tool)
+
+HOOK = 'mmpanseg.PanopticVisualizationHook'
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +27,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Let the visualization hook draw; mmdet's own gives images of one name one picture."""
+    hook = cfg.default_hooks.setdefault('visualization', dict(type=HOOK))
+    if hook.type.split('.')[-1] == 'DetVisualizationHook':
+        hook.type = HOOK
+    hook.draw = True
+    if args.show:
+        hook.update(show=True, wait_time=args.wait_time)
+    if args.show_dir:
+        hook.test_out_dir = args.show_dir
+
+
 def main() -> None:
     args = parse_args()
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
@@ -32,7 +46,7 @@ def main() -> None:
     cfg = read_config(args)
     cfg.load_from = check_checkpoint(args.checkpoint)
     if args.show or args.show_dir:
-        trigger_visualization_hook(cfg, args)
+        draw_predictions(cfg, args)
     if args.tta:
         use_tta(cfg)
     runner = build_runner(cfg, args.launcher)

@@ -7,7 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='DetVisualizationHook'))
+    visualization=dict(type='mmpanseg.PanopticVisualizationHook'))
 custom_hooks = [dict(type='mmpanseg.ClassConsistencyHook'),
                 dict(type='mmpanseg.LoadSummaryHook')]
 

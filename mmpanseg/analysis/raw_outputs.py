@@ -55,6 +55,8 @@ def save_raw_outputs(model: nn.Module, batches: Iterable[dict], folder: PathLike
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # an earlier run's would describe files that this one replaces
+    (folder / INDEX).unlink(missing_ok=True)
     samples = []
     for data in batches:
         batch = model.data_preprocessor(data, False)

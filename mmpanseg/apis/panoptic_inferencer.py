@@ -1,23 +1,29 @@
 """Panoptic predictions for images, arrays and folders, from Python."""
 import copy
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import cv2
+import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
+from mmpanseg.structures.result_names import ResultNames, picture_name
 
 
 class ImageError(ValueError):
@@ -44,6 +50,9 @@ class PanopticInferencer(DetInferencer):
 
     With `out_dir` the pictures go to vis/ and the results to preds/ in it, see
     :class:`PredictionFiles`. `no_save_vis=True` or `no_save_pred=True` leaves one of them out.
+    Image and category ids are those of the config's test data set where its annotation file is
+    there. Saved arrays are not kept in memory, but read when a prediction is asked for them;
+    `return_predictions=False` keeps nothing at all. :meth:`stream` gives results one by one.
 
     Raises:
         FileNotFoundError: no image lies at a path or matches a pattern.
@@ -51,26 +60,113 @@ class PanopticInferencer(DetInferencer):
         ValueError: `tile` and `overlap` do not go together.
     """
 
+    postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
+
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
                  **kwargs) -> None:
         self._tile, self._overlap = tile, overlap
         super().__init__(*args, **kwargs)
-        self._files = PredictionFiles(
-            self.model.dataset_meta['classes'], self.model.num_things_classes)
+        self._files: PredictionFiles | None = None
+        self._pictures: dict[str, ResultNames] = {}
 
-    def __call__(self, inputs, *args, no_save_pred: bool = False, **kwargs) -> dict:
+    def __call__(self, inputs, *args, no_save_pred: bool = False, out_dir: str | Path = '',
+                 **kwargs) -> dict:
         """Predict; see the class."""
-        return super().__call__(inputs, *args, no_save_pred=no_save_pred, **kwargs)
+        found = self.find_images(inputs)
+        with self._saving(found, out_dir, no_save_pred):
+            return super().__call__(found, *args, no_save_pred=no_save_pred,
+                                    out_dir=str(out_dir), **kwargs)
+
+    def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
+               out_dir: str | Path = '', **kwargs) -> Iterator[dict]:
+        """Predict image by image, for more of them than memory has room for.
+
+        Args:
+            inputs: as for a call.
+            batch_size: images that go through the model at once.
+            no_save_pred, out_dir, kwargs: as for a call; there is no progress bar.
+
+        Yields:
+            per image a dict of `prediction`, one of a call's `predictions`, and `visualization`,
+            its picture or None.
+        """
+        found = self.find_images(inputs)
+        with self._saving(found, out_dir, no_save_pred), self._silent():
+            for start in range(0, len(found), batch_size):
+                results = super().__call__(
+                    found[start:start + batch_size], batch_size=batch_size,
+                    no_save_pred=no_save_pred, out_dir=str(out_dir), **kwargs)
+                pictures = results['visualization'] or [None] * len(results['predictions'])
+                for prediction, picture in zip(results['predictions'], pictures):
+                    yield dict(prediction=prediction, visualization=picture)
 
     def find_images(self, inputs: str | Path | np.ndarray | Sequence) -> list:
         """The files, URLs and arrays that a call with `inputs` would go through, in order."""
         return self._inputs_to_list(inputs)
 
-    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample], *args, **kwargs):
+    def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample],
+                  return_vis: bool = False, *args, no_save_vis: bool = False,
+                  img_out_dir: str = '', **kwargs) -> list[np.ndarray] | None:
         """Pictures of the predictions; arrays are BGR, as the model takes them."""
         # mmdet draws on arrays as if they were RGB.
-        inputs = [x[..., ::-1] if isinstance(x, np.ndarray) else x for x in inputs]
-        return super().visualize(inputs, preds, *args, **kwargs)
+        images = [x[..., ::-1] if isinstance(x, np.ndarray) else x for x in inputs]
+        save = bool(img_out_dir) and not no_save_vis
+        pictures = super().visualize(images, preds, return_vis or save, *args, **kwargs)
+        if save:
+            # mmdet's names are the same for images of two folders
+            names, folder = self._picture_names(img_out_dir), Path(img_out_dir, 'vis')
+            for source, picture in zip(inputs, pictures):
+                name = (picture_name(names.of(source)) if isinstance(source, str)
+                        else names.unnamed('.jpg', folder))
+                mmcv.imwrite(picture[..., ::-1], str(folder / name))
+        return pictures if return_vis else None
+
+    def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
+                    return_datasamples: bool = False, *args, no_save_pred: bool = False,
+                    pred_out_dir: str = '', return_predictions: bool = True, **kwargs) -> dict:
+        """Predictions as they are returned; written if there is a folder."""
+        if return_datasamples and pred_out_dir and not no_save_pred:
+            for sample in preds:
+                self.pred2dict(sample, pred_out_dir)
+            pred_out_dir = ''
+        result = super().postprocess(
+            preds, visualization, return_datasamples, *args, no_save_pred=no_save_pred,
+            pred_out_dir=pred_out_dir, **kwargs)
+        return result if return_predictions else dict(result, predictions=[])
+
+    @contextmanager
+    def _silent(self) -> Iterator[None]:
+        shown, self.show_progress = self.show_progress, False
+        try:
+            yield
+        finally:
+            self.show_progress = shown
+
+    @contextmanager
+    def _saving(self, found: Sequence, out_dir: str | Path, no_save_pred: bool) -> Iterator[None]:
+        """Names for what is written of a call's images; lists of it are complete at the end."""
+        sources = [image for image in found if isinstance(image, str)]
+        if out_dir:
+            self._picture_names(str(out_dir)).add(sources)
+        if not out_dir or no_save_pred:
+            yield
+            return
+        files = self._files = PredictionFiles(
+            Path(out_dir, 'preds'), self._ids, self.model.num_things_classes)
+        files.announce(sources)
+        try:
+            yield
+        finally:
+            self._files = None
+            files.finish()
+
+    def _picture_names(self, out_dir: str) -> ResultNames:
+        return self._pictures.setdefault(out_dir, ResultNames(keep_ending=True))
+
+    @cached_property
+    def _ids(self) -> DatasetIds:
+        meta = self.model.dataset_meta
+        return DatasetIds(meta['classes'], meta.get('label2cat'), self._test_dataset(self.cfg))
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
         """One prediction as described at the class; written too if there is a folder."""
@@ -81,10 +177,13 @@ class PanopticInferencer(DetInferencer):
             result['instances'] = self._instances(data_sample.pred_instances)
         if 'pred_sem_seg' in data_sample:
             result['sem_seg'] = data_sample.pred_sem_seg.sem_seg[0].cpu().numpy()
-        if pred_out_dir:
-            self._files.write(Path(pred_out_dir) / 'preds', data_sample.get('img_path'),
-                              tuple(data_sample.ori_shape[:2]), result)
-        return result
+        if not pred_out_dir:
+            return result
+        path = data_sample.get('img_path')
+        if self._files is None:
+            with self._saving([path], pred_out_dir, no_save_pred=False):
+                return self.pred2dict(data_sample, pred_out_dir)
+        return self._files.write(path, tuple(data_sample.ori_shape[:2]), result)
 
     def _segments(self, coded: PixelData) -> dict:
         """`panoptic_seg` and `segments_info` of a map in mmdet's coding."""
@@ -122,21 +221,17 @@ class PanopticInferencer(DetInferencer):
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:
         """Weights, and class names from the config's dataset where the checkpoint has none."""
-        known = checkpoint is not None and 'dataset_meta' in checkpoint.get('meta', {})
-        meta = {} if known else self._config_meta(cfg)
-        if checkpoint is not None and meta:
+        meta = (checkpoint or {}).get('meta') or {}
+        configured = {} if 'dataset_meta' in meta or 'CLASSES' in meta else config_metainfo(cfg)
+        if checkpoint is not None and configured:
             checkpoint = dict(state_dict=checkpoint.get('state_dict', checkpoint),
-                              meta=dict(checkpoint.get('meta', {}), dataset_meta=meta))
+                              meta=dict(meta, dataset_meta=configured))
         super()._load_weights_to_model(model, checkpoint, cfg)
-        if checkpoint is None and meta:
-            model.dataset_meta = meta
 
-    def _config_meta(self, cfg: ConfigDict) -> dict:
-        """Metainfo of the config's test dataset, empty if it names no classes."""
-        dataset = copy.deepcopy(cfg.test_dataloader.dataset)
-        dataset['lazy_init'] = True
-        meta = DATASETS.build(dataset).metainfo
-        return meta if 'classes' in meta else {}
+    def _test_dataset(self, cfg: ConfigDict) -> BaseDataset:
+        """The config's test dataset, the first of several, not loaded."""
+        options = copy.deepcopy(first_dataset(cfg.test_dataloader.dataset))
+        return DATASETS.build(dict(options, lazy_init=True))
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.datasets.concatenated import common_metainfo
-from mmpanseg.engine import check_checkpoint, load_config
+from mmpanseg.engine import UsageError, check_checkpoint, load_config
 
 
 def add_model_options(parser: ArgumentParser) -> None:
@@ -25,12 +25,16 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     """The model that the arguments name, in evaluation mode, and its test data.
 
     Raises:
-        UsageError: the config or the checkpoint is missing.
+        UsageError: the config or the checkpoint is missing, or is of another model or of other
+            classes.
     """
     cfg = load_config(args.config, args.cfg_options)
     checkpoint = check_checkpoint(args.checkpoint)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = init_detector(cfg, checkpoint, device=get_device())
+    try:
+        model = init_detector(cfg, checkpoint, device=get_device())
+    except ValueError as error:
+        raise UsageError(f'{checkpoint}: {error}') from error
     loader = Runner.build_dataloader(cfg.test_dataloader)
     model.dataset_meta = common_metainfo(loader.dataset.metainfo)
     return model, loader

@@ -1,22 +1,30 @@
-"""Orders of class labels: published models count a data set's labels, ours things first."""
+"""Orders of class labels: some code bases count as the data set does, this library things first."""
 from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.checkpoints.class_names import FileClasses
+from mmpanseg.checkpoints.sources import CheckpointError, Source
+from mmpanseg.datasets import ade20k, cityscapes, mapillary
+from mmpanseg.datasets.coco_panoptic import CocoPanopticDataset
 
-# data set -> (classes, labels of its things); COCO's things come first already
-PUBLISHED_THINGS: dict[str, tuple[int, tuple[int, ...]]] = {
-    'cityscapes': (19, tuple(range(11, 19))),
-    'ade20k': (150, (
-        7, 8, 10, 12, 14, 15, 18, 19, 20, 22, 23, 24, 27, *range(30, 34), *range(35, 40), *range(
-            41, 46), 47, 49, 50, 53, *range(55, 59), 62, *range(64, 68), *range(69, 77), 78,
-        *range(80, 84), *range(85, 91), 92, 93, 95, 97, 98, 102, 103, 104, 107, 108, 110, 111, 112,
-        115, 116, *range(118, 122), *range(123, 128), 129, 130, *range(132, 140), 142, 143, 144,
-        *range(146, 150))),
-    'mapillary': (65, (0, 1, 8, *range(19, 24), *range(32, 43), *range(44, 58), *range(59, 63))),
+# data set -> (names by our label, label that published models give to each of ours)
+PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    'cityscapes': (cityscapes.CityscapesPanopticDataset.METAINFO['classes'],
+                   tuple(map(cityscapes.LABELS.index, cityscapes.THINGS + cityscapes.STUFF))),
+    'ade20k': (ade20k.ADE20KPanopticDataset.METAINFO['classes'], ade20k.PANOPTIC_ORDER),
+    'mapillary': (mapillary.MapillaryPanopticDataset.METAINFO['classes'],
+                  mapillary.PANOPTIC_ORDER),
+    # counts things first itself
+    'coco': (CocoPanopticDataset.METAINFO['classes'],
+             tuple(range(len(CocoPanopticDataset.METAINFO['classes'])))),
 }
+CHOICES = (f'--class-order {", ".join(PUBLISHED)} (panoptic models in the published order of that '
+           'data set), same (labels stay as they are), or the label there of each label here: '
+           '11,12,0,1,...')
+# instance segmentation of COCO, and things and stuff of COCO
+_COCO_COUNTS = (80, 133)
 
 
 def things_first(name: str) -> list[int]:
@@ -25,22 +33,74 @@ def things_first(name: str) -> list[int]:
     Raises:
         CheckpointError: the data set is not in the table.
     """
-    if name not in PUBLISHED_THINGS:
+    if name not in PUBLISHED:
         raise CheckpointError(f'class order {name!r} is not known; known are '
-                              f'{", ".join(PUBLISHED_THINGS)}, or a list of labels')
-    count, things = PUBLISHED_THINGS[name]
-    return [*things, *(label for label in range(count) if label not in things)]
+                              f'{", ".join(PUBLISHED)}, or a list of labels')
+    return list(PUBLISHED[name][1])
 
 
-def find_class_order(num_things: int, num_stuff: int) -> Optional[str]:
-    """The data set of the table with so many classes; None if labels stay as published.
+def find_class_order(source: Source, file: FileClasses, names: Sequence[str], num_things: int,
+                     num_stuff: int) -> Optional[list[int]]:
+    """The label in a checkpoint of each label of a config.
 
-    A model of things only or of stuff only has the published order.
+    Names on both sides tell it. Without, the code base that wrote the file does: this library's
+    and mmdetection's labels are the config's; others count as their data set, which the config's
+    class names name. Models of things only or of stuff only have the order of their data set.
+
+    Args:
+        source: of the checkpoint.
+        file: what the checkpoint says about its classes.
+        names: the config's, by label; empty if it names none.
+        num_things, num_stuff: the config's.
+
+    Returns:
+        None if labels stay as they are.
+
+    Raises:
+        CheckpointError: the order cannot be known.
     """
-    for name, (count, things) in PUBLISHED_THINGS.items():
-        if (num_things, num_stuff) == (len(things), count - len(things)):
-            return name
-    return None
+    theirs, ours = _plain(file.names), _plain(names)
+    if ours and sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
+        return None if theirs == ours else [theirs.index(name) for name in ours]
+    if source.things_first or file.own_order or not num_things or not num_stuff:
+        return None
+    for published, order in PUBLISHED.values():
+        if ours == _plain(published) and (not theirs or _agree(theirs, ours, order)):
+            return None if list(order) == sorted(order) else list(order)
+    raise CheckpointError(
+        f'the order of its labels cannot be known: models of {source.title} count classes in the '
+        f'order of their data set, and the config\'s ({_some(names)}) are of none that is known'
+        + (f'; the checkpoint names {_some(file.names)}' if file.names else '')
+        + f'; give {CHOICES}')
+
+
+def check_known_order(source: Source, file: FileClasses, rows: int) -> None:
+    """Refuse to guess where there is no config: the same labels may be panoptic or semantic.
+
+    Args:
+        source, file: see :func:`find_class_order`.
+        rows: of the classifier, with the one of no object.
+
+    Raises:
+        CheckpointError: the order cannot be known.
+    """
+    if source.things_first or file.own_order:
+        return
+    names = _plain(file.names)
+    if names:
+        for published, order in PUBLISHED.values():
+            ours = _plain(published)
+            if sorted(names) == sorted(ours) and names != ours:
+                break
+        else:  # ours already, or of other data: labels stay, and names say what they are
+            return
+    elif rows - 1 in _COCO_COUNTS:
+        return
+    same = [name for name, (published, _) in PUBLISHED.items() if len(published) == rows - 1]
+    raise CheckpointError(
+        f'it has {rows - 1} classes{f", as {same[0]} has" if same else ""}, in an order that '
+        f'cannot be known: models of {source.title} count classes as their data set does, panoptic '
+        f'models here things first; give --config, or {CHOICES}')
 
 
 def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
@@ -57,3 +117,18 @@ def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
         raise CheckpointError(f'{key} has {len(value)} rows, which are no {count} classes; '
                               'is the class order of another data set?')
     return value[torch.tensor([*order, *range(count, len(value))], device=value.device)]
+
+
+def _agree(theirs: Sequence[str], ours: Sequence[str], order: Sequence[int]) -> bool:
+    """Whether most of the rows keep their name; spellings of some may differ."""
+    return len(theirs) == len(ours) and 2 * sum(
+        theirs[row] == name for row, name in zip(order, ours)) > len(ours)
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Names without what copies of them differ in."""
+    return [' '.join(name.casefold().split()) for name in names]
+
+
+def _some(names: Sequence[str]) -> str:
+    return f'{", ".join(names[:4])}{", ..." if len(names) > 4 else ""}' or 'without names'

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from mmpanseg.checkpoints.class_order import permute_classes, things_first
+from mmpanseg.checkpoints.fit import compare, listed
 from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
 
+POSITIONS = 'panoptic_head.query_embed.weight'
 _NAMED = 3  # parameters that an error names, of each kind
 
 
@@ -38,7 +40,7 @@ def convert(state_dict: dict[str, Tensor], source: Optional[str] = None,
         state_dict: tensors by their names.
         source: name of the code base, one of ``SOURCES``; found from the names if not given.
         class_order: the published label of each of our labels, or the data set whose order it is
-            (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED_THINGS`). None: labels stay as
+            (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED`). None: labels stay as
             they are, which is right for COCO and for models without things or without stuff.
 
     Raises:
@@ -85,6 +87,16 @@ def _window_index(length: int, device: torch.device) -> Tensor:
     return pairs.flatten(2).flatten(0, 1)
 
 
+def drop_zero_queries(conversion: Conversion, model: nn.Module) -> None:
+    """Move a table of position codes that is all zero, as exports of models without codes have it,
+    to the unused tensors if the model has no such table."""
+    value = conversion.state_dict.get(POSITIONS)
+    if value is not None and POSITIONS not in model.state_dict() and not value.any():
+        key = conversion.origin.get(POSITIONS, POSITIONS)
+        conversion.unused[key] = 'zeros: the queries of the config have no position codes'
+        del conversion.state_dict[POSITIONS]
+
+
 def check_fit(conversion: Conversion, model: nn.Module) -> None:
     """Check that a converted checkpoint fills a model: every tensor, nothing left over.
 
@@ -95,14 +107,14 @@ def check_fit(conversion: Conversion, model: nn.Module) -> None:
         CheckpointError: it does not; one line that names tensors and shapes.
     """
     ours, found = model.state_dict(), conversion.state_dict
+    fit = compare(found, ours)
     problems = [
-        _some([f'{_name(conversion, key)} is {list(found[key].shape)}, the model has '
-               f'{list(ours[key].shape)}' for key in ours
-               if key in found and found[key].shape != ours[key].shape], 'of another shape'),
-        _some([f'{key} {list(ours[key].shape)}' for key in ours if key not in found],
+        _some([f'{_name(conversion, key)} is {theirs}, the model has {here}'
+               for key, (theirs, here) in fit.reshaped.items()], 'of another shape'),
+        _some([f'{key} {list(ours[key].shape)}' for key in fit.missing],
               'missing in the checkpoint'),
-        _some([f'{_name(conversion, key)} {list(found[key].shape)}' for key in found
-               if key not in ours], 'not in the model')]
+        _some([f'{_name(conversion, key)} {list(found[key].shape)}' for key in fit.unused],
+              'not in the model')]
     if any(problems):
         raise CheckpointError('the checkpoint is not one of this config: '
                               + '; '.join(filter(None, problems)))
@@ -114,7 +126,4 @@ def _name(conversion: Conversion, key: str) -> str:
 
 
 def _some(entries: list[str], what: str) -> str:
-    if not entries:
-        return ''
-    more = f' and {len(entries) - _NAMED} more' if len(entries) > _NAMED else ''
-    return f'{len(entries)} {what}: {", ".join(entries[:_NAMED])}{more}'
+    return f'{len(entries)} {what}: {listed(entries, _NAMED)}' if entries else ''

@@ -29,7 +29,11 @@ def read_weights(path: Union[str, Path]) -> dict[str, Tensor]:
         CheckpointError: the file is missing, truncated, no checkpoint, or its pickle asks to run
             code; one line that names the file.
     """
-    content = read_checkpoint(path)
+    return weights_of(read_checkpoint(path), path)
+
+
+def weights_of(content: dict[str, Any], path: Union[str, Path]) -> dict[str, Tensor]:
+    """All tensors of a checkpoint's content, see :func:`read_weights`."""
     for key in _WEIGHTS:
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -63,12 +67,34 @@ def read_checkpoint(path: Union[str, Path]) -> dict[str, Any]:
             AttributeError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()
         raise CheckpointError(
-            f'{path}: not a checkpoint, or not all of one; was the download complete? '
+            f'{path}: not a checkpoint, or not all of one; '
+            f'{kind_of_file(path) or "was the download complete?"} '
             f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: a checkpoint is a dict of tensors, this holds a '
                               f'{type(content).__name__}')
     return content
+
+
+def kind_of_file(path: Union[str, Path]) -> str:
+    """What a file is that is certainly no whole checkpoint, in a few words; '' for others."""
+    with open(path, 'rb') as file:
+        start = file.read(256)
+    if not start:
+        return 'it is empty'
+    if start.startswith(b'version https://git-lfs'):
+        return 'it is a pointer of Git LFS, fetch the file itself with git lfs pull'
+    if start.lstrip()[:1] in (b'<', b'{', b'[') and b'\0' not in start:
+        return 'it is text, such as a page of the server that should have given the file'
+    if start.startswith(b'\x1f\x8b') or start[:6] in (b'\xfd7zXZ\x00', b'7z\xbc\xaf\x27\x1c'):
+        return 'it is a packed archive, unpack it'
+    if start.startswith(b'PK'):
+        if not zipfile.is_zipfile(path):
+            return 'its end is missing, was the download complete?'
+        with zipfile.ZipFile(path) as archive:
+            if not any(name.endswith('.pkl') for name in archive.namelist()):
+                return 'it is a packed archive, unpack it'
+    return ''
 
 
 def _read_file(path: Path) -> Any:

@@ -132,12 +132,12 @@ def convert_huggingface(state_dict: dict[str, Tensor],
             unused)
 
 
-def to_huggingface(state_dict: dict[str, Tensor],
-                   unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+def to_huggingface(state_dict: dict[str, Tensor], unused: Optional[dict[str, str]] = None,
+                   no_object_weight: float = 0.1) -> dict[str, Tensor]:
     """Our Mask2Former's tensors under the names of transformers' files.
 
-    What ours has no tensor for is added: the weights of its loss with the published 0.1 for "no
-    object", and zeros where queries have no position codes.
+    What ours has no tensor for is added: the weights of its loss with the one for "no object",
+    and zeros where queries have no position codes.
 
     Raises:
         KeyError: for a parameter that transformers' model does not have.
@@ -151,7 +151,7 @@ def to_huggingface(state_dict: dict[str, Tensor],
         queries = renamed[f'{_QUERY}queries_features.weight']
         renamed.setdefault(f'{_QUERY}queries_embedder.weight', torch.zeros_like(queries))
         weights = torch.ones_like(renamed['class_predictor.bias'])
-        weights[-1] = 0.1
+        weights[-1] = no_object_weight
         renamed['criterion.empty_weight'] = weights
     return renamed
 

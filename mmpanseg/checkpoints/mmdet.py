@@ -37,4 +37,5 @@ register_source(Source(
     convert=convert_mmdet,
     signature=(r'backbone\..+', r'panoptic_head\.query_feat\.weight',
                r'panoptic_head\.(transformer_decoder|predictor)\..+'),
-    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))
+    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)',
+    things_first=True))

@@ -134,4 +134,5 @@ SOURCE = register_source(Source(
     'panoptic_segformer', 'zhiqi-li/Panoptic-SegFormer, CVPR version', convert_panoptic_segformer,
     signature=(r'bbox_head\.transformer\.level_embeds', r'bbox_head\.stuff_query\.weight'),
     # of thing classes, which come first; a stuff class is a row of the query table only
-    class_tensors=rf'{_HEAD}(?:location_decoder|mask_decoder)\.cls_branches\.\d+{_WEIGHT}'))
+    class_tensors=rf'{_HEAD}(?:location_decoder|mask_decoder)\.cls_branches\.\d+{_WEIGHT}',
+    things_first=True))

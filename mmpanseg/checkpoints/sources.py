@@ -29,12 +29,14 @@ class Source:
         signature: patterns; a state dict is of this source if each matches one of its whole keys.
         class_tensors: pattern of *our* names of tensors with one row per class, in the order of
             labels (rows after the last class, such as the one of no object, stay where they are).
+        things_first: labels are counted as here; otherwise in the order of the data set.
     """
     name: str
     title: str
     convert: Converter
     signature: tuple[str, ...]
     class_tensors: str
+    things_first: bool = False
 
 
 SOURCES: dict[str, Source] = {}

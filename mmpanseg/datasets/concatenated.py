@@ -30,7 +30,7 @@ class CommonMetainfo:
 
     @property
     def dataset_meta(self) -> Optional[dict]:
-        """Metainfo of the data set."""
+        """Metainfo of the data set; in every process, as each draws its own images."""
         return self._dataset_meta
 
     @dataset_meta.setter

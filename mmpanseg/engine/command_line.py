@@ -10,9 +10,10 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, load_config, set_launcher, set_work_dir,
-                                    use_compile_hook)
+from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, set_launcher,
+                                    set_work_dir, use_compile_hook)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -35,7 +36,13 @@ def read_config(args: Namespace) -> Config:
 
 
 def build_runner(cfg: Config, launcher: str) -> Runner:
-    """The runner of a config, with the processes of the launcher connected."""
+    """The runner of a config, with the processes of the launcher connected.
+
+    Raises:
+        UsageError: ``load_from`` names no checkpoint.
+    """
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     if get_device() == 'cpu':
         keep_freed_memory()
     set_launcher(cfg, launcher)
@@ -47,5 +54,5 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; mistakes of its user end in one line and exit status 1."""
     try:
         main()
-    except UsageError as error:
+    except (UsageError, CheckpointError) as error:
         sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')

@@ -7,6 +7,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
+from mmpanseg.checkpoints.files import kind_of_file
+
 
 class UsageError(Exception):
     """A mistake in a command line, told in one line."""
@@ -32,10 +34,18 @@ def check_checkpoint(path: str) -> str:
     """The path of a checkpoint, if it is a URL or an existing file.
 
     Raises:
-        UsageError: the file is missing.
+        UsageError: the file is missing, or certainly no whole checkpoint.
     """
-    if '://' not in path and not Path(path).is_file():
+    if '://' in path:
+        return path
+    if Path(path).is_dir():
+        raise UsageError(f'checkpoint {path} is a folder; tools/model_converters/convert.py makes '
+                         'a checkpoint of a folder of transformers')
+    if not Path(path).is_file():
         raise UsageError(f'checkpoint {path} does not exist')
+    kind = kind_of_file(path)
+    if kind:
+        raise UsageError(f'{path} is not a checkpoint, or not all of one: {kind}')
     return path
 
 

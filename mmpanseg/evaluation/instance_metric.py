@@ -1,6 +1,7 @@
 """Mask AP and Boundary AP as mmengine metrics. H, W image size; n predicted instances."""
 import contextlib
 import io
+import math
 from typing import Optional, Sequence, Union
 
 import numpy as np
@@ -52,7 +53,7 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         FileNotFoundError: when the annotation file or a PNG is missing.
         ValueError: when it is broken or lacks a class.
         PanopticDataError: when an image is not in ``ann_file``, a prediction has the wrong size or
-            the label of no thing, or no image has a ground truth.
+            the label of no thing or a score that is no number, or no image has a ground truth.
     """
 
     default_prefix = 'instance'
@@ -167,6 +168,11 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
                 f'{image}: predicted instances have the label(s) {unknown}, which are no things '
                 f'among the {len(self.dataset_meta["classes"])} classes of the data set; set '
                 'num_things_classes of the model to that of the data set')
+        unsure = [score for score in pred['scores'].tolist() if not math.isfinite(score)]
+        if unsure:
+            raise PanopticDataError(
+                f'{image}: {len(unsure)} of {len(labels)} predicted instances have the score '
+                f'{unsure[0]}, so they cannot be ranked; the weights or the image are not finite')
         masks = pred['masks']
         if isinstance(masks, torch.Tensor):
             masks = masks.cpu().numpy().astype(bool, copy=False)

@@ -1,9 +1,9 @@
 """Panoptic quality as an mmengine metric."""
+import hashlib
 from pathlib import Path
 from typing import Optional, Sequence
 
 import numpy as np
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
@@ -11,10 +11,12 @@ from mmengine.logging import MMLogger
 from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
+from mmpanseg.structures.result_coding import check_codable, split_values
+from mmpanseg.structures.result_names import result_names
 from .boundary import check_boundary_width
-from .ground_truth import read_ground_truth, sample_name
-from .panoptic_quality import PanopticDataError, PQStat, Segments, map_ids
-from .panoptic_variants import SIZES, image_pq_variants, sum_stats
+from .ground_truth import read_ground_truth, require_keys, sample_name
+from .panoptic_quality import PanopticDataError, PQStat, Segments, index_map, map_ids
+from .panoptic_variants import SIZES, expand_stats, image_pq_variants, occurring, sum_stats
 from .tables import make_table, percent
 
 
@@ -24,16 +26,17 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
 
     Predictions (``pred_panoptic_seg.sem_seg``, [1, H, W]: label + 1000 * instance id, void =
     number of classes) are scored from memory against the PNG at ``seg_map_path``, whose segments
-    ``segments_info`` describes; only the sums of each class are kept, per image. The numbers are
-    those of the official evaluation: crowd segments and void count neither for nor against. Images
-    without annotation are left out, as there.
+    ``segments_info`` describes; only the sums of the classes that occur are kept, per image. The
+    numbers are those of the official evaluation: crowd segments and void count neither for nor
+    against. Images without annotation are left out, as there.
 
     Args:
         classwise: print a row for each class, not only for all, things and stuff.
         outfile_prefix: also write the predictions in COCO panoptic format, to
-            ``{outfile_prefix}.json`` and the folder ``{outfile_prefix}/`` of PNGs. Category ids
-            come from ``label2cat`` (label -> category id) in the dataset's metainfo. Several
-            machines need a shared folder.
+            ``{outfile_prefix}.json`` and the folder ``{outfile_prefix}/`` of PNGs, whose names
+            :func:`result_names` gives. Category ids come from ``label2cat`` (label -> category
+            id) in the dataset's metainfo. Several machines need a shared folder. Each evaluation
+            replaces the files of the one before.
         format_only: write the files and score nothing, for test sets without ground truth.
         boundary_width: also give Boundary PQ (``boundary_PQ``, ``boundary_SQ``, ``boundary_RQ``),
             with boundaries of this width relative to the image diagonal, 0.02 in published
@@ -44,8 +47,8 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
 
     Raises:
         FileNotFoundError, ValueError: when a ground truth PNG is missing or broken.
-        PanopticDataError: when prediction and ground truth of an image do not fit together, or
-            there is no ground truth at all.
+        PanopticDataError: when prediction and ground truth of an image do not fit together, there
+            is no ground truth at all, or two images have one id in files that are to be written.
     """
 
     default_prefix = 'panoptic'
@@ -76,15 +79,16 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Add (statistics or None, written annotation or None) of each sample to ``results``."""
         num_classes = len(self.dataset_meta['classes'])
+        check_codable(num_classes, 'the data set')
         for sample in data_samples:
             pred = predicted_segments(sample, num_classes)
             stats = None
             if not self.format_only:
                 gt = read_ground_truth(sample, self.dataset_meta, self.backend_args)
                 if gt is not None:
-                    stats = image_pq_variants(
+                    stats = occurring(image_pq_variants(
                         gt, pred, num_classes, sample_name(sample),
-                        boundary_width=self.boundary_width, by_size=self.by_size)
+                        boundary_width=self.boundary_width, by_size=self.by_size))
             written = None if self.outfile_prefix is None else self._write(sample, pred)
             self.results.append((stats, written))
 
@@ -92,9 +96,9 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
         """Write the result file if wanted, print the table, return the averages in percent."""
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix is not None:
-            json_file = f'{self.outfile_prefix}.json'
-            dump(dict(annotations=[written for _, written in results]), json_file)
-            logger.info(f'Panoptic results are in {json_file} and {self.outfile_prefix}/')
+            self._finish_files([written for _, written in results])
+            logger.info(
+                f'Panoptic results are in {self.outfile_prefix}.json and {self.outfile_prefix}/')
         if self.format_only:
             return {}
 
@@ -103,9 +107,9 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
             raise PanopticDataError(
                 'no image of the data set has a panoptic annotation, so there is nothing to score '
                 'against; use PanopticMetric(format_only=True, outfile_prefix=...) there')
-        total = sum_stats(per_image)
-        is_thing = np.array([name in self.dataset_meta['thing_classes']
-                             for name in self.dataset_meta['classes']], bool)
+        total = sum_stats(
+            expand_stats(stats, len(self.dataset_meta['classes'])) for stats in per_image)
+        is_thing = self._is_thing()
         groups = {'': np.ones(len(is_thing), bool), '_th': is_thing, '_st': ~is_thing}
         logger.info(f'Panoptic quality of {len(per_image)} images\n'
                     f'{self._table(total, is_thing, groups)}')
@@ -119,8 +123,19 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
                                 for key in keys})
         return metrics
 
+    def _is_thing(self) -> np.ndarray:
+        """bool [C]."""
+        if 'thing_classes' not in self.dataset_meta:
+            raise PanopticDataError(
+                'the metainfo of the data set has no thing_classes, so things and stuff cannot be '
+                'told apart; add it with dataset=dict(metainfo=dict(thing_classes=(...)))')
+        things = set(self.dataset_meta['thing_classes'])
+        return np.array([name in things for name in self.dataset_meta['classes']], bool)
+
     def _write(self, sample: dict, pred: Segments) -> dict:
-        """Write a prediction as PNG; returns its annotation for the result JSON."""
+        """Write a prediction as PNG under a name of its own; returns its annotation, and the path
+        of the image for :meth:`_finish_files`, which sees all of them, to give a better name."""
+        require_keys(sample, ('img_id', 'img_path'))
         # concatenated data sets may number their categories differently
         label2cat = sample.get('label2cat') or self.dataset_meta.get('label2cat', {})
         absent = [self.dataset_meta['classes'][label] for label in pred.labels.tolist()
@@ -131,14 +146,36 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
                 f'label -> category id, with {absent[0]!r}; add it with '
                 'dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
-        ids = np.zeros(pred.ids.max(initial=pred.void) + 1, np.int32)
-        ids[pred.ids] = np.arange(1, len(pred.ids) + 1)
-        file_name = f'{Path(sample["img_path"]).stem}.png'
-        write_panoptic_png(Path(self.outfile_prefix) / file_name, ids[pred.map])
+        write_panoptic_png(self._unnamed(sample['img_path']), index_map(pred))
         return dict(
-            image_id=sample['img_id'], file_name=file_name,
+            image_id=sample['img_id'], file_name=sample['img_path'],
             segments_info=[dict(id=number, category_id=int(label2cat[label]))
                            for number, label in enumerate(pred.labels.tolist(), 1)])
+
+    def _unnamed(self, img_path: str) -> Path:
+        """Where the PNG of an image lies until all images are known."""
+        digest = hashlib.sha256(str(img_path).encode(errors='surrogateescape')).hexdigest()
+        return Path(self.outfile_prefix) / f'unfinished_{digest[:32]}.png'
+
+    def _finish_files(self, annotations: list[dict]) -> None:
+        """Name the PNGs of all processes, and write the result JSON."""
+        of_image: dict = {}
+        for annotation in annotations:
+            other = of_image.setdefault(annotation['image_id'], annotation)
+            if other['file_name'] != annotation['file_name']:
+                raise PanopticDataError(
+                    f'{other["file_name"]} and {annotation["file_name"]} both have image id '
+                    f'{annotation["image_id"]}, so no result file can tell them apart; evaluate '
+                    'data sets of their own ids one by one')
+        names = result_names(annotation['file_name'] for annotation in annotations)
+        written = []
+        for annotation in of_image.values():
+            file_name = f'{names[annotation["file_name"]]}.png'
+            path = Path(self.outfile_prefix) / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._unnamed(annotation['file_name']).replace(path)
+            written.append(dict(annotation, file_name=file_name))
+        dump(dict(annotations=written), f'{self.outfile_prefix}.json')
 
     def _table(self, total: dict[str, PQStat], is_thing: np.ndarray, groups: dict) -> str:
         """Rows of classes and groups; PQ, SQ, RQ and counts, then PQ of the other variants."""
@@ -178,11 +215,11 @@ def predicted_segments(sample: dict, num_classes: int) -> Segments:
     pan_map = sample['pred_panoptic_seg']['sem_seg'].squeeze(0).cpu().numpy()
     values = map_ids(pan_map)
     values = values[values != num_classes]
-    labels = values % INSTANCE_OFFSET
-    if labels.size and labels.max() >= num_classes:
-        wrong = values[labels >= num_classes][0]
+    labels, numbers = split_values(values)
+    wrong = np.flatnonzero((labels >= num_classes) | (numbers < 0))
+    if wrong.size:
         raise PanopticDataError(
-            f'{sample_name(sample)}: predicted segment {wrong} has label '
-            f'{wrong % INSTANCE_OFFSET}, but the data set has {num_classes} classes; set '
+            f'{sample_name(sample)}: predicted segment {values[wrong[0]]} has label '
+            f'{labels[wrong[0]]}, but the data set has {num_classes} classes; set '
             'num_things_classes and num_stuff_classes of the model to those of the data set')
     return Segments(pan_map, values, labels, void=num_classes, name='the prediction')

@@ -4,7 +4,7 @@ Shapes: H, W image size; C classes; G ground-truth segments and P predicted segm
 """
 import math
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Segments:
 
     Attributes:
         map: integer [H, W], pixel -> segment id or ``void``.
-        ids: integer [N] in 0 .. 2**24 - 1, the ids in ``map`` that are segments, each once.
+        ids: integer [N] in 0 .. 2**31 - 1, the ids in ``map`` that are segments, each once.
         labels: integer [N], class of each segment, 0 .. C - 1.
         crowd: bool [N], segments that count neither for nor against; none by default.
         void: value of pixels without a label.
@@ -41,9 +41,8 @@ class Segments:
     name: str = 'segmentation'
 
     def __post_init__(self) -> None:
-        self.ids, self.labels = (
-            self._integers(key, values) for key, values in (('ids', self.ids),
-                                                            ('labels', self.labels)))
+        self.ids = self._integers('ids', self.ids)
+        self.labels = self._integers('labels', self.labels)
         self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
             else np.asarray(self.crowd, bool)
         known = set(self.ids.tolist())
@@ -51,29 +50,21 @@ class Segments:
             twice = next(i for i in known if (self.ids == i).sum() > 1)
             raise PanopticDataError(f'{self.name}: segment {twice} is listed more than once in '
                                     'segments_info; ids must differ in an image')
-        if known and (min(known) < 0 or max(known) >= 1 << 24):
-            raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 24) - 1}, '
+        if known and (min(known) < 0 or max(known) >= 1 << 31):
+            raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 31) - 1}, '
                                     f'got {min(known)} .. {max(known)}')
         if self.void in known:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
                                     'means void; give that segment another id')
 
-
-    def _integers(self, key: str, values: object) -> np.ndarray:
-        """int64 [N]; numpy would read texts and cut fractions off without a word."""
+    def _integers(self, what: str, values: Sequence[int]) -> np.ndarray:
         values = np.asarray(values)
-        if values.size and (values.dtype.kind not in 'iuf' or (values % 1).any()):
-            raise PanopticDataError(f'{self.name}: {key} of segments must be integers, got '
-                                    f'{values.ravel()[0]!r}')
-        return values.astype(np.int64)
-
-    def check_labels(self, num_classes: int) -> None:
-        """Raise a PanopticDataError unless labels are 0 .. ``num_classes`` - 1."""
-        wrong = self.labels[(self.labels < 0) | (self.labels >= num_classes)]
-        if wrong.size:
+        whole = values.dtype.kind in 'iu' or (
+            values.dtype.kind == 'f' and bool((values == np.trunc(values)).all()))
+        if values.size and not whole:
             raise PanopticDataError(
-                f'{self.name}: a segment has label {wrong[0]}, but there are {num_classes} '
-                f'classes; labels are 0 .. {num_classes - 1}')
+                f'{self.name}: {what} must be whole numbers, got {values.tolist()}')
+        return values.astype(np.int64)
 
 
 class PQStat:
@@ -165,8 +156,6 @@ class Matching:
 
     def sums(self, gt: Segments, pred: Segments, num_classes: int) -> PQStat:
         """IoU, true and false positives and false negatives of each class."""
-        gt.check_labels(num_classes)
-        pred.check_labels(num_classes)
         sums = np.empty((num_classes, 4))
         matched_labels = gt.labels[self.gt]
         sums[:, 0] = np.bincount(matched_labels, self.iou, num_classes)
@@ -209,8 +198,9 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
 
     Raises:
         PanopticDataError: when the maps differ in size, a segment is listed but not in its map,
-            or in the map but not listed.
+            or in the map but not listed, or a label is none of the classes.
     """
+    check_labels(gt, pred, num_classes, image)
     overlap = segment_overlaps(gt, pred, image)
     return match_segments(gt, pred, overlap, image).sums(gt, pred, num_classes)
 
@@ -317,6 +307,17 @@ def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray
             f'map of {segments.name} but not in its segments_info; list them there, or paint them '
             f'{segments.void} (void)')
     return at
+
+
+def check_labels(gt: Segments, pred: Segments, num_classes: int, image: str) -> None:
+    """Raise a PanopticDataError unless all labels are 0 .. C - 1."""
+    for side in (gt, pred):
+        wrong = np.flatnonzero((side.labels < 0) | (side.labels >= num_classes))
+        if wrong.size:
+            raise PanopticDataError(
+                f'{image}: segment {side.ids[wrong[0]]} of {side.name} has label '
+                f'{side.labels[wrong[0]]}, but there are {num_classes} classes; labels are '
+                f'0 .. {num_classes - 1}')
 
 
 def check_same_size(gt: Segments, pred: Segments, image: str) -> None:

@@ -4,8 +4,8 @@ from typing import Iterable, Optional
 import numpy as np
 
 from .boundary import boundary_distance, map_boundary
-from .panoptic_quality import (Matching, PQStat, Segments, check_same_size, image_pq,
-                               match_segments, segment_overlaps)
+from .panoptic_quality import (Matching, PQStat, Segments, check_labels, check_same_size,
+                               image_pq, match_segments, segment_overlaps)
 
 # Areas in pixels at which medium and large begin, as in COCO's average precision.
 SIZE_LIMITS = (32 ** 2, 96 ** 2)
@@ -37,6 +37,7 @@ def image_pq_variants(gt: Segments, pred: Segments, num_classes: int, image: str
     Raises:
         PanopticDataError: as :func:`image_pq`.
     """
+    check_labels(gt, pred, num_classes, image)
     if boundary_width is None and not by_size:
         return {'all': image_pq(gt, pred, num_classes, image)}
     if boundary_width is None:
@@ -75,6 +76,21 @@ def sum_stats(parts: Iterable[dict[str, PQStat]]) -> dict[str, PQStat]:
             if name not in total:
                 total[name] = PQStat(len(stat.sums))
             total[name] += stat
+    return total
+
+
+def occurring(stats: dict[str, PQStat]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Statistics of an image without the classes that do not occur: labels [n], sums [n, 4]."""
+    rows = {name: np.flatnonzero(stat.sums.any(1)) for name, stat in stats.items()}
+    return {name: (labels, stats[name].sums[labels]) for name, labels in rows.items()}
+
+
+def expand_stats(stats: dict[str, tuple[np.ndarray, np.ndarray]],
+                 num_classes: int) -> dict[str, PQStat]:
+    """The inverse of :func:`occurring`."""
+    total = {name: PQStat(num_classes) for name in stats}
+    for name, (labels, sums) in stats.items():
+        total[name].sums[labels] = sums
     return total
 
 

@@ -4,22 +4,22 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence
 
 import cv2
 import numpy as np
 
-from mmpanseg.datasets.annotation_file import (FLAG, by_image_id, column, read_annotation_file,
-                                               read_categories, read_panoptic_annotations)
+from mmpanseg.datasets.annotation_file import (FLAG, by_image_id, column, read_categories,
+                                               read_panoptic_annotations)
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .boundary import check_boundary_width
+from .panoptic_files import (PathLike, category_ids, load_panoptic_json, pair_annotations,
+                             png_folder)
 from .panoptic_quality import PanopticDataError, PQStat, Segments
 from .panoptic_variants import image_pq_variants, sum_stats, zero_stats
 
 # Below this many images a further process costs more than it saves.
 IMAGES_PER_PROCESS = 128
-
-PathLike = Union[str, Path]
 
 
 def pq_compute(gt_json_file: PathLike,
@@ -32,12 +32,16 @@ def pq_compute(gt_json_file: PathLike,
                by_size: bool = False) -> dict:
     """Panoptic quality of predictions on disk, with the numbers of the official COCO evaluation.
 
-    Segment areas are counted in the PNGs; ``area`` in the JSON is not used.
+    Segment areas are counted in the PNGs; ``area`` in the JSON is not used. Images and categories
+    are told by their ids, as there. Where the results also list ``images`` with file names and
+    ``categories`` with names, as those of :class:`mmpanseg.apis.PanopticInferencer` do, and these
+    say something else than the ids, the names decide.
 
     Args:
         gt_json_file: COCO panoptic annotations, with ``categories`` and ``annotations``.
         pred_json_file: COCO panoptic results, with ``annotations``.
-        gt_folder: folder of the annotation PNGs; by default the JSON's path without ``.json``.
+        gt_folder: folder of the annotation PNGs; by default the JSON's path without ``.json``, or
+            the JSON's own folder.
         pred_folder: the same for predictions.
         num_processes: at most this many processes; by default one per usable CPU core. Few images
             are scored in this process.
@@ -52,29 +56,32 @@ def pq_compute(gt_json_file: PathLike,
 
     Raises:
         FileNotFoundError, NotADirectoryError: when a JSON, PNG or folder is missing.
-        PanopticDataError: when an image has no prediction, a category is unknown, a segment is
-            listed but not drawn or drawn but not listed, or the maps of an image differ in size.
-        ValueError: when a file cannot be decoded, an entry of a JSON lacks a key or has a value of
-            another type, an image, category or id appears twice, or ``boundary_width`` is not in
-            0 .. 1.
+        PanopticDataError: when an image has no prediction, or two; a category is unknown; an id is
+            none, e.g. text; a segment is listed but not drawn or drawn but not listed; or the maps
+            of an image differ in size.
+        ValueError: when a file cannot be decoded, an entry of the ground truth lacks a key or has a
+            value of another type, an image, category or id appears twice in it, or
+            ``boundary_width`` is not in 0 .. 1.
     """
     if boundary_width is not None:
         check_boundary_width(boundary_width)
-    gt_json = _load_json(gt_json_file, ('categories', 'annotations'))
-    pred_json = _load_json(pred_json_file, ('annotations',))
-    folders = [_png_folder(gt_folder, gt_json_file, 'ground truth', 'gt_folder'),
-               _png_folder(pred_folder, pred_json_file, 'predictions', 'pred_folder')]
-    categories = read_categories(str(gt_json_file), gt_json['categories'])
-    things = column(str(gt_json_file), 'category', gt_json['categories'], 'isthing', FLAG)
-    by_image_id(str(gt_json_file), 'image', gt_json.get('images', []), 'id')
-    pairs = _pair_annotations(*(
-        read_panoptic_annotations(str(file), content['annotations'])
-        for file, content in ((gt_json_file, gt_json), (pred_json_file, pred_json))),
-        pred_json_file)
+    gt_json = load_panoptic_json(gt_json_file, ('categories', 'annotations'))
+    pred_json = load_panoptic_json(pred_json_file, ('annotations',))
+    folders = [png_folder(gt_folder, gt_json_file, gt_json, 'ground truth', 'gt_folder'),
+               png_folder(pred_folder, pred_json_file, pred_json, 'predictions', 'pred_folder')]
+    path = str(gt_json_file)
+    categories = read_categories(path, gt_json['categories'])
+    things = column(path, 'category', gt_json['categories'], 'isthing', FLAG)
+    by_image_id(path, 'image', gt_json.get('images', []), 'id')
+    read_panoptic_annotations(path, gt_json['annotations'])
+    pairs = pair_annotations(gt_json, pred_json, pred_json_file)
 
     options = dict(boundary_width=boundary_width, by_size=by_size)
     labels = {category: label for label, category in enumerate(categories)}
-    score = partial(_score_pairs, folders=folders, labels=labels, options=options)
+    pred_labels = {own: labels[category] for own, category in category_ids(
+        gt_json, pred_json, pred_json_file).items()}
+    score = partial(_score_pairs, folders=folders, labels=(labels, pred_labels),
+                    num_classes=len(labels), options=options)
     total = sum_stats(_map_chunks(score, pairs, num_processes))
 
     is_thing = np.array(things, bool)
@@ -95,40 +102,6 @@ def _report(stat: PQStat, labels: dict, is_thing: np.ndarray) -> dict:
     }
 
 
-def _load_json(path: PathLike, keys: Sequence[str]) -> dict:
-    content = read_annotation_file(str(path), (), 'panoptic')
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise PanopticDataError(
-            f'{path} has no {" and no ".join(repr(key) for key in missing)} at its top level; it '
-            'must be a dict in COCO panoptic format')
-    return content
-
-
-def _png_folder(folder: Optional[PathLike], json_file: PathLike, what: str, option: str) -> Path:
-    folder = Path(json_file).with_suffix('') if folder is None else Path(folder)
-    if not folder.is_dir():
-        raise NotADirectoryError(f'the folder with the PNGs of the {what}, {folder}, does not '
-                                 f'exist; name it with {option}')
-    return folder
-
-
-def _pair_annotations(truth: dict, predictions: dict, pred_json_file: PathLike) -> list[tuple]:
-    """(ground truth, prediction) of each annotated image, both as in the JSON."""
-    pairs = []
-    for image_id, gt in truth.items():
-        if image_id not in predictions:
-            near = next((other for other in predictions if str(other) == str(image_id)), None)
-            raise PanopticDataError(
-                f'no prediction for the image with id {image_id!r} ({gt["file_name"]}) in '
-                f'{pred_json_file}; ' + (
-                    'every annotated image needs one, with an empty segments_info if nothing was '
-                    'found' if near is None else
-                    f'its id is {near!r} there: write image ids as in the ground truth'))
-        pairs.append((gt, predictions[image_id]))
-    return pairs
-
-
 def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
     """Statistics of each chunk of the pairs, in several processes if that is worth it."""
     if num_processes is None:
@@ -146,14 +119,14 @@ def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
         return list(executor.map(score, chunks))
 
 
-def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: dict,
-                 options: dict) -> dict[str, PQStat]:
-    total = zero_stats(len(labels), **options)
+def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: Sequence[dict],
+                 num_classes: int, options: dict) -> dict[str, PQStat]:
+    total = zero_stats(num_classes, **options)
     for gt_annotation, pred_annotation in pairs:
         image = f'image {gt_annotation["image_id"]}'
-        gt = _read_segments(gt_annotation, folders[0], labels, image, 'ground truth')
-        pred = _read_segments(pred_annotation, folders[1], labels, image, 'prediction')
-        stats = image_pq_variants(gt, pred, len(labels), image, **options)
+        gt = _read_segments(gt_annotation, folders[0], labels[0], image, 'ground truth')
+        pred = _read_segments(pred_annotation, folders[1], labels[1], image, 'prediction')
+        stats = image_pq_variants(gt, pred, num_classes, image, **options)
         for name, stat in stats.items():
             total[name] += stat
     return total
@@ -168,7 +141,7 @@ def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
         if info['category_id'] not in labels:
             raise PanopticDataError(
                 f'{image}: segment {info["id"]} of {name} has unknown category_id '
-                f'{info["category_id"]}; use an id from "categories" of the ground truth JSON')
+                f'{info["category_id"]!r}; use an id from "categories" of the ground truth JSON')
     return Segments(read_panoptic_png(folder / annotation['file_name']),
                     [info['id'] for info in infos],
                     [labels[info['category_id']] for info in infos],

@@ -1,4 +1,6 @@
 """The visualizer that runner hooks and inferencers call."""
+import sys
+
 import mmcv
 import numpy as np
 import torch
@@ -70,13 +72,31 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             pred_score_thr: predicted things with a lower score are left out.
             step: step under which backends store the picture.
         """
-        has_pred = draw_pred and data_sample is not None and _has_prediction(data_sample)
-        has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
-        if not has_pred and not has_gt:
+        picture = self.picture(image, data_sample, draw_gt, draw_pred, pred_score_thr)
+        if picture is None:
             super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time,
                                    out_file, pred_score_thr, step)
             return
 
+        self.set_image(picture)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            mmcv.imwrite(picture[..., ::-1], out_file)
+        elif not show:
+            self.add_image(name, picture, step)
+
+    def picture(self, image: np.ndarray, data_sample: DetDataSample | None, draw_gt: bool = True,
+                draw_pred: bool = True, pred_score_thr: float = 0.3) -> np.ndarray | None:
+        """What :meth:`add_datasample` draws, in any process; arguments as there.
+
+        Returns:
+            uint8 RGB [H', W', 3], None where only mmdet's visualizer can draw the sample.
+        """
+        has_pred = draw_pred and data_sample is not None and _has_prediction(data_sample)
+        has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
+        if not has_pred and not has_gt:
+            return None
         image = image.clip(0, 255).astype(np.uint8)
         panels = []
         if has_pred:
@@ -87,17 +107,8 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             panels.append(('ground truth', self._draw(image, pan_map, segments)))
         if has_gt:
             panels.insert(0, ('image', self._draw(image, np.full(image.shape[:2], _VOID), [])))
-            picture = side_by_side(panels)
-        else:
-            picture = panels[0][1]
-
-        self.set_image(picture)
-        if show:
-            self.show(picture, win_name=name, wait_time=wait_time)
-        if out_file is not None:
-            mmcv.imwrite(picture[..., ::-1], out_file)
-        elif not show:
-            self.add_image(name, picture, step)
+            return side_by_side(panels)
+        return panels[0][1]
 
     def _draw(self, image: np.ndarray, pan_map: np.ndarray, segments: list[Segment]) -> np.ndarray:
         num_labels = max((segment.label for segment in segments), default=-1) + 1
@@ -161,7 +172,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
     def _num_things(self) -> int:
         """Labels below this are things; all of them where the dataset does not say."""
         things = (self.dataset_meta or {}).get('thing_classes')
-        return INSTANCE_OFFSET if things is None else len(things)
+        return sys.maxsize if things is None else len(things)
 
 
 def _has_prediction(sample: DetDataSample) -> bool:

@@ -57,6 +57,20 @@ def test_queries_without_a_class_are_left_out(model_and_loader, saved, tmp_path)
         assert 0 < kept.sum() < len(kept) and torch.equal(few.probs, all_.probs[kept])
 
 
+def test_a_run_that_broke_off_leaves_no_list_of_other_files(model_and_loader, saved):
+    cfg, model, loader = model_and_loader
+    model.panoptic_head.restart()
+
+    def broken():
+        yield next(iter(loader))
+        raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        save_raw_outputs(model, broken(), saved.folder, cfg.model.panoptic_fusion_head)
+    with pytest.raises(FileNotFoundError, match='index.json does not exist'):
+        RawOutputs(saved.folder)
+
+
 def test_mistakes(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match='raw outputs'):
         RawOutputs(tmp_path / 'nothing')

@@ -159,9 +159,11 @@ def test_results_in_coco_panoptic_format(inferencer, files, tmp_path):
     predictions = inferencer(inputs, out_dir=str(tmp_path))['predictions']
     inferencer(inputs[0], out_dir=str(tmp_path), no_save_vis=True)
     content = json.loads((tmp_path / 'preds/panoptic.json').read_text())
-    assert [a['file_name'] for a in content['annotations']] == ['a.png', 'c.png', 'a_1.png']
+    # predicted again, an image takes its own place
+    assert [a['file_name'] for a in content['annotations']] == ['c.png', 'a.png']
+    assert [a['image_id'] for a in content['annotations']] == [1, 0]
     assert [c['isthing'] for c in content['categories']] == [1, 1, 0]
-    for prediction, annotation in zip(predictions, content['annotations']):
+    for prediction, annotation in zip(predictions[::-1], content['annotations']):
         ids = read_panoptic_png(tmp_path / 'preds' / annotation['file_name'])
         np.testing.assert_array_equal(ids, prediction['panoptic_seg'])
         for segment in annotation['segments_info']:
@@ -209,15 +211,14 @@ def test_all_outputs_of_one_pass(files, tmp_path, expected, mask_format):
     labels = np.array(Image.open(folder / 'a_semantic.png'))
     np.testing.assert_array_equal(labels, prediction['sem_seg'])
     results = json.loads((folder / 'instances.json').read_text())
-    assert [r['image_id'] for r in results] == (
-        [0] * (len(results) // 2) + [1] * (len(results) // 2))
+    assert {r['image_id'] for r in results} == {0}
+    assert len(results) == len(prediction['instances'])
     for result, found in zip(results, prediction['instances']):
         x, y, width, height = result['bbox']
         assert [x, y, x + width, y + height] == found['bbox']
         assert result['segmentation'] == found['mask']
     assert {path.name for path in folder.iterdir()} == {
-        'a.png', 'a_1.png', 'a_semantic.png', 'a_1_semantic.png', 'instances.json',
-        'panoptic.json'}
+        'a.png', 'a_semantic.png', 'images.json', 'instances.json', 'panoptic.json'}
 
 
 @pytest.mark.parametrize('switch', ['instance_on', 'semantic_on'])

@@ -1,11 +1,16 @@
 """Errors, orders of classes, constants; golden end-to-end models are in test_published.py."""
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from mmpanseg.checkpoints import CheckpointError, check_fit, convert, to_mmdet
-from mmpanseg.checkpoints.class_order import (PUBLISHED_THINGS, find_class_order, permute_classes,
-                                              things_first)
+from mmpanseg.checkpoints import SOURCES, CheckpointError, check_fit, convert, to_mmdet
+from mmpanseg.checkpoints.class_names import FileClasses, classes_of
+from mmpanseg.checkpoints.class_order import (check_known_order, find_class_order,
+                                              permute_classes, things_first)
+from mmpanseg.datasets import mapillary
+from mmpanseg.registry import DATASETS
 
 
 @pytest.fixture
@@ -26,22 +31,131 @@ def test_rows_of_classes_come_things_first(cityscapes):
     assert same['panoptic_head.cls_embed.bias'].tolist() == list(range(20))
 
 
+# the order of published models, by other sources than this library's data sets
+CITYSCAPES = (
+    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+    'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
+    'motorcycle', 'bicycle')
+
+
+def published_names(dataset):
+    """Class names by published label."""
+    if dataset == 'cityscapes':
+        return CITYSCAPES
+    if dataset == 'ade20k':
+        from mmdet.datasets.ade20k import ADE20KSegDataset
+        return ADE20KSegDataset.METAINFO['classes']
+    # the JSON of the download lists classes in the order of their values
+    return tuple(label.name for label in mapillary.LABELS)
+
+
 @pytest.mark.parametrize('name, dataset', [
     ('cityscapes', 'CityscapesPanopticDataset'), ('ade20k', 'ADE20KPanopticDataset'),
     ('mapillary', 'MapillaryPanopticDataset')])
-def test_orders_are_those_of_the_datasets(name, dataset):
-    from mmpanseg.registry import DATASETS
-    info = DATASETS.get(f'mmpanseg.{dataset}').METAINFO
-    count, things = PUBLISHED_THINGS[name]
-    assert (len(info['thing_classes']), len(info['stuff_classes'])) == (
-        len(things), count - len(things))
-    assert find_class_order(len(things), count - len(things)) == name
-    assert sorted(things_first(name)) == list(range(count))
+def test_every_row_keeps_its_name(name, dataset):
+    ours = DATASETS.get(f'mmpanseg.{dataset}').METAINFO
+    things, stuff = ours['thing_classes'], ours['stuff_classes']
+    theirs = published_names(name)
+    assert find_class_order(SOURCES['mask2former'], FileClasses(), ours['classes'], len(things),
+                            len(stuff)) == things_first(name)
+    assert sorted(things_first(name)) == list(range(len(theirs)))
+    for label, row in enumerate(things_first(name)):
+        # names of ADE20K have synonyms: "road, route" is "road"
+        here, there = ({word.strip() for word in text.replace(';', ',').split(',')}
+                       for text in (ours['classes'][label], theirs[row]))
+        assert here & there or (ours['classes'][label], theirs[row]) in SYNONYMS
 
 
-def test_no_order_for_models_of_one_kind():
-    assert find_class_order(0, 19) is None and find_class_order(8, 0) is None
-    assert find_class_order(80, 53) is None
+# of ADE20K, here and in the list for semantic segmentation
+SYNONYMS = {
+    ('window', 'windowpane'), ('tub', 'bathtub'), ('rail', 'railing'),
+    ('street lamp', 'streetlight'), ('tv', 'television receiver'), ('clothes', 'apparel'),
+    ('trash can', 'ashcan'), ('pool', 'swimming pool'), ('falls', 'waterfall')}
+
+
+def own_names(things, stuff):
+    return tuple(f'own class {label}' for label in range(things + stuff))
+
+
+@pytest.mark.parametrize('things, stuff', [(8, 11), (100, 50), (37, 28)])
+def test_numbers_of_classes_tell_no_order(things, stuff):
+    """Own data that have as many things and stuff as a data set of the table."""
+    names = own_names(things, stuff)
+    for source in ('mmdet', 'panoptic_segformer'):
+        assert find_class_order(
+            SOURCES[source], FileClasses(), names, things, stuff) is None
+    # an export of this library, unchanged and with classes in another order
+    own = FileClasses(names, own_order=True)
+    assert find_class_order(SOURCES['huggingface'], own, names, things, stuff) is None
+    turned = find_class_order(SOURCES['huggingface'], own, names[::-1], things, stuff)
+    assert [names[row] for row in turned] == list(names[::-1])
+    for source in ('mask2former', 'mp_former', 'kmax_deeplab', 'huggingface'):
+        with pytest.raises(CheckpointError, match='order of its labels cannot be known.*own class '
+                           '0, .*give --class-order cityscapes, ade20k, mapillary, coco .*same'):
+            find_class_order(SOURCES[source], FileClasses(), names, things, stuff)
+
+
+def test_names_in_the_file_come_before_the_source():
+    ours = DATASETS.get('mmpanseg.CityscapesPanopticDataset').METAINFO['classes']
+    file = FileClasses(tuple(f' {name.upper()}' for name in CITYSCAPES))
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    # other spellings of some, and other data
+    file = FileClasses(('street', 'pavement', *CITYSCAPES[2:]))
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    for names in (own_names(8, 11), CITYSCAPES[::-1][:18]):
+        with pytest.raises(CheckpointError, match=f'cannot be known.*checkpoint names {names[0]}'):
+            find_class_order(SOURCES['huggingface'], FileClasses(names), ours, 8, 11)
+    file = FileClasses(CITYSCAPES)
+    # semantic: the order of the train ids, as published
+    assert find_class_order(SOURCES['huggingface'], file, CITYSCAPES, 0, 19) is None
+    assert find_class_order(SOURCES['huggingface'], FileClasses(ours, True), ours, 8, 11) is None
+
+
+def test_no_order_for_models_of_one_kind_and_for_coco():
+    for things, stuff in ((0, 19), (8, 0)):
+        assert find_class_order(SOURCES['mask2former'], FileClasses(), own_names(things, stuff),
+                                things, stuff) is None
+    coco = DATASETS.get('mmpanseg.CocoPanopticDataset').METAINFO['classes']
+    assert find_class_order(SOURCES['mask2former'], FileClasses(), coco, 80, 53) is None
+
+
+def test_without_config():
+    ours = DATASETS.get('mmpanseg.CityscapesPanopticDataset').METAINFO['classes']
+    for source, file, rows in (
+            ('mmdet', (), 20), ('mask2former', (), 134), ('mask2former', (), 81),
+            ('huggingface', ours, 20), ('huggingface', own_names(8, 11), 20)):
+        check_known_order(SOURCES[source], FileClasses(tuple(file)), rows)
+    for source, file, rows in (
+            ('mask2former', (), 20), ('kmax_deeplab', (), 151), ('mp_former', (), 28),
+            ('huggingface', (), 20), ('huggingface', CITYSCAPES, 20)):
+        with pytest.raises(CheckpointError, match=rf'has {rows - 1} classes.*cannot be known'
+                           '.*--config, or --class-order cityscapes'):
+            check_known_order(SOURCES[source], FileClasses(tuple(file)), rows)
+
+
+@pytest.mark.parametrize('meta, names', [
+    (dict(dataset_meta=dict(classes=('a', 'b'))), ('a', 'b')),
+    (dict(dataset_meta=dict(CLASSES=['a'])), ('a', )), (dict(CLASSES=('c', )), ('c', )),
+    (dict(), ()), (None, ()), (dict(CLASSES=None), ()), (dict(dataset_meta=[1]), ())])
+def test_names_in_meta(meta, names, tmp_path):
+    assert classes_of(dict(meta=meta), tmp_path / 'x.pth') == FileClasses(names)
+
+
+def test_names_in_a_folder(tmp_path):
+    def found(**config):
+        (tmp_path / 'config.json').write_text(json.dumps(config))
+        return classes_of({}, tmp_path)
+
+    names = {'1': 'b', '0': 'a'}
+    assert found(id2label=names) == FileClasses(('a', 'b'))
+    assert found(id2label=names, mmpanseg=dict(classes=['a', 'b'])) == FileClasses(
+        ('a', 'b'), True)
+    # trained on with other classes elsewhere
+    assert not found(id2label=names, mmpanseg=dict(classes=['b', 'a'])).own_order
+    for other in ({'0': 'LABEL_0', '1': 'LABEL_1'}, {'0': 'a', '2': 'b'}, {}, [1]):
+        assert found(id2label=other) == FileClasses()
+    (tmp_path / 'config.json').write_text('{')
+    assert classes_of({}, tmp_path) == FileClasses()
 
 
 def test_label_table_without_no_object_moves_too(published):
@@ -53,7 +167,7 @@ def test_label_table_without_no_object_moves_too(published):
 
 
 @pytest.mark.parametrize('order, text', [
-    ('coco', "class order 'coco' is not known"), ([0, 0, 1], 'each of 0 .. 2 once'),
+    ('berlin', "class order 'berlin' is not known"), ([0, 0, 1], 'each of 0 .. 2 once'),
     ('ade20k', 'sem_seg_head.predictor.class_embed.weight has 20 rows')])
 def test_impossible_orders(cityscapes, order, text):
     with pytest.raises(CheckpointError, match=text):

@@ -5,6 +5,7 @@ import datetime
 import os
 import pathlib
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from mmpanseg.checkpoints import CheckpointError, read_weights
+from mmpanseg.checkpoints.files import kind_of_file
+from mmpanseg.engine import UsageError, check_checkpoint
 
 
 @pytest.fixture
@@ -151,3 +154,41 @@ def test_folder_in_several_files(tmp_path, weights):
     (tmp_path / 'model.safetensors').write_bytes(b'123')
     with pytest.raises(CheckpointError, match='not a checkpoint'):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize('content, kind', [
+    (b'', 'it is empty'), (b'<!DOCTYPE html><html>', 'it is text, such as a page'),
+    (b'{"error": "not found"}', 'it is text'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', 'pointer of Git LFS'),
+    (b'\x1f\x8b\x08' + bytes(99), 'packed archive'), (b'PK\x03\x04' + bytes(99), 'end is missing')])
+@pytest.mark.parametrize('suffix', ['.pth', '.pkl', '.safetensors'])
+def test_what_a_file_is(tmp_path, content, kind, suffix):
+    if suffix == '.safetensors':
+        pytest.importorskip('safetensors', reason='safetensors is not installed')
+    path = tmp_path / f'x{suffix}'
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f'x{suffix}: not a checkpoint, .*{kind}') as error:
+        read_weights(path)
+    assert '\n' not in str(error.value)
+    with pytest.raises(UsageError, match=kind):
+        check_checkpoint(str(path))
+
+
+def test_archives_without_weights(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
+        archive.writestr('readme.txt', 'weights are elsewhere')
+    assert kind_of_file(tmp_path / 'x.zip') == 'it is a packed archive, unpack it'
+    with pytest.raises(UsageError, match='is a folder; .*convert.py'):
+        check_checkpoint(str(tmp_path))
+
+
+def test_whole_checkpoints_pass(tmp_path, weights):
+    # the length of a .safetensors header, in its first bytes, may look like text
+    (tmp_path / 'x.safetensors').write_bytes(b'{' + bytes(7) + b'{"a": 1}' + bytes(99))
+    assert kind_of_file(tmp_path / 'x.safetensors') == ''
+    torch.save(weights, tmp_path / 'x.pth')
+    torch.save(weights, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(dict(a=np.ones(3))))
+    for file in ('x.pth', 'old.pth', 'x.pkl'):
+        assert kind_of_file(tmp_path / file) == ''
+        assert check_checkpoint(str(tmp_path / file)) == str(tmp_path / file)

@@ -8,8 +8,10 @@ import torch
 from mmengine.config import Config
 
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import check_fit, convert, to_mmdet
+from mmpanseg.checkpoints import SOURCES, check_fit, convert, to_mmdet
+from mmpanseg.checkpoints.class_names import FileClasses
 from mmpanseg.checkpoints.class_order import find_class_order
+from mmpanseg.datasets.metainfo import config_metainfo
 
 # criterion weights follow from the config
 CRITERION = {'criterion.empty_weight'}
@@ -21,10 +23,12 @@ BACKBONES = {'R50': 'r50', 'R101': 'r101', 'swin_tiny': 'swin-t-p4-w7-224',
 
 def fits(state, config, source, **options):
     """Convert and compare with the config's model; returns the keys that found no place."""
-    model = Config.fromfile(config).model
+    cfg = Config.fromfile(config)
+    model = cfg.model
     model.update(options)
     result = convert(state, class_order=find_class_order(
-        model.num_things_classes, model.num_stuff_classes))
+        SOURCES[source], FileClasses(), config_metainfo(cfg)['classes'], model.num_things_classes,
+        model.num_stuff_classes))
     assert result.source == source
     check_fit(result, build_on_meta(model))
     return set(result.unused)

@@ -1,6 +1,7 @@
 """Sources whose files number the classes differently, joined by mmdet's and mmengine's wrappers."""
 import copy
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -36,10 +37,12 @@ def sources(tiny):
             segment['category_id'] = {5: 31, 2: 77}[segment['category_id']]
     for image in other['images']:
         image['id'] += 10
+    shutil.copytree(tiny.root / 'img', tiny.root / 'other_img')
     (tiny.root / 'other.json').write_text(json.dumps(other))
     return [dict(type='mmpanseg.PanopticDataset', ann_file=name, data_root=str(tiny.root),
-                 data_prefix=dict(img='img', seg='seg'), metainfo=META, pipeline=PIPELINE,
-                 test_mode=True) for name in ('tiny.json', 'other.json')]
+                 data_prefix=dict(img=folder, seg='seg'), metainfo=META, pipeline=PIPELINE,
+                 test_mode=True)
+            for name, folder in (('tiny.json', 'img'), ('other.json', 'other_img'))]
 
 
 def perfect(sample, num_things=1, num_classes=2):

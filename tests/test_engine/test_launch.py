@@ -38,7 +38,7 @@ def test_resume(tmp_path):
     launch.set_resume(cfg, 'auto')
     assert cfg.resume is True and cfg.load_from is None
     path = tmp_path / 'a.pth'
-    path.touch()
+    path.write_bytes(b'weights')
     launch.set_resume(cfg, str(path))
     assert cfg.load_from == str(path)
     with pytest.raises(UsageError, match='gone.pth does not exist'):

@@ -368,6 +368,10 @@ def test_bad_predictions(tmp_path):
     samples[0].pred_instances.labels[0] = 3
     with pytest.raises(PanopticDataError, match=r'image 0 .* \[3\], which are no things'):
         evaluate(InstanceMetric(), samples)
+    samples[0].pred_instances.labels[0] = 0
+    samples[0].pred_instances.scores[1] = float('nan')
+    with pytest.raises(PanopticDataError, match=r'image 0 .* 1 of \d+ .* have the score nan'):
+        evaluate(InstanceMetric(), samples)
     del samples[0].pred_instances
     with pytest.raises(PanopticDataError, match='no pred_instances; set instance_on=True'):
         evaluate(InstanceMetric(), samples)

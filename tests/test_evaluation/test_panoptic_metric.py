@@ -126,6 +126,61 @@ def test_format_only_needs_no_ground_truth(tmp_path):
     assert len(category) == 4
 
 
+def test_one_file_for_each_image(tmp_path):
+    """Equal names in two folders and with two endings; the files are those of their images."""
+    samples = random_samples(tmp_path / 'gt')
+    for sample, path in zip(samples, ('a/1.png', 'b/1.png', 'b/1.jpg', 'b/2.jpg', 'b/x y%d.JPG')):
+        sample.set_metainfo(dict(img_path=f'images/{path}'))
+    results = evaluate(samples[:5], outfile_prefix=str(tmp_path / 'results'))
+    written = json.loads((tmp_path / 'results.json').read_text())['annotations']
+    assert [item['file_name'] for item in written] == [
+        'a/1.png', 'b/1.png.png', 'b/1.jpg.png', 'b/2.png', 'b/x y%d.png']
+    assert sorted(str(path.relative_to(tmp_path / 'results'))
+                  for path in (tmp_path / 'results').rglob('*.png')) == sorted(
+                      item['file_name'] for item in written)
+    write_ground_truth_json(samples[:5], tmp_path / 'gt.json')
+    of_files = pq_compute(tmp_path / 'gt.json', tmp_path / 'results.json')
+    assert of_files['All']['pq'] == results['panoptic/PQ'] / 100 > 0
+
+
+def test_equal_ids_of_two_images(tmp_path):
+    samples = random_samples(tmp_path / 'gt', 2)
+    samples[1].set_metainfo(dict(img_id=0))
+    with pytest.raises(PanopticDataError, match='images/0.jpg and images/1.jpg both have image id'):
+        evaluate(samples, outfile_prefix=str(tmp_path / 'results'))
+    # an image that comes twice is listed once
+    samples[1].set_metainfo(dict(img_path='images/0.jpg'))
+    evaluate(samples, outfile_prefix=str(tmp_path / 'results'))
+    assert len(json.loads((tmp_path / 'results.json').read_text())['annotations']) == 1
+
+
+def test_only_sums_of_classes_that_occur_are_kept(tmp_path):
+    samples = random_samples(tmp_path / 'gt')
+    names = [f'class {label}' for label in range(900)]
+    meta = dict(classes=names, thing_classes=names[:2])
+    for sample in samples:
+        sample.pred_panoptic_seg.sem_seg[sample.pred_panoptic_seg.sem_seg == 3] = 900
+    metric = PanopticMetric(by_size=True, boundary_width=0.02)
+    metric.dataset_meta = meta
+    metric.process(None, [sample.to_dict() for sample in samples])
+    kept = sum(part.nbytes for stats, _ in metric.results for pair in stats.values()
+               for part in pair)
+    assert kept < len(samples) * 5 * 3 * 40
+    assert metric.evaluate(len(samples)) == evaluate(
+        samples, meta, by_size=True, boundary_width=0.02)
+
+
+def test_too_many_classes(tmp_path):
+    names = [f'class {label}' for label in range(1200)]
+    with pytest.raises(ValueError, match='the data set has 1200 classes, .* 1000 x'):
+        evaluate(random_samples(tmp_path, 1), dict(classes=names, thing_classes=names))
+
+
+def test_metainfo_without_things(tmp_path):
+    with pytest.raises(PanopticDataError, match='metainfo of the data set has no thing_classes'):
+        evaluate(random_samples(tmp_path, 1), dict(classes=META['classes']))
+
+
 def test_writing_needs_category_ids_and_a_place(tmp_path):
     meta = {key: META[key] for key in ('classes', 'thing_classes')}
     with pytest.raises(PanopticDataError, match='label2cat'):
@@ -234,6 +289,8 @@ def test_all_void_ground_truth_and_empty_prediction(tmp_path):
     (dict(segments_info=[dict(id=1, category=3)]), PanopticDataError, 'has label 3, but .* 3 cl'),
     (dict(pan_map=np.full((3, 3), 2)), PanopticDataError, '3x3 pixels, but .*0.png has 20x8'),
     (dict(pan_map=np.full((8, 20), 1004)), PanopticDataError, '1004 has label 4, .* 3 classes'),
+    (dict(pan_map=np.full((8, 20), -998)), PanopticDataError,
+     r'image 0 \(images/0.jpg\): predicted segment -998'),
 ])
 def test_bad_input(tmp_path, change, error, message):
     sample, = random_samples(tmp_path, 1)
@@ -258,6 +315,8 @@ def _evaluate_shard(rank: int, folder: Path) -> None:
     """One of two processes: every second image, padded as mmengine's sampler pads."""
     dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     samples = random_samples(folder / f'gt{rank}')
+    for sample in samples[4:]:
+        sample.set_metainfo(dict(img_path=f'images/more/{sample.img_id - 4}.jpg'))
     padded = samples + samples[:1]
     evaluator = Evaluator(PanopticMetric(outfile_prefix=str(folder / 'results')))
     evaluator.dataset_meta = META
@@ -276,4 +335,6 @@ def test_two_processes_give_the_same(tmp_path, monkeypatch):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
     written = json.loads((tmp_path / 'results.json').read_text())['annotations']
     assert [result['image_id'] for result in written] == list(range(7))
-    assert len(list((tmp_path / 'results').glob('*.png'))) == 7
+    names = [f'{k}.png' for k in range(4)] + [f'more/{k}.png' for k in range(3)]
+    assert [result['file_name'] for result in written] == names
+    assert len(list((tmp_path / 'results').rglob('*.png'))) == 7

@@ -158,7 +158,7 @@ def test_map_ids():
     (([[1, 1]], [1]), ([[2, 4]], [2]), r'segment\(s\) \[4\] .* map of prediction p.png but not'),
     (([[1, 4097]], [1]), ([[2, 2]], [2]), r'segment\(s\) \[4097\] .* map of truth t.png but not'),
     (([[1, 1]], [1]), ([[2, 2]], [2, 2]), 'prediction p.png: segment 2 is listed more than once'),
-    (([[1, 1]], [1]), ([[2, 2]], [1 << 24]), 'prediction p.png: segment ids must lie in 0'),
+    (([[1, 1]], [1]), ([[2, 2]], [1 << 31]), 'prediction p.png: segment ids must lie in 0'),
     (([[1, 1]], [1]), ([[2, 0]], [2, 0]), 'prediction p.png: segments_info lists id 0'),
 ])
 def test_contradictions(gt, pred, message):
@@ -168,19 +168,3 @@ def test_contradictions(gt, pred, message):
         image_pq(*sides, 1, 'image 5')
     # existing scripts may catch the official evaluation's KeyError
     assert isinstance(error.value, KeyError) and not str(error.value).startswith("'")
-
-
-@pytest.mark.parametrize('side', ['gt', 'pred'])
-@pytest.mark.parametrize('label', [3, -1])
-def test_labels_that_are_no_classes(side, label):
-    sides = {name: Segments(np.ones((2, 2), int), [1], [label if name == side else 0], name=name)
-             for name in ('gt', 'pred')}
-    with pytest.raises(PanopticDataError, match=f'{side}: a segment has label {label}, but there'):
-        image_pq(sides['gt'], sides['pred'], 3)
-
-
-@pytest.mark.parametrize('values', [['1'], [1.5], [None]])
-def test_ids_and_labels_are_integers(values):
-    for arguments in ((values, [0]), ([1], values)):
-        with pytest.raises(PanopticDataError, match='of segments must be integers'):
-            Segments(np.ones((2, 2), int), *arguments)

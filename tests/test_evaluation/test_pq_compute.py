@@ -154,6 +154,58 @@ def spoil_keys(data):
     del data.gt['categories']
 
 
+def spoil_text_id(data):
+    data.pred['annotations'][1]['segments_info'][0]['id'] = '1'
+
+
+def spoil_float_id(data):
+    data.pred['annotations'][1]['segments_info'][0]['id'] = 1.5
+
+
+def spoil_negative_id(data):
+    data.pred['annotations'][1]['segments_info'][0]['id'] = -1
+
+
+def spoil_large_id(data):
+    data.pred['annotations'][1]['segments_info'][0]['id'] = 1 << 24
+
+
+def spoil_true_id(data):
+    data.pred['annotations'][1]['segments_info'][0]['id'] = True
+
+
+def spoil_text_category(data):
+    data.pred['annotations'][1]['segments_info'][0]['category_id'] = '3'
+
+
+def spoil_list_category(data):
+    data.pred['annotations'][1]['segments_info'][0]['category_id'] = [3]
+
+
+def spoil_text_image(data):
+    data.pred['annotations'][1]['image_id'] = '1'
+
+
+def spoil_segment_keys(data):
+    del data.pred['annotations'][1]['segments_info'][1]['category_id']
+
+
+def spoil_annotation_keys(data):
+    del data.pred['annotations'][1]['segments_info']
+
+
+def spoil_isthing(data):
+    del data.gt['categories'][1]['isthing']
+
+
+def spoil_list(data):
+    data.pred['annotations'] = dict(enumerate(data.pred['annotations']))
+
+
+def spoil_twice(data):
+    data.pred['annotations'].append(data.pred['annotations'][1])
+
+
 @pytest.mark.parametrize('spoil, message', [
     (spoil_missing_prediction, r'no prediction for the image with id 1 \(1.png\)'),
     (spoil_category, 'image 1: segment 1 of prediction 1.png has unknown category_id 4'),
@@ -163,6 +215,19 @@ def spoil_keys(data):
     (spoil_gt_listed, r'image 1: segment\(s\) \[77\] of ground truth 1.png .* no pixel'),
     (spoil_size, 'image 1: prediction 1.png has 2x4 pixels, but ground truth 1.png has 6x4'),
     (spoil_keys, "gt.json has no 'categories'"),
+    (spoil_text_id, "pred.json: image 1: segments_info lists id '1'; segment ids must be whole"),
+    (spoil_float_id, 'pred.json: image 1: segments_info lists id 1.5'),
+    (spoil_negative_id, 'pred.json: image 1: segments_info lists id -1'),
+    (spoil_large_id, 'pred.json: image 1: segments_info lists id 16777216'),
+    (spoil_true_id, 'pred.json: image 1: segments_info lists id True'),
+    (spoil_text_category, "image 1: segment 1 of prediction 1.png has unknown category_id '3'"),
+    (spoil_list_category, r'pred.json: image 1: .*entry 0 has category_id \[3\], which is no id'),
+    (spoil_text_image, r"no prediction .* id 1 .*the file has '1', of type str"),
+    (spoil_segment_keys, "pred.json: image 1: segments_info: entry 1 has no 'category_id'"),
+    (spoil_annotation_keys, """pred.json: "annotations": entry 1 has no 'segments_info'"""),
+    (spoil_isthing, """gt.json: "categories": entry 1 has no 'isthing'"""),
+    (spoil_list, 'pred.json: "annotations" must be a list, got dict'),
+    (spoil_twice, 'pred.json: image 1 has two annotations'),
 ])
 def test_contradictory_data(data, spoil, message):
     spoil(data)
@@ -174,54 +239,18 @@ def double_image(data):
     data.gt['images'] = [dict(id=0, file_name='0.jpg'), dict(id=0, file_name='1.jpg')]
 
 
-def double_annotation(data):
-    data.gt['annotations'][1]['image_id'] = 0
-
-
-def double_prediction(data):
-    data.pred['annotations'][1]['image_id'] = 0
-
-
 def double_category(data):
     data.gt['categories'][0]['id'] = 8
-
-
-def no_kind(data):
-    del data.gt['categories'][0]['isthing']
-
-
-def text_segment(data):
-    data.pred['annotations'][0]['segments_info'][0]['id'] = '1'
-
-
-def text_category(data):
-    data.pred['annotations'][0]['segments_info'][0]['category_id'] = '3'
-
-
-def text_image(data):
-    for annotation in data.pred['annotations']:
-        annotation['image_id'] = str(annotation['image_id'])
 
 
 def text_crowd(data):
     data.gt['annotations'][0]['segments_info'][0]['iscrowd'] = '1'
 
 
-def no_list(data):
-    del data.pred['annotations'][1]['segments_info']
-
-
 @pytest.mark.parametrize('spoil, message', [
     (double_image, "gt.json: image 0 is listed twice, as '0.jpg' and '1.jpg'"),
-    (double_annotation, "gt.json: image 0 has two annotations, '0.png' and '1.png'"),
-    (double_prediction, "pred.json: image 0 has two annotations, '0.png' and '1.png'"),
     (double_category, "gt.json: categories 'ball' and 'sky' have the same id 8"),
-    (no_kind, "gt.json: category with id 3, name 'ball' has no \"isthing\""),
-    (text_segment, "pred.json: in annotation '0.png', segment .* has \"id\" '1'; .* an integer"),
-    (text_category, "pred.json: .* has \"category_id\" '3'; it must be an integer"),
-    (text_image, r"image with id 0 \(0.png\) in .*pred.json; its id is '0' there"),
-    (text_crowd, "gt.json: .* has \"iscrowd\" '1'; it must be 0 or 1"),
-    (no_list, "pred.json: annotation with file_name '1.png', image_id 1 has no \"segments_info\"")])
+    (text_crowd, "gt.json: .* has \"iscrowd\" '1'; it must be 0 or 1")])
 def test_entries_of_the_wrong_kind(data, spoil, message):
     spoil(data)
     with pytest.raises(ValueError, match=message):
@@ -250,6 +279,55 @@ def test_broken_files(data):
     (data.folder / 'pred.json').write_text('{"annotations": [')
     with pytest.raises(ValueError, match='pred.json is not valid JSON'):
         pq_compute(data.folder / 'gt.json', data.folder / 'pred.json')
+
+
+def name_images(data, pred_ids, pred_names, categories=((3, 'ball'), (8, 'sky'))):
+    """Say in both files which image has which id, with the predictions' ids as given."""
+    data.gt['images'] = [dict(id=k, file_name=f'{"ab"[k]}/1.jpg') for k in range(2)]
+    data.pred['images'] = [dict(id=number, file_name=name)
+                           for number, name in zip(pred_ids, pred_names)]
+    data.pred['categories'] = [dict(id=number, name=name) for number, name in categories]
+    for number, annotation in zip(pred_ids, data.pred['annotations']):
+        annotation['image_id'] = number
+
+
+def test_images_and_categories_by_name(data):
+    """Invented ids, some of them another image's: names decide."""
+    for image_id, ids in enumerate(((1, 2), (2, 1))):
+        for side in ('gt', 'pred'):
+            data.paint(side, image_id, np.repeat([ids], 4, axis=0).repeat(3, axis=1))
+        data.gt['annotations'][image_id]['segments_info'] = [
+            dict(id=1, category_id=3), dict(id=2, category_id=8)]
+    expected = data.compute()
+    assert expected['All'] == dict(PERFECT, n=2)
+    # the predictions of a/1.jpg and b/1.jpg, listed the other way round
+    name_images(data, (1, 0), ('photos/a/1.png', '/home/x/b/1.png'), ((8, 'ball'), (3, 'sky')))
+    for annotation in data.pred['annotations']:
+        for segment in annotation['segments_info']:
+            segment['category_id'] = 11 - segment['category_id']
+    assert data.compute() == expected
+    # one more image and class do not matter
+    data.pred['images'].append(dict(id=7, file_name='c/9.png'))
+    data.pred['categories'].append(dict(id=9, name='cloud'))
+    assert data.compute() == expected
+
+
+def test_names_that_contradict_ids(data):
+    name_images(data, (0, 1), ('a/1.jpg', 'b/2.jpg'))
+    with pytest.raises(PanopticDataError, match='image id 1 is that of b/2.jpg, but of b/1.jpg'):
+        data.compute()
+    name_images(data, (5, 6), ('1.jpg', '1.jpg'))
+    with pytest.raises(PanopticDataError, match='no prediction for the image with id 0'):
+        data.compute()
+    name_images(data, (0, 1), ('a/1.jpg', 'b/1.jpg'), ((3, 'cat'), (8, 'sky')))
+    with pytest.raises(PanopticDataError, match="category 3 is 'cat', which the ground truth does"):
+        data.compute()
+
+
+def test_maps_beside_their_json(data):
+    expected = data.compute()
+    (data.folder / 'pred.json').rename(data.folder / 'pred/panoptic.json')
+    assert pq_compute(data.folder / 'gt.json', data.folder / 'pred/panoptic.json') == expected
 
 
 @pytest.fixture()

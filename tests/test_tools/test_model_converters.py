@@ -1,25 +1,9 @@
 """convert.py, export.py and publish_model.py, called with a command line."""
-import importlib.util
-import sys
-
 import pytest
 import torch
 
 from mmpanseg.checkpoints import read_weights
 from mmpanseg.engine import UsageError
-
-
-@pytest.fixture
-def tool(repo_root, monkeypatch):
-    """Runs a tool's main()."""
-    def run(name, *arguments):
-        path = repo_root / f'tools/{name}.py'
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
-        module.main()
-    return run
 
 
 COCO = 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
@@ -88,3 +72,20 @@ def test_mistakes_are_told_in_one_line(tool, repo_root, tmp_path, cityscapes):
     with pytest.raises(UsageError, match='model_final.pth: there is no state_dict'):
         tool('publish_model', source, out)
     assert not out.exists()
+
+
+def test_files_that_convert_py_cannot_read(tool, repo_root, tmp_path):
+    out, config = tmp_path / 'out.pth', repo_root / COCO
+    (tmp_path / 'empty.pth').touch()
+    (tmp_path / 'folder').mkdir()
+    torch.save(dict(state_dict={'bbox_head.fc.weight': torch.ones(1)}), tmp_path / 'other.pth')
+    torch.save(dict(optimizer=dict(lr=1.)), tmp_path / 'none.pth')
+    for file, text in (
+            ('empty.pth', 'empty.pth: not a checkpoint, .*it is empty'),
+            ('folder', 'folder: a folder without any of model.safetensors'),
+            ('other.pth', 'other.pth: not a checkpoint of a known model: .*first is bbox_head.fc'),
+            ('none.pth', 'none.pth: there are no tensors in it; its entries are optimizer')):
+        for options in ([], ['--config', config]):
+            with pytest.raises(UsageError, match=text) as error:
+                tool('model_converters/convert', tmp_path / file, out, *options)
+            assert '\n' not in str(error.value) and not out.exists()

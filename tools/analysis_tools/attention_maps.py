@@ -17,6 +17,7 @@ from mmengine.utils import track_iter_progress
 from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
 from mmpanseg.apis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.structures.result_names import dataset_result_names
 from mmpanseg.visualization import draw_attention, generate_palette
 
 
@@ -45,6 +46,7 @@ def draw(image: np.ndarray, segments: list[SegmentAttention], dataset_meta: dict
 def main() -> None:
     args = parse_args()
     model, loader = load_trained(args)
+    names = dataset_result_names(loader.dataset)
     count, drawn = min(args.num_images, len(loader)), 0
     for data in track_iter_progress((islice(loader, count), count)):
         try:
@@ -57,7 +59,7 @@ def main() -> None:
                 continue
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
-            path = Path(args.out_dir) / f'{Path(sample.img_path).stem}.png'
+            path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))
             drawn += 1
     print(f'\n{drawn} pictures are in {args.out_dir}')

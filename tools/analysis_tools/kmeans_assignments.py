@@ -17,6 +17,7 @@ from mmengine.utils import track_iter_progress
 from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
 from mmpanseg.apis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.structures.result_names import dataset_result_names
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     model, loader = load_trained(args)
+    names = dataset_result_names(loader.dataset)
     count, drawn = min(args.num_images, len(loader)), 0
     for data in track_iter_progress((islice(loader, count), count)):
         try:
@@ -43,7 +45,7 @@ def main() -> None:
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             picture = draw_clusters(image, maps, index, sample.img_shape,
                                     model.panoptic_head.query_feat.num_embeddings, args.width)
-            path = Path(args.out_dir) / f'{Path(sample.img_path).stem}.png'
+            path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))
             drawn += 1
     print(f'\n{drawn} pictures are in {args.out_dir}')

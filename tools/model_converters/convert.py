@@ -8,15 +8,21 @@ import argparse
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Optional
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmengine.registry import init_default_scope
 
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import SOURCES, CheckpointError, check_fit, convert, read_weights
-from mmpanseg.checkpoints.class_order import PUBLISHED_THINGS, find_class_order
+from mmpanseg.checkpoints import SOURCES, CheckpointError, Conversion, check_fit, convert
+from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
+from mmpanseg.checkpoints.class_order import (PUBLISHED, check_known_order, find_class_order,
+                                              things_first)
+from mmpanseg.checkpoints.convert import drop_zero_queries
+from mmpanseg.checkpoints.files import read_checkpoint, weights_of
+from mmpanseg.checkpoints.sources import find_source, get_source
+from mmpanseg.datasets.metainfo import config_metainfo
 from mmpanseg.engine import UsageError, load_config, run_tool
 from mmpanseg.version import __version__
 
@@ -28,70 +34,93 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--source', choices=list(SOURCES),
                         help='where the checkpoint comes from (default: found from its names)')
     parser.add_argument('--config', help='config of the model: the result is compared with it, '
-                        'and the order of class labels follows from it')
+                        'and the order of class labels follows from it and from the source')
     parser.add_argument('--class-order', metavar='NAME', help='the published order of labels, '
-                        f'without --config: {", ".join(PUBLISHED_THINGS)}, "same" (labels stay as '
-                        'they are), or the published label of each of ours: 11,12,0,1,...')
+                        f'where it cannot be known: {", ".join(PUBLISHED)}, "same" (labels stay '
+                        'as they are), or the published label of each of ours: 11,12,0,1,...')
     return parser.parse_args()
 
 
-def read_class_order(text: str) -> Union[None, str, list[int]]:
+def read_class_order(text: str) -> Optional[list[int]]:
     """What ``convert`` takes as ``class_order``."""
     if text == 'same':
         return None
-    if text in PUBLISHED_THINGS:
-        return text
+    if text in PUBLISHED:
+        return things_first(text)
     try:
         return [int(label) for label in text.split(',')]
     except ValueError:
-        raise UsageError(f'--class-order {text}: one of {", ".join(PUBLISHED_THINGS)}, same, or '
+        raise UsageError(f'--class-order {text}: one of {", ".join(PUBLISHED)}, same, or '
                          'numbers with commas between them') from None
 
 
-def check_class_order(tensors: dict[str, torch.Tensor], pattern: Sequence[str]) -> None:
-    """Refuse to guess where a number of classes has two orders of labels."""
-    for name in pattern:
-        rows = len(tensors[name])
-        for dataset, (count, _) in PUBLISHED_THINGS.items():
-            if rows == count + 1:
-                raise UsageError(
-                    f'the checkpoint has {count} classes, as {dataset} has, where panoptic models '
-                    'here count things first: give --config, or --class-order '
-                    f'{dataset} (panoptic) or same (semantic)')
+def check_target(src: str, dst: str) -> None:
+    """Refuse to write over the source or a folder."""
+    if Path(dst).is_dir():
+        raise UsageError(f'{dst} is a folder: name the file to write')
+    if Path(dst).exists() and Path(dst).samefile(src):
+        raise UsageError(f'{dst} is the checkpoint to convert: name another file to write')
+
+
+def convert_file(args: argparse.Namespace) -> tuple[Conversion, Optional[list[int]], dict]:
+    """The converted checkpoint, the order of its labels, and what describes its classes."""
+    model, info = None, {}
+    if args.config is not None:
+        cfg = load_config(args.config)
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        model, info = build_on_meta(cfg.model), config_metainfo(cfg)
+    content = read_checkpoint(args.src)
+    weights, file = weights_of(content, args.src), classes_of(content, args.src)
+    try:
+        source = find_source(weights) if args.source is None else get_source(args.source)
+        if args.class_order is not None:
+            order = read_class_order(args.class_order)
+        elif model is not None:
+            order = find_class_order(source, file, info.get('classes', ()),
+                                     model.num_things_classes, model.num_stuff_classes)
+        else:
+            order = None
+        result = convert(weights, source.name, order)
+        if model is not None:
+            drop_zero_queries(result, model)
+            check_fit(result, model)
+        elif args.class_order is None and result.class_tensors:
+            check_known_order(source, file, max(
+                len(result.state_dict[name]) for name in result.class_tensors))
+    except CheckpointError as error:
+        raise CheckpointError(f'{args.src}: {error}') from error
+    names = file.names
+    if not info.get('classes') and names and len(order or names) == len(names):
+        info = dict(classes=tuple(names[label] for label in order or range(len(names))))
+    return result, order, info
 
 
 def main() -> None:
     args = parse_args()
     started = time.perf_counter()
-    model: Optional[torch.nn.Module] = None
-    order = None if args.class_order is None else read_class_order(args.class_order)
-    if args.config is not None:
-        cfg = load_config(args.config)
-        init_default_scope(cfg.get('default_scope', 'mmdet'))
-        model = build_on_meta(cfg.model)
-        if args.class_order is None:
-            order = find_class_order(model.num_things_classes, model.num_stuff_classes)
     try:
-        result = convert(read_weights(args.src), args.source, order)
-        if model is not None:
-            check_fit(result, model)
+        result, order, info = convert_file(args)
     except CheckpointError as error:
         raise UsageError(str(error)) from error
-    if args.config is None and args.class_order is None and result.source != 'mmdet':
-        check_class_order(result.state_dict, result.class_tensors)
+    check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source),
+    described = {key: info[key] for key in DESCRIPTION if info.get(key)}
+    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
+                              **(dict(dataset_meta=described) if described else {})),
                     state_dict=result.state_dict), args.dst)
     size = sum(value.numel() for value in result.state_dict.values()) / 1e6
     print(f'{args.dst}: {len(result.state_dict)} tensors, {size:.1f} M numbers, from '
           f'{SOURCES[result.source].title}, in {time.perf_counter() - started:.1f} s')
-    if order is not None:
-        print(f'class labels: from the order of {order} to things first'
-              if isinstance(order, str) else 'class labels: in the order given')
+    if order is None:
+        print('class labels: as in the checkpoint')
+    else:
+        known = [name for name, (_, labels) in PUBLISHED.items() if list(labels) == order]
+        print(f'class labels: from the order of {known[0]} to things first' if known
+              else f'class labels: in another order, {", ".join(map(str, order[:8]))} ...')
     for reason, count in Counter(result.unused.values()).items():
         keys = [key for key, why in result.unused.items() if why == reason]
         print(f'not used, {count}: {keys[0]}{" ..." if count > 1 else ""} ({reason})')
-    if model is None:
+    if args.config is None:
         print('not compared with a model: give --config to be sure that everything fits')
 
 

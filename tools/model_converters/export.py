@@ -1,19 +1,25 @@
 """A checkpoint for another library: python tools/model_converters/export.py SRC DST --to NAME.
 
 huggingface: DST becomes a folder for Mask2FormerForUniversalSegmentation.from_pretrained (needs
---config). mmdet: DST is a file for mmdetection 3.x's Mask2Former.
+--config). mmdet: DST is a file for mmdetection 3.x's Mask2Former. With --config, settings that the
+target cannot express are refused by name.
 """
 import argparse
 from pathlib import Path
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmpanseg.checkpoints import (CheckpointError, convert, read_weights, to_mmdet,
+from mmpanseg.analysis import build_on_meta
+from mmpanseg.checkpoints import (CheckpointError, check_fit, convert, to_mmdet,
                                   write_huggingface)
+from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
+from mmpanseg.checkpoints.files import read_checkpoint, weights_of
+from mmpanseg.datasets.metainfo import check_class_names, config_metainfo, first_dataset
 from mmpanseg.engine import UsageError, load_config, run_tool
-from mmpanseg.registry import DATASETS
+from mmpanseg.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,27 +31,54 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def test_pipeline(cfg: Config) -> list[dict]:
+    """Steps that the test data go through."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    pipeline = first_dataset(dataset).get('pipeline')
+    if not pipeline:
+        raise UsageError('the config has no test_dataloader.dataset.pipeline, which tells the '
+                         'size of test images')
+    return pipeline
+
+
+def export(args: argparse.Namespace) -> dict[str, str]:
+    """Write; returns keys without a place there, with the reason."""
+    content = read_checkpoint(args.src)
+    # of ours only: refuses the checkpoints that convert.py reads
+    result = convert(weights_of(content, args.src), 'mmdet')
+    names = classes_of(content, args.src).names
+    cfg, info = None, dict(classes=names)
+    if args.config is not None:
+        cfg = load_config(args.config)
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        model, configured = build_on_meta(cfg.model), config_metainfo(cfg)
+        check_fit(result, model)
+        check_class_names(model.num_classes, names, configured.get('classes'))
+        info = configured if configured.get('classes') else info
+    if args.to == 'huggingface':
+        if cfg is None:
+            raise UsageError('--to huggingface needs --config: tensors do not tell everything')
+        return write_huggingface(result.state_dict, cfg.model, Path(args.dst), info['classes'],
+                                 test_pipeline(cfg))
+    unused: dict[str, str] = {}
+    exported = to_mmdet(result.state_dict, unused, cfg and cfg.model)
+    described = {key: info[key] for key in DESCRIPTION if info.get(key)}
+    Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(meta=dict(mmpanseg_version=__version__,
+                              **(dict(dataset_meta=described) if described else {})),
+                    state_dict=exported), args.dst)
+    if cfg is None:
+        print('not compared with a config: give --config to be sure that mmdetection has all of '
+              'its settings, which tensors do not tell')
+    return unused
+
+
 def main() -> None:
     args = parse_args()
-    unused: dict[str, str] = {}
     try:
-        # of ours only: refuses the checkpoints that convert.py reads
-        state_dict = convert(read_weights(args.src), 'mmdet').state_dict
-        if args.to == 'mmdet':
-            exported = to_mmdet(state_dict, unused)
-            Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-            torch.save(dict(meta={}, state_dict=exported), args.dst)
-        else:
-            if args.config is None:
-                raise UsageError('--to huggingface needs --config: tensors do not tell everything')
-            cfg = load_config(args.config)
-            init_default_scope(cfg.get('default_scope', 'mmdet'))
-            dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
-            classes = (cfg.test_dataloader.dataset.get('metainfo') or dataset.METAINFO).get(
-                'classes')
-            unused = write_huggingface(state_dict, cfg.model, Path(args.dst), classes)
-    except CheckpointError as error:
-        raise UsageError(str(error)) from error
+        unused = export(args)
+    except ValueError as error:
+        raise UsageError(f'{args.src}: {str(error).removeprefix(f"{args.src}: ")}') from error
     print(f'{args.dst}: written for {args.to}')
     for key, reason in list(unused.items())[:3]:
         print(f'left out: {key} ({reason})')

@@ -2,5 +2,7 @@ from .class_consistency_hook import ClassConsistencyHook
 from .compile_hook import CompileHook
 from .load_summary_hook import LoadSummaryHook
 from .query_consistency_hook import QueryConsistencyHook
+from .visualization_hook import PanopticVisualizationHook
 
-__all__ = ['ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook', 'QueryConsistencyHook']
+__all__ = ['ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook', 'PanopticVisualizationHook',
+           'QueryConsistencyHook']

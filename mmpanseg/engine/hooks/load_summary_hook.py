@@ -1,16 +1,18 @@
 """What a model takes from the checkpoint of ``load_from``, and what it does not."""
 import re
+from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
-from torch import Tensor
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
+from torch import nn
 
-from mmpanseg.checkpoints.sources import CheckpointError, find_source
+from mmpanseg.checkpoints.class_names import meta_classes
+from mmpanseg.checkpoints.fit import compare, listed
+from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.launch import UsageError
+from mmpanseg.models.segmentors.pretrained import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
-
-_NAMED = 6  # parameters that are named, of each kind
 
 
 @HOOKS.register_module()
@@ -18,60 +20,79 @@ class LoadSummaryHook(Hook):
     """Logs which tensors of a checkpoint fit the model; the others keep their initial values.
 
     Fine-tuning with other classes needs nothing else than ``load_from``: layers of another shape,
-    such as the classifier, start anew. Where that cannot be meant it is an error.
+    such as the classifier, start anew. Where that cannot be meant it is an error. Parts that the
+    checkpoint fills do not fetch their own pretrained weights before.
 
     Raises:
         UsageError: no tensor fits; the text names the code base if the checkpoint is to be
-            converted first. Before testing, and to resume: a tensor has another shape.
+            converted first. Before testing, and to resume: the checkpoint is one of another
+            model, see :meth:`mmpanseg.checkpoints.fit.Fit.misfit`.
     """
 
     priority = 'LOW'  # after hooks that exchange weights, such as the one of averaged weights
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        wanted = model.state_dict()
+    def before_run(self, runner: Runner) -> None:
+        model, path = _plain(runner.model), _checkpoint_path(runner)
+        if path is None or not _is_training(runner) or not any(
+                map(pretrained_files, model.modules())):
+            return
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
-        names = {key: re.sub(r'^module\.', '', key) for key, value in weights.items()
-                 if isinstance(value, Tensor)}
-        fitting = {key for key, name in names.items()
-                   if name in wanted and wanted[name].shape == weights[key].shape}
-        if not fitting:
-            # detectron2 has its tensors under 'model'
-            found = list(names.values()) or list(weights.get('model', []))
-            raise UsageError(_nothing_fits(found, list(wanted)))
-        reshaped = {key: f'{name} {list(weights[key].shape)}, here {list(wanted[name].shape)}'
-                    for key, name in names.items() if name in wanted and key not in fitting}
-        if reshaped and (runner._resume or not isinstance(runner._train_loop, BaseLoop)):
-            raise UsageError(
-                'the checkpoint is one of another model: '
-                + _listed(list(reshaped.values()))
-                + '; use the config that it was trained with')
-        for key in reshaped:  # what is left is loaded by name
-            del weights[key]
-        missing = [name for name in wanted if name not in names.values()]
-        unused = [name for name in names.values() if name not in wanted]
-        lines = [f'{len(fitting)} of the model\'s {len(wanted)} tensors are in the checkpoint']
-        for entries, what in ((list(reshaped.values()), 'of another shape, start anew'),
-                              (missing, 'not in the checkpoint, start anew'),
-                              (unused, 'only in the checkpoint, not used')):
+        fit = compare(weights, model.state_dict())
+        if not fit.fitting:  # said before anything is fetched
+            raise UsageError(fit.nothing())
+        skip_pretrained(model, fit)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        weights = checkpoint.get('state_dict', checkpoint)
+        fit = compare(weights, _plain(runner.model).state_dict())
+        if not fit.fitting:
+            raise UsageError(fit.nothing())
+        if runner._resume or not _is_training(runner):
+            if fit.misfit():
+                raise UsageError(fit.misfit())
+            _check_names(runner, checkpoint)
+        for key in list(weights):  # what is left is loaded by name
+            if re.sub(r'^module\.', '', key) in fit.reshaped:
+                del weights[key]
+        lines = [f'{len(fit.fitting)} of the model\'s {fit.wanted} tensors are in the checkpoint']
+        for entries, what in ((fit.differences(), 'of another shape, start anew'),
+                              (fit.missing, 'not in the checkpoint, start anew'),
+                              (fit.unused, 'only in the checkpoint, not used')):
             if entries:
-                lines.append(f'{len(entries)} {what}: {_listed(entries)}')
+                lines.append(f'{len(entries)} {what}: {listed(entries)}')
         runner.logger.info('\n  '.join(lines))
 
 
-def _listed(entries: list[str]) -> str:
-    more = f' and {len(entries) - _NAMED} more' if len(entries) > _NAMED else ''
-    return '; '.join(entries[:_NAMED]) + more
+def _plain(model: nn.Module) -> nn.Module:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
-def _nothing_fits(found: list[str], wanted: list[str]) -> str:
-    text = (f'no tensor of the checkpoint ({", ".join(found[:2]) or "empty"}, ...) fits the model '
-            f'({", ".join(wanted[:2])}, ...)')
-    try:
-        source = find_source(found)
-    except CheckpointError:
-        return text
-    return (f'{text}; it is one of {source.title}: convert it with '
-            'tools/model_converters/convert.py')
+def _check_names(runner: Runner, checkpoint: dict) -> None:
+    """Refuse names of classes that stand in another order than those of the data."""
+    loops = [loop for loop in (runner._train_loop, runner._test_loop, runner._val_loop)
+             if isinstance(loop, BaseLoop)]
+    if not loops:
+        return
+    names = getattr(loops[0].dataloader.dataset, 'metainfo', {}).get('classes')
+    known = meta_classes(checkpoint.get('meta'))
+    if known and names and len(known) == len(names):
+        try:
+            check_class_names(len(names), known, names)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+
+def _is_training(runner: Runner) -> bool:
+    return isinstance(runner._train_loop, BaseLoop)
+
+
+def _checkpoint_path(runner: Runner) -> Optional[str]:
+    """What ``Runner.load_or_resume`` is going to load; None for nothing."""
+    if runner._has_loaded:
+        return None
+    if runner._resume and runner._load_from is None:
+        return find_latest_checkpoint(runner.work_dir)
+    return runner._load_from

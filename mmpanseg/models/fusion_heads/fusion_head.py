@@ -13,6 +13,7 @@ from mmpanseg.models.fusion_heads.semantic import semantic_labels
 from mmpanseg.models.fusion_heads.views import OutputMasks, View, merge_views
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.result_coding import check_codable
 
 
 class FusionHead(BaseModule):
@@ -86,7 +87,12 @@ class FusionHead(BaseModule):
 
         Returns:
             those of ``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` that are on.
+
+        Raises:
+            ValueError: more classes than a panoptic result can tell apart.
         """
+        if outputs.panoptic_on:
+            check_codable(self.num_classes, 'panoptic_fusion_head')
         results = {}
         if outputs.panoptic_on or outputs.instance_on:
             merged = merge_views(views)

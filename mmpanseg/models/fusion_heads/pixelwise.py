@@ -2,7 +2,6 @@
 from typing import Sequence
 
 import torch
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from mmpanseg.models.fusion_heads.segments import paint
 from mmpanseg.models.fusion_heads.views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.result_coding import segment_value
 
 # Elements of the masks compared at once. Pixels of a mask are counted in single precision.
 _STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24
@@ -76,7 +76,7 @@ class PixelwiseFusionHead(FusionHead):
                 continue
             is_thing = label < self.num_things_classes
             instances += is_thing
-            values.append(label + is_thing * instances * INSTANCE_OFFSET)
+            values.append(segment_value(label, is_thing * instances))
             if is_thing or label not in stuff:
                 segments.append(dict(
                     id=values[-1], label=label, isthing=is_thing, score=score, query=query))

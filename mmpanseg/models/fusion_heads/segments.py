@@ -2,11 +2,11 @@
 from typing import Sequence
 
 import torch
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.result_coding import segment_value
 
 
 def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor,
@@ -19,13 +19,16 @@ def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor
 
     Returns:
         a value for each, and ``segments_info``; stuff is listed once a class.
+
+    Raises:
+        ValueError: a label or the number of things does not fit into mmdet's coding.
     """
     values, segments, stuff, instances = [], [], set(), 0
     table = torch.stack([queries, labels, taken]).tolist()
     for query, label, pixels, score in zip(*table, scores.tolist()):
         is_thing = label < num_things_classes
         instances += is_thing and pixels > 0
-        values.append(label + is_thing * instances * INSTANCE_OFFSET)
+        values.append(segment_value(label, is_thing * instances))
         if pixels and label not in stuff:
             segments.append(dict(
                 id=values[-1], label=label, isthing=is_thing, score=score, query=query))

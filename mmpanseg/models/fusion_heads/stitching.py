@@ -5,12 +5,12 @@ H, W image size; h, w tile size; K classes.
 from typing import NamedTuple
 
 import torch
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmpanseg.models.fusion_heads.tiles import Tile
 from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.result_coding import segment_value
 
 
 class Groups:
@@ -139,7 +139,7 @@ class PanopticStitcher:
             first = self.groups.first(number)
             if first == number and area[first]:
                 instances += 1
-                value = piece.label + instances * INSTANCE_OFFSET
+                value = segment_value(piece.label, instances)
                 values[self.num_classes + 1 + number] = value
                 segments.append(dict(id=value, label=piece.label, isthing=True,
                                      score=weighted[first] / area[first]))

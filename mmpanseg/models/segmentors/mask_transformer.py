@@ -10,16 +10,19 @@ from torch import Tensor
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.segmentors.deployment import Deployment
+from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.mmdet_samples import read_segments
+from mmpanseg.structures.result_coding import check_codable
 
 TEST_MODES = ('whole', 'tile')
 
 
 @MODELS.register_module()
-class MaskTransformer(BaseDetector):
+class MaskTransformer(Deployment, BaseDetector):
     """Mask classification model for panoptic, instance and semantic segmentation.
 
     The numbers of classes are given here and nowhere else; labels are contiguous, things first. A
@@ -36,7 +39,8 @@ class MaskTransformer(BaseDetector):
         data_preprocessor, init_cfg: see mmengine.
 
     Raises:
-        ValueError: a number of classes or an entry of ``test_cfg`` is not possible.
+        ValueError: a number of classes or an entry of ``test_cfg`` is not possible, also more
+            classes than a panoptic result can tell apart where one is asked for.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
@@ -54,6 +58,9 @@ class MaskTransformer(BaseDetector):
         if self.outputs.instance_on and not num_things_classes:
             raise ValueError('model.test_cfg.instance_on=True needs classes that are things, but '
                              'model.num_things_classes is 0')
+        if self.outputs.panoptic_on:
+            check_codable(num_things_classes + num_stuff_classes, 'the model (num_things_classes '
+                          f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
@@ -61,6 +68,15 @@ class MaskTransformer(BaseDetector):
         self.backbone = MODELS.build(backbone)
         self.panoptic_head = MODELS.build(panoptic_head, default_args=classes)
         self.panoptic_fusion_head = MODELS.build(panoptic_fusion_head, default_args=classes)
+
+    def init_weights(self) -> None:
+        """Initialize; parts with pretrained weights fetch them.
+
+        Raises:
+            CheckpointError: they cannot be read; the text names them and ways out.
+        """
+        with naming_pretrained(self):
+            super().init_weights()
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of images [B, 3, H, W], high resolution first."""

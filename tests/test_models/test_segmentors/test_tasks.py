@@ -105,3 +105,26 @@ def test_predicts_alike_with_gradients_switched_on():
     assert torch.equal(loud.pred_sem_seg.sem_seg, quiet.pred_sem_seg.sem_seg)
     assert torch.equal(loud.pred_instances.scores, quiet.pred_instances.scores)
     assert not loud.pred_instances.scores.requires_grad
+
+
+@pytest.mark.parametrize('things, stuff', [(1000, 0), (900, 100), (0, 1203)])
+def test_too_many_classes_for_panoptic_results(things, stuff):
+    with pytest.raises(ValueError, match=f'num_things_classes {things}, num_stuff_classes {stuff}'
+                                         '.* 1000 x .*room for 999'):
+        build(things, stuff)
+
+
+@pytest.mark.parametrize('things, stuff, test_cfg', [
+    (1203, 0, dict(panoptic_on=False, instance_on=True)),
+    (0, 1203, dict(panoptic_on=False, semantic_on=True))])
+def test_many_classes_without_panoptic_results(things, stuff, test_cfg):
+    """Labels from 1000 on come out as they are."""
+    model = build(things, stuff, **test_cfg).eval()
+    with torch.no_grad():
+        model.panoptic_head.cls_embed.weight.zero_()
+        model.panoptic_head.cls_embed.bias.zero_()
+        model.panoptic_head.cls_embed.bias[1150] = 20
+    data = batch([semantic_truth()])
+    sample, = model.test_step(data)
+    found = sample.pred_instances.labels if things else sample.pred_sem_seg.sem_seg
+    assert (found[:8] if things else found).unique().tolist() == [1150]

@@ -1,0 +1,60 @@
+"""Class names that a checkpoint carries."""
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, Union
+
+# entry of a transformers folder's config.json that this library's export adds
+OWN_ENTRY = 'mmpanseg'
+
+# what checkpoints carry of a data set's metainfo
+DESCRIPTION = ('classes', 'thing_classes', 'stuff_classes', 'palette')
+
+
+class FileClasses(NamedTuple):
+    """What a checkpoint says about its classes.
+
+    Args:
+        names: by label; empty if it does not say.
+        own_order: this library wrote it, and its labels are those of its config.
+    """
+    names: tuple[str, ...] = ()
+    own_order: bool = False
+
+
+def classes_of(content: dict[str, Any], path: Union[str, Path]) -> FileClasses:
+    """Class names of a checkpoint.
+
+    Args:
+        content: of the file, as :func:`mmpanseg.checkpoints.files.read_checkpoint` gives it.
+        path: of the file, or the folder of transformers; ``config.json`` there tells the names.
+    """
+    names = meta_classes(content.get('meta'))
+    if names:
+        return FileClasses(names)
+    path = Path(path)
+    file = (path if path.is_dir() else path.parent) / 'config.json'
+    try:
+        config = json.loads(file.read_text())
+        labels = {int(label): str(name) for label, name in config['id2label'].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return FileClasses()
+    if sorted(labels) != list(range(len(labels))) or all(
+            name == f'LABEL_{label}' for label, name in labels.items()):
+        return FileClasses()  # stand-ins of transformers
+    names = tuple(labels[label] for label in range(len(labels)))
+    own = config.get(OWN_ENTRY)
+    # whoever trained on with other classes has other names
+    return FileClasses(names, isinstance(own, dict) and own.get('classes') == list(names))
+
+
+def meta_classes(meta: Any) -> tuple[str, ...]:
+    """Class names in the ``meta`` of mmengine's checkpoints, of any version; () without."""
+    if not isinstance(meta, dict):
+        return ()
+    described = meta.get('dataset_meta')
+    described = described if isinstance(described, dict) else {}
+    names = next((value for entries in (described, meta) for key, value in entries.items()
+                  if str(key).lower() == 'classes'), None)
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return ()

@@ -1,0 +1,60 @@
+"""Pictures of predictions, one for each image."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.structures import DetDataSample
+from mmengine.fileio import get
+from mmengine.runner import Runner
+
+from mmpanseg.registry import HOOKS
+from mmpanseg.structures.result_names import dataset_result_names, picture_name
+
+
+@HOOKS.register_module()
+class PanopticVisualizationHook(DetVisualizationHook):
+    """mmdet's hook, whose pictures in ``test_out_dir`` have the names of their images.
+
+    mmdet names them by the last part of the path, so that of images with the same name in two
+    folders one picture is left, and of several processes only the first one's images are drawn.
+    Here names are those of :func:`mmpanseg.structures.result_names.result_names` with the image's
+    ending, and every process draws its images. Arguments are mmdet's.
+    """
+
+    def before_test(self, runner: Runner) -> None:
+        """Name the pictures."""
+        if self.draw and self.test_out_dir is not None:
+            self._names = dataset_result_names(runner.test_dataloader.dataset, keep_ending=True)
+            self._folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir)
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
+                        outputs: Sequence[DetDataSample]) -> None:
+        """Draw every image of a batch."""
+        if not self.draw:
+            return
+        for sample in outputs:
+            self._test_index += 1
+            image, out_file = self._read(sample.img_path), None
+            if self.test_out_dir is not None:
+                out_file = self._folder / picture_name(self._names[sample.img_path])
+                picture = self._picture(image, sample)
+                if picture is not None:
+                    mmcv.imwrite(picture[..., ::-1], str(out_file))
+                    if not self.show:
+                        continue
+            self._visualizer.add_datasample(
+                Path(sample.img_path).name if self.show else 'test_img', image,
+                data_sample=sample, show=self.show, wait_time=self.wait_time,
+                pred_score_thr=self.score_thr, out_file=out_file and str(out_file),
+                step=self._test_index)
+
+    def _read(self, path: str) -> np.ndarray:
+        """An image, uint8 RGB [H, W, 3]."""
+        return mmcv.imfrombytes(get(path, backend_args=self.backend_args), channel_order='rgb')
+
+    def _picture(self, image: np.ndarray, sample: DetDataSample) -> np.ndarray | None:
+        """What the visualizer draws, None where it draws in the first process only."""
+        draw = getattr(self._visualizer, 'picture', None)
+        return None if draw is None else draw(image, sample, pred_score_thr=self.score_thr)
