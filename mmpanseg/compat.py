@@ -4,6 +4,7 @@ Applied once by ``import mmpanseg``. Where mmcv's operators are compiled and pan
 installed, it only checks versions.
 """
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -21,6 +22,9 @@ _PURE_PYTORCH = ('MultiScaleDeformableAttention', 'point_sample', 'rel_roi_point
 
 # mmcv's environment report asks the extension these two questions; they are no operators.
 _BUILD_QUESTIONS = ('get_compiler_version', 'get_compiling_cuda_version')
+
+# In names of scores: of panoptic, instance and semantic segmentation, of queries.
+GREATER_KEYS = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
 
 
 class MissingOperatorError(RuntimeError):
@@ -79,6 +83,9 @@ def apply() -> None:
     _fill_missing_panopticapi()
     _allow_training_state_in_checkpoints()
     _import_noisy_parts()
+    _complete_registries_of_mmdet()
+    _tell_which_scores_are_better()
+    _let_inferencer_take_run_lengths()
 
 
 def _require(name: str, minimum: str) -> None:
@@ -184,6 +191,54 @@ def _import_noisy_parts() -> None:
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
     with contextlib.redirect_stdout(io.StringIO()):
         importlib.import_module('mmdet.datasets')
+
+
+def _complete_registries_of_mmdet() -> None:
+    """Give mmdet's scope a registry of functions; without one every inferencer warns of it."""
+    from mmengine.registry import FUNCTIONS, Registry
+    if 'mmdet' not in FUNCTIONS.children:
+        Registry('function', parent=FUNCTIONS, scope='mmdet', locations=['mmdet.registry'])
+
+
+def _tell_which_scores_are_better() -> None:
+    """Let ``save_best`` and early stopping know that higher scores of our metrics are better."""
+    from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+    for hook in (CheckpointHook, EarlyStoppingHook):
+        known = hook._default_greater_keys
+        hook._default_greater_keys = [*known, *(key for key in GREATER_KEYS if key not in known)]
+
+
+def _let_inferencer_take_run_lengths() -> None:
+    """Let mmdet's DetInferencer take masks that are run lengths; it reads dense ones alone."""
+    from mmdet.apis import DetInferencer
+    original = DetInferencer.pred2dict
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def pred2dict(self: DetInferencer, data_sample: Any, pred_out_dir: str = '') -> dict:
+        return original(self, _with_dense_masks(data_sample), pred_out_dir)
+
+    DetInferencer.pred2dict = pred2dict
+
+
+def _with_dense_masks(data_sample: Any) -> Any:
+    """A data sample, or one like it with dense masks [n, H, W] in place of n run lengths."""
+    import numpy as np
+    import torch
+    from pycocotools import mask as rle_tools
+
+    found = data_sample.get('pred_instances')
+    if found is None or not isinstance(found.get('masks'), list):
+        return data_sample
+    dense = np.zeros((len(found), *data_sample.ori_shape[:2]), bool)
+    for index, mask in enumerate(found.masks):
+        dense[index] = rle_tools.decode(mask)
+    instances = found.clone()  # copies hold the same tensors; the caller's stay as they are
+    instances.masks = torch.from_numpy(dense)
+    data_sample = data_sample.clone()
+    data_sample.pred_instances = instances
+    return data_sample
 
 
 def _new_module(name: str, is_package: bool = False, **content: Any) -> ModuleType:

@@ -5,6 +5,8 @@ A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2F
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+from mmpanseg.building import checked
+
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope='mmpanseg', locations=list(locations))
@@ -16,7 +18,11 @@ DATASETS = _child('dataset', root.DATASETS, 'mmpanseg.datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmpanseg.datasets')
 METRICS = _child('metric', root.METRICS, 'mmpanseg.evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'mmpanseg.visualization')
+RUNNERS = _child('runner', root.RUNNERS, 'mmpanseg.engine')
 HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', root.OPTIM_WRAPPERS, 'mmpanseg.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')
+
+for _registry in (MODELS, TASK_UTILS):
+    _registry.build_func = checked(_registry.build_func)

@@ -1,5 +1,6 @@
 """Both states of mmcv's operators, and what mmdet makes of the stand-ins."""
 import importlib
+import logging
 import pickle
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from mmcv.utils import ext_loader
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import FUNCTIONS
 from mmengine.runner import checkpoint
 from mmengine.utils import digit_version
 
@@ -218,3 +221,13 @@ def test_mmdet_does_not_score_with_the_stand_in(stand_in):
         CocoPanopticMetric()
     with pytest.raises(RuntimeError, match='panopticapi is not installed'):
         pq_compute_single_core(0, [], '', '', {})
+
+
+def test_functions_are_found_in_mmdets_scope(monkeypatch):
+    """mmdet has no registry of them, of which every inferencer would warn."""
+    told = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, logger=None, level=20: (
+        told.append(text) if level >= logging.WARNING else None))
+    with FUNCTIONS.switch_scope_and_registry('mmdet') as registry:
+        assert registry.get('pseudo_collate') is pseudo_collate
+    assert not told

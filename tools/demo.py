@@ -9,7 +9,8 @@ import torch
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.scenes.generator import write_scenes
-from mmpanseg.engine import has_fast_bf16, load_config, run_tool, set_work_dir, use_amp
+from mmpanseg.engine import (build_runner, has_fast_bf16, load_config, run_tool, set_work_dir,
+                             use_amp)
 from mmpanseg.structures.result_names import dataset_result_names
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
@@ -45,7 +46,7 @@ def main() -> None:
     set_work_dir(cfg, args.work_dir, CONFIG)
     if torch.cuda.is_available() or has_fast_bf16():
         use_amp(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, 'none')
     runner.train()
     clock.lap('model trained and scored')
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import mmcv
-from mmengine.config import DictAction
 
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.engine import UsageError, check_checkpoint, load_config
+from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_device,
+                             check_model_config, load_config)
 from mmpanseg.structures.result_names import PICTURE_ENDINGS, result_names
 
 
@@ -48,12 +48,14 @@ def summary(prediction: dict) -> str:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    check_model_config(cfg, args.config, 'test_dataloader')
+    check_device(args.device)
     try:
         inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
                                         show_progress=False, tile=args.tile, overlap=args.overlap)
     except CheckpointError as error:
         raise UsageError(f'{args.checkpoint}: {error}') from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     out = Path(args.out)
     is_file = out.suffix.lower() in PICTURE_ENDINGS

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mmpanseg.apis import use_tta
 from mmpanseg.engine import (DumpResults, UsageError, add_run_options, build_runner,
-                             check_checkpoint, read_config, run_tool)
+                             check_checkpoint, read_config, run_tool, user_mistakes)
 
 HOOK = 'mmpanseg.PanopticVisualizationHook'
 
@@ -49,7 +49,8 @@ def main() -> None:
         draw_predictions(cfg, args)
     if args.tta:
         use_tta(cfg)
-    runner = build_runner(cfg, args.launcher)
+    with user_mistakes():
+        runner = build_runner(cfg, args.launcher)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     runner.test()

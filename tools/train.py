@@ -2,7 +2,7 @@
 import argparse
 
 from mmpanseg.engine import (add_run_options, build_runner, read_config, run_tool, set_resume,
-                             use_amp, use_auto_scale_lr)
+                             use_amp, use_auto_scale_lr, user_mistakes)
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +26,9 @@ def main() -> None:
         use_amp(cfg)
     if args.auto_scale_lr:
         use_auto_scale_lr(cfg)
-    build_runner(cfg, args.launcher).train()
+    with user_mistakes():
+        runner = build_runner(cfg, args.launcher)
+    runner.train()
 
 
 if __name__ == '__main__':

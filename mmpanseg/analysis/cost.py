@@ -120,12 +120,13 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     return counts
 
 
-def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
+def count_flops(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> dict[str, int]:
     """FLOPs of one image by part, in the order of the computation, with a ``total``.
 
     Args:
         model: a segmentor from :func:`build_on_meta`.
-        size: (height, width) of the image; it is padded like a batch.
+        size: (height, width) of the image; it is padded as the model's data preprocessor pads.
+        in_channels: of the image.
 
     Raises:
         ValueError: the model is not on the meta device, where counting needs neither memory nor
@@ -135,8 +136,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
     if device.type != 'meta':
         raise ValueError(f'FLOPs are counted on the meta device, the model is on {device}: build '
                          'it with mmpanseg.analysis.build_on_meta(config.model)')
-    divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
-    height, width = (-(-side // divisor) * divisor for side in size)
+    images = model.pad(torch.empty(1, in_channels, *size, device=device))
     counter = _FlopCounter()
     names = part_names(model)
     # the mathematical form of attention consists of products that have formulas
@@ -144,16 +144,17 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> dict[str, int]:
         for title, name in names.items():
             stack.enter_context(counter.watch(model.get_submodule(name), title))
         stack.enter_context(counter)
-        _to_masks(model, torch.empty(1, 3, height, width, device=device))
+        _to_masks(model, images)
     counts = {title: counter.counts[title] for title in [*names, 'head']}
     return counts | dict(total=sum(counts.values()))
 
 
-def mean_flops(model: nn.Module, sizes: Mapping[tuple[int, int], float]) -> dict[str, float]:
+def mean_flops(model: nn.Module, sizes: Mapping[tuple[int, int], float],
+               in_channels: int = 3) -> dict[str, float]:
     """FLOPs by part, the mean over sizes with weights; see :func:`count_flops`."""
     mean: dict[str, float] = defaultdict(float)
     whole = sum(sizes.values())
     for size, weight in sizes.items():
-        for part, count in count_flops(model, size).items():
+        for part, count in count_flops(model, size, in_channels).items():
             mean[part] += count * weight / whole
     return dict(mean)

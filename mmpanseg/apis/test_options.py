@@ -2,10 +2,14 @@
 import copy
 from collections.abc import Sequence
 
+from mmcv.transforms import (LoadImageFromFile, RandomChoiceResize, RandomResize, Resize,
+                             TestTimeAug)
 from mmengine.config import Config, ConfigDict
 
-RESIZE = ('Resize', 'mmdet.Resize', 'mmcv.Resize')
-LOAD_IMAGE = ('LoadImageFromFile', 'mmdet.LoadImageFromFile', 'mmcv.LoadImageFromFile')
+from mmpanseg.registry import TRANSFORMS
+
+# steps that change the size in ways that no factor can be applied to
+_OTHER_RESIZES = (RandomResize, RandomChoiceResize)
 
 
 def use_tiles(cfg: Config, tile: Sequence[int], overlap: int | None = None) -> None:
@@ -21,7 +25,8 @@ def use_tiles(cfg: Config, tile: Sequence[int], overlap: int | None = None) -> N
                    overlap=max(1, min(tile) // 8) if overlap is None else int(overlap))
     cfg.model.test_cfg = ConfigDict(options)
     dataset = find_test_dataset(cfg)
-    dataset.pipeline = [step for step in dataset.pipeline if step['type'] not in RESIZE]
+    dataset.pipeline = [step for step in dataset.pipeline
+                        if not _is_a(step, (Resize, *_OTHER_RESIZES))]
 
 
 def use_tta(cfg: Config) -> None:
@@ -52,21 +57,45 @@ def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, 
         flip: also flip every scale.
 
     Raises:
-        ValueError: the pipeline has a ``Resize`` that a factor cannot be applied to.
+        ValueError: the pipeline has a ``Resize`` that a factor cannot be applied to, several steps
+            that change the size, views of its own, or nothing that loads an image.
     """
-    at = next((k for k, step in enumerate(pipeline) if step['type'] in RESIZE), None)
-    if at is None:
+    for step in pipeline:
+        if _is_a(step, (TestTimeAug, *_OTHER_RESIZES)):
+            raise ValueError(f'the test pipeline has {step["type"]}, of which no views can be '
+                             'made: give tta_pipeline in the config')
+    sizing = [k for k, step in enumerate(pipeline) if _is_a(step, Resize)]
+    if len(sizing) > 1:
+        raise ValueError(
+            'the test pipeline has several steps that change the size '
+            f'({", ".join(str(pipeline[k]["type"]) for k in sizing)}): give tta_pipeline in the '
+            'config')
+    if not sizing:
         # behind the step that loads the image
-        at = 1 + next(k for k, step in enumerate(pipeline) if step['type'] in LOAD_IMAGE)
+        loading = [k for k, step in enumerate(pipeline) if _is_a(step, LoadImageFromFile)]
+        if not loading:
+            raise ValueError('the test pipeline has no LoadImageFromFile: give tta_pipeline in the '
+                             'config')
+        at = 1 + loading[0]
         head, tail = pipeline[:at], pipeline[at:]
         resizes = [dict(type='Resize', scale_factor=float(scale), keep_ratio=True)
                    for scale in scales]
     else:
+        at = sizing[0]
         head, tail = pipeline[:at], pipeline[at + 1:]
         resizes = [_scaled(pipeline[at], scale) for scale in scales]
     flips = [dict(type='RandomFlip', prob=0.0)] + [dict(type='RandomFlip', prob=1.0)] * flip
     return [*head, dict(type='TestTimeAug',
                         transforms=[resizes, flips, *([step] for step in tail)])]
+
+
+def _is_a(step: dict, kinds: type | tuple[type, ...]) -> bool:
+    """Whether a step is of a class or of one derived from it, such as mmdet's FixScaleResize."""
+    kind = step['type']
+    if isinstance(kind, str):
+        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return isinstance(kind, type) and issubclass(kind, kinds)
 
 
 def _scaled(resize: dict, factor: float) -> dict:

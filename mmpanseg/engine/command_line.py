@@ -1,19 +1,38 @@
 """What the command lines have in common."""
 import os
 import sys
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Callable
 
-from mmdet.registry import RUNNERS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.config import DictAction as _DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, check_checkpoint, load_config, set_launcher,
-                                    set_work_dir, use_compile_hook)
+from mmpanseg.engine.launch import (UsageError, load_config, one_line, set_launcher, set_work_dir,
+                                    use_compile_hook)
+from mmpanseg.registry import RUNNERS
+
+
+class DictAction(_DictAction):
+    """mmengine's overrides of a config, KEY=VALUE; anything else is a mistake in the call."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: list[str],
+                 *args: object) -> None:
+        for value in values:
+            if '=' not in value:
+                raise UsageError(f'--cfg-options {value}: write KEY=VALUE, without spaces around =')
+        super().__call__(parser, namespace, values, *args)
+
+
+def positive(text: str) -> int:
+    """Kind of an option that counts something, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'must be a number of at least 1, got {text}')
+    return int(text)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -39,20 +58,23 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     """The runner of a config, with the processes of the launcher connected.
 
     Raises:
-        UsageError: ``load_from`` names no checkpoint.
+        UsageError: ``load_from`` names no checkpoint, see :class:`PanopticRunner`.
     """
-    if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
     if get_device() == 'cpu':
         keep_freed_memory()
     set_launcher(cfg, launcher)
     use_compile_hook(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if 'model' not in cfg:
+        raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
+    if 'runner_type' not in cfg:
+        cfg.runner_type = 'mmpanseg.PanopticRunner'
+    return RUNNERS.build(cfg)
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; mistakes of its user end in one line and exit status 1."""
+    """Run a tool; mistakes of its user, missing files too, end in one line and exit status 1."""
     try:
         main()
-    except (UsageError, CheckpointError) as error:
-        sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')
+    except (UsageError, CheckpointError, FileNotFoundError) as error:
+        text = str(error) if isinstance(error, UsageError) else one_line(error)
+        sys.exit(f'{Path(sys.argv[0]).name}: error: {text}')

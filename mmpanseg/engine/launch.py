@@ -1,6 +1,8 @@
 """What the command lines share: reading a config, and preparing it for one or many processes."""
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 import torch
 from mmengine.config import Config
@@ -18,7 +20,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     """The config file with overrides applied.
 
     Raises:
-        UsageError: the file, or one of its `_base_` files, is missing.
+        UsageError: the file, or one of its `_base_` files, is missing or no config, or an override
+            does not fit.
     """
     if not Path(path).is_file():
         raise UsageError(f'config file {path} does not exist')
@@ -26,8 +29,64 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise UsageError(f'config file {path} refers to a missing file: {error}') from error
-    cfg.merge_from_dict(cfg_options or {})
+    except Exception as error:  # a config is a program
+        raise UsageError(f'config file {path} cannot be read: {one_line(error)}') from error
+    try:
+        cfg.merge_from_dict(cfg_options or {})
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UsageError(f'--cfg-options {" ".join(cfg_options)} do not fit {path}: '
+                         f'{one_line(error)}') from error
     return cfg
+
+
+def one_line(error: Exception) -> str:
+    """Kind and text of an error, without line breaks; of the kinds that speak for themselves, the
+    text."""
+    text = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
+    plain = isinstance(error, (ValueError, OSError)) and text
+    return text if plain else f'{type(error).__name__}: {text}'
+
+
+@contextmanager
+def user_mistakes() -> Iterator[None]:
+    """While a run is set up: what a config asks for and cannot have ends in one line.
+
+    Raises:
+        UsageError: instead of the error.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError) as error:
+        raise UsageError(one_line(error)) from error
+
+
+def check_model_config(cfg: Config, path: str, *keys: str) -> None:
+    """See whether a config is one of this library's models, with further entries.
+
+    Raises:
+        UsageError: an entry is missing; the text names the file and the entry.
+    """
+    if 'panoptic_head' not in (cfg.get('model') or {}):
+        raise UsageError(f'{path} has no model.panoptic_head: it is not the config of a '
+                         'segmentor of this library')
+    for key in keys:
+        if cfg.get(key) is None:
+            raise UsageError(f'{path} has no {key}: name the config of a whole run')
+
+
+def check_device(device: str | None) -> None:
+    """See whether torch can use a device; None is for the default.
+
+    Raises:
+        UsageError: it is no device, or not there.
+    """
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f'--device {device} cannot be used here ({one_line(error)}): give cpu, or '
+                         'leave it out') from error
 
 
 def check_checkpoint(path: str) -> str:

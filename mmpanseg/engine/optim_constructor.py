@@ -1,15 +1,20 @@
-"""Optimiser groups by kind of module, as the published training scripts build them."""
+"""Optimizer groups by kind of module, as the published training scripts build them."""
 from collections import defaultdict
 from typing import Optional
 
-from mmengine.model import is_model_wrapper
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm, _InstanceNorm
 from torch import nn
 
+from mmpanseg.engine.parameter_names import check_keys, unknown_name
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
+# Parameters of Swin and ConvNeXt backbones, which schedules for all backbones name.
+_OF_SOME_BACKBONES = ('relative_position_bias_table', 'absolute_pos_embed', '.gamma')
+_KEYS = ('lr_mult', 'decayed_embeddings', 'undecayed')
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -28,24 +33,22 @@ class ModuleTypeOptimConstructor:
             ``undecayed``: parts of further names that do not.
 
     Raises:
-        KeyError: for an unknown key of ``paramwise_cfg`` and for a name that matches no parameter.
+        ValueError: for an unknown key of ``paramwise_cfg`` and for a name that matches no
+            parameter, trainable or frozen; the text names near ones.
+        TypeError: for a value of another kind.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         options = dict(paramwise_cfg or {})
-        self.lr_mult = dict(options.pop('lr_mult', {}))
-        self.decayed_embeddings = list(options.pop('decayed_embeddings', []))
-        self.undecayed = list(options.pop('undecayed', []))
-        if options:
-            raise KeyError(
-                f'optim_wrapper.paramwise_cfg: unknown {sorted(options)}; ModuleTypeOptim'
-                'Constructor knows lr_mult, decayed_embeddings and undecayed')
+        check_keys(options, _KEYS, type(self).__name__)
+        self.lr_mult = _factors(options.get('lr_mult', {}))
+        self.decayed_embeddings = _names(options, 'decayed_embeddings')
+        self.undecayed = _names(options, 'undecayed')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser wrapper for a model."""
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(model)
         config = dict(self.optim_wrapper_cfg)
         config.setdefault('type', 'OptimWrapper')
         optimizer = dict(config.pop('optimizer'))
@@ -68,12 +71,21 @@ class ModuleTypeOptimConstructor:
                 names.append(name)
                 decay = weight_decay if self._decays(name, module) else 0.0
                 groups[lr * self._factor(name), decay].append(parameter)
-        for part in [*self.lr_mult, *self.decayed_embeddings]:
-            if not any(part in name for name in names):
-                raise KeyError(f'optim_wrapper.paramwise_cfg names {part!r}, but no trainable '
-                               'parameter of the model has that in its name')
+        self._check_names(model, names)
         return [dict(params=parameters, lr=rate, weight_decay=decay)
                 for (rate, decay), parameters in groups.items()]
+
+    def _check_names(self, model: nn.Module, trainable: list[str]) -> None:
+        every = [name for name, _ in model.named_parameters()]
+        for key in _KEYS:
+            for part in getattr(self, key):
+                if any(part in name for name in trainable):
+                    continue
+                if any(part in name for name in every):
+                    print_log(f'optim_wrapper.paramwise_cfg.{key}: all parameters with {part!r} in '
+                              'their names are frozen', logger='current')
+                elif part not in _OF_SOME_BACKBONES:
+                    raise unknown_name(key, part, every)
 
     def _factor(self, name: str) -> float:
         matches = [part for part in self.lr_mult if part in name]
@@ -83,3 +95,19 @@ class ModuleTypeOptimConstructor:
         if isinstance(module, nn.Embedding):
             return any(part in name for part in self.decayed_embeddings)
         return not isinstance(module, _NORMS) and not any(part in name for part in self.undecayed)
+
+
+def _factors(value: object) -> dict[str, float]:
+    if not isinstance(value, dict) or not all(
+            isinstance(factor, (int, float)) for factor in value.values()):
+        raise TypeError('optim_wrapper.paramwise_cfg.lr_mult must be a dict of factors by parts of '
+                        f"parameters' names, e.g. dict(backbone=0.1), not {value!r}")
+    return dict(value)
+
+
+def _names(options: dict, key: str) -> list[str]:
+    value = options.get(key, [])
+    if isinstance(value, str) or not all(isinstance(part, str) for part in value):
+        raise TypeError(f"optim_wrapper.paramwise_cfg.{key} must be a list of parts of parameters' "
+                        f'names, not {value!r}')
+    return list(value)

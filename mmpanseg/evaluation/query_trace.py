@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmpanseg.models.heads import MPFormerHead
+from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.losses import MaskCriterion
 from mmpanseg.models.losses.comparison import MATCH_ON
@@ -53,36 +53,53 @@ def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
         thresholded at probability 0.5 at the size of the mask logits.
 
     Raises:
-        ValueError: a sample has no ground truth, or the model has no mask-piloted part.
+        ValueError: a sample has no ground truth; or see :func:`check_traceable`.
     """
+    check_traceable(model, part, match_on)
     head = model.panoptic_head
-    if part not in PARTS:
-        raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
-    if part == 'piloted' and not isinstance(head, MPFormerHead):
-        raise ValueError("part='piloted' needs model.panoptic_head.type='mmpanseg.MPFormerHead', "
-                         f'this one is {type(head).__name__}')
     data = model.data_preprocessor(data, False)
     samples = data['data_samples']
     segments = SegmentBatch([aligned_segments(sample) for sample in samples],
                             samples[0].batch_input_shape)
     mask_features, maps = head.decode_pixels(model.extract_feat(data['inputs']))
     if part == 'matching':
-        queries = head.decode_queries(mask_features, maps)
-        counts = [queries.shape[2]] * len(segments)
+        decoded = head.decode_queries(mask_features, maps)
+        counts = [decoded[0].queries.shape[1]] * len(segments)
     else:
         pilots = head.piloting.clean()(segments)
-        queries = head.decode_piloted(mask_features, maps, pilots)[:, :, :pilots.num_slots]
+        decoded = [prediction.split(pilots.num_slots)[0]
+                   for prediction in head.decode_piloted(mask_features, maps, pilots)]
         counts = pilots.counts
-    cls_logits, mask_logits = head.classify(queries, mask_features)
+    cls_logits, mask_logits = head.classify(decoded, mask_features)
     assignments = match_queries(
         reproducible(head.criterion, match_on), cls_logits.float(), mask_logits.float(), segments,
         counts)
     return [dict(query_trace=dict(
         masks=torch.stack([
-            mask_logits.dense(layer, image, torch.arange(count, device=queries.device)) >= 0
+            mask_logits.dense(layer, image, torch.arange(count, device=cls_logits.device)) >= 0
             for layer in range(len(mask_logits))]),
         assignments=assignments[:, image, :count],
         num_segments=segments.counts[image])) for image, count in enumerate(counts)]
+
+
+def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'points') -> None:
+    """Whether the queries of a model can be followed; arguments as for :func:`trace_queries`.
+
+    Raises:
+        ValueError: an option is unknown, or the model's head is of another kind; the text names it.
+    """
+    if part not in PARTS:
+        raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
+    choose('match_on', match_on, MATCH_ON)
+    head = getattr(model, 'panoptic_head', None)
+    name = type(model if head is None else head).__name__
+    if not isinstance(head, Mask2FormerHead):
+        raise ValueError(
+            'query consistency compares what each decoder layer makes of the same queries, which '
+            f'mmpanseg.Mask2FormerHead and mmpanseg.MPFormerHead tell; this model has {name}')
+    if part == 'piloted' and not isinstance(head, MPFormerHead):
+        raise ValueError("part='piloted' needs model.panoptic_head.type='mmpanseg.MPFormerHead', "
+                         f'this one is {name}')
 
 
 def aligned_segments(sample: object) -> SegmentMap:

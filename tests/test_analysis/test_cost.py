@@ -37,13 +37,15 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.data_preprocessor = nn.Identity()
-        self.data_preprocessor.pad_size_divisor = 4
         self.backbone = nn.Conv2d(3, 8, 1, bias=False)
         self.panoptic_head = Head()
 
     def extract_feat(self, images):
         return self.backbone(images)
+
+    def pad(self, images):
+        height, width = images.shape[-2:]
+        return nn.functional.pad(images, (0, -width % 4, 0, -height % 4))
 
 
 def test_small_model_by_hand():

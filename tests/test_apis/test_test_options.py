@@ -1,6 +1,7 @@
 """Configs changed for tiles and for test-time augmentation."""
 import numpy as np
 import pytest
+from mmcv.transforms import Resize
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 
@@ -80,3 +81,27 @@ def test_mistakes():
     with pytest.raises(ValueError, match='has no pipeline'):
         use_tta(cfg)
     assert isinstance(cfg.model, ConfigDict)
+
+
+@pytest.mark.parametrize('kind', ['FixScaleResize', 'mmdet.FixScaleResize', 'mmcv.Resize', Resize])
+def test_every_kind_of_resize_is_found(kind):
+    step = dict(type=kind, scale=(64, 32), keep_ratio=True)
+    pipeline = make_tta_pipeline([dict(type='LoadImageFromFile'), step, LOAD, PACK], (1, 2), False)
+    image = np.zeros((40, 60, 3), dtype=np.uint8)
+    assert views(pipeline, image) == [((32, 48), False), ((64, 96), False)]
+    cfg = config(step)
+    use_tiles(cfg, (8, 8))
+    left = [step['type'] for step in cfg.test_dataloader.dataset.dataset.pipeline]
+    assert left == ['LoadImageFromFile', LOAD['type'], PACK['type']]
+
+
+@pytest.mark.parametrize('steps, text', [
+    ([dict(type='RandomResize', scale=(64, 32))], 'has RandomResize, .* give tta_pipeline'),
+    ([dict(type='Resize', scale=(64, 32)), dict(type='FixScaleResize', scale=(8, 8))],
+     r'several steps that change the size \(Resize, FixScaleResize\)'),
+    ([dict(type='TestTimeAug', transforms=[])], 'has TestTimeAug')])
+def test_pipelines_that_no_views_are_made_of(steps, text):
+    with pytest.raises(ValueError, match=text):
+        make_tta_pipeline([dict(type='LoadImageFromFile'), *steps, PACK])
+    with pytest.raises(ValueError, match='no LoadImageFromFile'):
+        make_tta_pipeline([PACK])

@@ -86,11 +86,26 @@ ABLATION = 'ablations/kmax_deeplab_{}_32xb2-100k_coco-panoptic'
     (ABLATION.format('max-s_dual-path-k-means'), 76.66, None),
     (ABLATION.format('max-s_1-1-1-decoders'), 68.62, None),
     (ABLATION.format('max-s_3-3-3-decoders'), 80.21, None)])
-def test_parameters_and_flops(repo_root, build, name, millions, billions):
+def test_parameters_and_flops(repo_root, build, monkeypatch, name, millions, billions):
     _, model = build(repo_root / f'configs/kmax_deeplab/{name}.py')
     # the paper leaves out the auxiliary head
     ours = sum(parameter.numel() for key, parameter in model.named_parameters()
                if not key.startswith('panoptic_head.semantic_head'))
     assert ours / 1e6 == pytest.approx(millions, abs=0.006)
     if billions is not None:
+        # the paper counts without padding
+        monkeypatch.setattr(model.data_preprocessor, 'size', (1, 1))
+        monkeypatch.setattr(model.data_preprocessor, 'divisor', 1)
         assert count_flops(model, (800, 1200))['total'] / 1e9 == pytest.approx(billions, rel=0.015)
+
+
+@pytest.mark.parametrize('fixed, size, padded', [
+    ((1281, 1281), (800, 1200), (1281, 1281)), ((65, 65), (64, 96), (65, 97)),
+    ((1, 1), (33, 40), (33, 65))])
+def test_flops_are_counted_at_the_padded_size(repo_root, build, monkeypatch, fixed, size, padded):
+    _, model = build(repo_root / f'configs/kmax_deeplab/kmax_deeplab_{COCO.format("r50")}.py')
+    monkeypatch.setattr(model.data_preprocessor, 'size', fixed)
+    found = count_flops(model, size)
+    monkeypatch.setattr(model.data_preprocessor, 'size', (1, 1))
+    monkeypatch.setattr(model.data_preprocessor, 'divisor', 1)
+    assert found == count_flops(model, padded) != count_flops(model, size)

@@ -7,6 +7,7 @@ from mmengine.optim import build_optim_wrapper
 
 from mmpanseg.analysis import count_flops
 from mmpanseg.checkpoints import convert_panoptic_segformer
+from mmpanseg.engine.parameter_names import check_paramwise
 
 SWIN = 'swin-l-p4-w7-224-in22k'
 RELEASED = {'r50': 'r50', 'r101': 'r101', 'pvtv2b0': 'pvtv2-b0', 'pvtv2b2': 'pvtv2-b2',
@@ -38,6 +39,7 @@ def test_tensors_of_the_released_models(golden, repo_root, build, manifest):
 
 def test_learning_rates(repo_root, build):
     config, model = build(folder(repo_root) / 'panoptic_segformer_r50_8xb1-24e_coco-panoptic.py')
+    check_paramwise(config.optim_wrapper, model)  # names in it exist
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     names = {parameter: name for name, parameter in model.named_parameters()}
     slow = 0

@@ -1,11 +1,15 @@
 """Every base config of a dataset reads small files in its layout and scores a prediction."""
+import copy
 import json
+import pickle
+import random
 
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
 from mmpanseg.datasets import CocoPanopticDataset
@@ -188,3 +192,35 @@ def test_perfect_predictions_score_full_marks(repo_root, data_folder, name):
     scores = metric.evaluate(len(data))
     key = next(key for key in ('panoptic/PQ', 'semantic/mIoU', 'instance/AP') if key in scores)
     assert scores[key] == pytest.approx(100)
+
+
+@pytest.mark.parametrize('name', [name for name in CASES if '512' not in name])
+def test_data_and_metrics_can_be_pickled(repo_root, data_folder, name):
+    """What workers that start afresh ('spawn') are given."""
+    config = _config(repo_root, name, data_folder)
+    data = DATASETS.build(config.train_dataloader.dataset)
+    samples = []
+    for dataset in (data, pickle.loads(pickle.dumps(data))):
+        np.random.seed(0)
+        torch.manual_seed(0)
+        random.seed(0)
+        samples.append(pickle.loads(pickle.dumps(dataset[0])))
+    assert torch.equal(samples[0]['inputs'], samples[1]['inputs'])
+    ours, theirs = (sample['data_samples'].gt_segments for sample in samples)
+    assert torch.equal(ours.labels, theirs.labels)
+    assert torch.equal(ours.dense(), theirs.dense())
+    metrics = config.val_evaluator
+    for metric in metrics if isinstance(metrics, list) else [metrics]:
+        built = METRICS.build(metric)
+        assert vars(pickle.loads(pickle.dumps(built))).keys() == vars(built).keys()
+
+
+@pytest.mark.slow
+def test_workers_that_start_afresh(repo_root, data_folder):
+    loader = _config(repo_root, 'ade20k_panoptic_640', data_folder).val_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    expected = next(iter(Runner.build_dataloader(copy.deepcopy(loader))))
+    loader.update(num_workers=1, multiprocessing_context='spawn')
+    found = next(iter(Runner.build_dataloader(loader)))
+    assert torch.equal(found['inputs'][0], expected['inputs'][0])
+    assert found['data_samples'][0].img_path == expected['data_samples'][0].img_path

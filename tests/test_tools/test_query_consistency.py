@@ -1,4 +1,5 @@
 """The tool behind Table 1, run as a user runs it, on two drawn scenes."""
+import runpy
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ def write_model(repo_root, folder, name):
     cfg = Config.fromfile(
         repo_root / f'configs/{name}/{name}_r18_1xb4-scratch-demo_scenes-panoptic.py')
     cfg.test_dataloader.dataset.data_root = str(folder)
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=2)
     cfg.dump(folder / f'{name}.py')
     torch.manual_seed(0)
     torch.save(MODELS.build(cfg.model).state_dict(), folder / f'{name}.pth')
@@ -56,3 +58,13 @@ def test_absent_checkpoint(repo_root, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         'query_consistency.py: error: checkpoint absent.pth does not exist')
+
+
+def test_other_heads_are_refused_at_the_start(repo_root, tmp_path, monkeypatch):
+    write_scenes(str(tmp_path), 'val', 1, (64, 64), 0)
+    write_model(repo_root, tmp_path, 'kmax_deeplab')
+    tool = repo_root / 'tools/analysis_tools/query_consistency.py'
+    monkeypatch.setattr(sys, 'argv', [tool.name, *(
+        str(tmp_path / f'kmax_deeplab.{ending}') for ending in ('py', 'pth'))])
+    with pytest.raises(SystemExit, match='error: query consistency .* has KMaXDeepLabHead'):
+        runpy.run_path(str(tool), run_name='__main__')

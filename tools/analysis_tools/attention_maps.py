@@ -16,7 +16,7 @@ from mmengine.utils import track_iter_progress
 
 from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.structures.result_names import dataset_result_names
 from mmpanseg.visualization import draw_attention, generate_palette
 
@@ -25,10 +25,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw the attention maps behind segments')
     add_model_options(parser)
     parser.add_argument('--out-dir', required=True, help='folder for the pictures')
-    parser.add_argument('--num-images', type=int, default=10, help='first images (default: 10)')
-    parser.add_argument('--num-segments', type=int, default=6,
+    parser.add_argument('--num-images', type=positive, default=10,
+                        help='first images (default: 10)')
+    parser.add_argument('--num-segments', type=positive, default=6,
                         help='segments of each image (default: 6)')
-    parser.add_argument('--width', type=int, default=240, help='of each map, in pixels')
+    parser.add_argument('--width', type=positive, default=240, help='of each map, in pixels')
     return parser.parse_args()
 
 

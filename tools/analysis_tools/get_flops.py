@@ -1,17 +1,18 @@
 """Parameters and FLOPs by part: python tools/analysis_tools/get_flops.py CONFIG [--size H W].
 
 One FLOP is one multiply-add, as in papers; see mmpanseg/analysis/cost.py for what is counted. The
-masks of all queries are part of the head. No weights are loaded and nothing is computed, so the
-size of the model and of the image do not matter.
+masks of all queries are part of the head. Images are padded as the model pads them. No weights are
+loaded and nothing is computed, so the size of the model and of the image do not matter.
 """
 import argparse
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmengine.config import DictAction
+import torch
 from mmengine.registry import init_default_scope
 
 from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
-from mmpanseg.engine import UsageError, load_config, run_tool
+from mmpanseg.engine import (DictAction, UsageError, check_model_config, load_config, run_tool,
+                             user_mistakes)
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,13 +39,17 @@ def main() -> None:
     if args.size is not None and min(args.size) < 32:
         raise UsageError(f'--size {args.size[0]} {args.size[1]}: both sides must be at least 32')
     cfg = load_config(args.config, args.cfg_options)
-    if 'panoptic_head' not in cfg.get('model', {}):
-        raise UsageError(f'{args.config} has no model.panoptic_head: it is not the config of a '
-                         'segmentor of this library')
+    check_model_config(cfg, args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = build_on_meta(cfg.model)
+    with user_mistakes():
+        model = build_on_meta(cfg.model)
     sizes = coco_test_sizes() if args.size is None else {tuple(args.size): 1.0}
-    print(table(count_parameters(model), mean_flops(model, sizes)))
+    channels = cfg.model.backbone.get('in_channels', 3)
+    padded = {size: tuple(model.pad(torch.empty(1, channels, *size, device='meta')).shape[2:])
+              for size in sizes}
+    print('\n'.join(f'{share:4.0%} images of {" x ".join(map(str, size))} (height x width), padded '
+                    f'to {" x ".join(map(str, padded[size]))}' for size, share in sizes.items()))
+    print(table(count_parameters(model), mean_flops(model, sizes, channels)))
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from mmengine.utils import track_iter_progress
 
 from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.structures.result_names import dataset_result_names
 
 
@@ -24,10 +24,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw the clusters of each decoder stage')
     add_model_options(parser)
     parser.add_argument('--out-dir', required=True, help='folder for the pictures')
-    parser.add_argument('--num-images', type=int, default=10, help='first images (default: 10)')
+    parser.add_argument('--num-images', type=positive, default=10,
+                        help='first images (default: 10)')
     parser.add_argument('--every-layer', action='store_true',
                         help='all layers, not only the last one of each stage')
-    parser.add_argument('--width', type=int, default=320, help='of each map, in pixels')
+    parser.add_argument('--width', type=positive, default=320, help='of each map, in pixels')
     return parser.parse_args()
 
 

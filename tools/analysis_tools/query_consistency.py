@@ -12,8 +12,8 @@ import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compi
 from mmengine.utils import track_iter_progress
 
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, run_tool
-from mmpanseg.evaluation import QueryConsistencyMetric, trace_queries
+from mmpanseg.engine import UsageError, positive, run_tool
+from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
 from mmpanseg.models.heads import MPFormerHead
 
 TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
@@ -22,7 +22,7 @@ TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rows of MP-Former's Table 1 for a model")
     add_model_options(parser)
-    parser.add_argument('--num-images', type=int, help='only the first images')
+    parser.add_argument('--num-images', type=positive, help='only the first images')
     parser.add_argument('--match-on', choices=['points', 'masks'], default='points',
                         help='where matching compares masks: fixed points, or all pixels')
     return parser.parse_args()
@@ -44,6 +44,10 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     args = parse_args()
     model, loader = load_trained(args)
+    try:
+        check_traceable(model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     parts = ['matching'] + ['piloted'] * isinstance(model.panoptic_head, MPFormerHead)
     metrics = {part: QueryConsistencyMetric() for part in parts}
     count = min(args.num_images or len(loader), len(loader))

@@ -15,13 +15,13 @@ from mmengine.utils import track_iter_progress
 
 from mmpanseg.analysis.query_preference import count_queries, table_b6
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import run_tool
+from mmpanseg.engine import positive, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Preference and precision of queries')
     add_model_options(parser)
-    parser.add_argument('--num-images', type=int, help='only the first images')
+    parser.add_argument('--num-images', type=positive, help='only the first images')
     parser.add_argument('--out', help='JSON file for the numbers of every query')
     return parser.parse_args()
 

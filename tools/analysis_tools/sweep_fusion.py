@@ -18,7 +18,7 @@ from mmengine.utils import track_iter_progress
 from mmpanseg.analysis.fusion_sweep import table_b2, table_b3, table_b4
 from mmpanseg.analysis.raw_outputs import RawOutputs, save_raw_outputs
 from mmpanseg.apis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.engine import UsageError, positive, run_tool
 
 TABLES = ('procedures', 'exponents', 'thresholds')
 
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     save = commands.add_parser('save', help='run a model and keep its outputs')
     add_model_options(save)
     save.add_argument('folder', help='where the outputs go')
-    save.add_argument('--num-images', type=int, help='only the first images')
+    save.add_argument('--num-images', type=positive, help='only the first images')
     save.add_argument('--min-score', type=float, default=0.0,
                       help='leave out queries whose best class is below this')
     score = commands.add_parser('score', help='fuse saved outputs, and print tables')

@@ -13,11 +13,11 @@ from pathlib import Path
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import numpy as np
 import torch
-from mmengine.config import DictAction
 
 from mmpanseg.apis import PanopticInferencer, use_tiles
 from mmpanseg.apis.tile_agreement import compare_tiled
-from mmpanseg.engine import UsageError, check_checkpoint, load_config, run_tool
+from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_device,
+                             check_model_config, load_config, run_tool)
 from mmpanseg.models.fusion_heads.tiles import tile_grid
 
 
@@ -76,8 +76,13 @@ def report(whole: dict, tiled: dict) -> str:
 
 def main() -> None:
     args = parse_args()
-    load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
+    check_model_config(cfg, args.config, 'test_dataloader')
+    if not (cfg.model.get('test_cfg') or {}).get('panoptic_on', True):
+        raise UsageError(f'{args.config} gives no panoptic results, which are compared here: add '
+                         '--cfg-options model.test_cfg.panoptic_on=True')
     check_checkpoint(args.checkpoint)
+    check_device(args.device)
     if not Path(args.image).is_file():
         raise UsageError(f'image {args.image} does not exist')
     results = []
@@ -86,7 +91,7 @@ def main() -> None:
         with multiprocessing.get_context('spawn').Pool(1) as pool:
             try:
                 results.append(pool.apply(predict, (args, mode)))
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise UsageError(str(error)) from error
     print(report(*results))
 

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
 from mmpanseg.datasets.concatenated import common_metainfo
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
 
 
@@ -39,8 +39,8 @@ class ClassConsistencyHook(Hook):
         if isinstance(getattr(dataset, 'metainfo', None), list):
             # mmdet's ConcatDataset gives one for each source, and checkpoints would keep them
             dataset._metainfo = common_metainfo(dataset.metainfo)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for part in _leaves(dataset):
+        model = unwrapped(runner.model)
+        for part in dataset_leaves(dataset):
             if isinstance(part, CocoDataset) and not isinstance(part, LVISV05Dataset):
                 _check_label_order(part)
             for keys, wanted, names in _wanted_classes(part.metainfo):
@@ -55,14 +55,14 @@ class ClassConsistencyHook(Hook):
                     f'the classes in {split}_dataloader.dataset.metainfo')
 
 
-def _leaves(dataset: object) -> Iterator[object]:
+def dataset_leaves(dataset: object) -> Iterator[object]:
     """The datasets inside wrappers (concatenated, repeated, ...)."""
     parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     for part in parts:
         if part is None:
             yield dataset
         else:
-            yield from _leaves(part)
+            yield from dataset_leaves(part)
 
 
 def _check_label_order(dataset: CocoDataset) -> None:

@@ -3,14 +3,13 @@ import re
 from typing import Optional
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
-from torch import nn
 
 from mmpanseg.checkpoints.class_names import meta_classes
 from mmpanseg.checkpoints.fit import compare, listed
 from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.launch import UsageError
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.models.segmentors.pretrained import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
 
@@ -32,7 +31,7 @@ class LoadSummaryHook(Hook):
     priority = 'LOW'  # after hooks that exchange weights, such as the one of averaged weights
 
     def before_run(self, runner: Runner) -> None:
-        model, path = _plain(runner.model), _checkpoint_path(runner)
+        model, path = unwrapped(runner.model), _checkpoint_path(runner)
         if path is None or not _is_training(runner) or not any(
                 map(pretrained_files, model.modules())):
             return
@@ -45,7 +44,7 @@ class LoadSummaryHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
-        fit = compare(weights, _plain(runner.model).state_dict())
+        fit = compare(weights, unwrapped(runner.model).state_dict())
         if not fit.fitting:
             raise UsageError(fit.nothing())
         if runner._resume or not _is_training(runner):
@@ -62,12 +61,6 @@ class LoadSummaryHook(Hook):
             if entries:
                 lines.append(f'{len(entries)} {what}: {listed(entries)}')
         runner.logger.info('\n  '.join(lines))
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def _check_names(runner: Runner, checkpoint: dict) -> None:

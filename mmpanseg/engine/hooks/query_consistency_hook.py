@@ -1,11 +1,11 @@
 """Steadiness of queries over the decoder layers, logged in training."""
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.evaluation.query_consistency import QueryConsistencyMetric
-from mmpanseg.evaluation.query_trace import trace_queries
+from mmpanseg.evaluation.query_trace import check_traceable, trace_queries
 from mmpanseg.registry import HOOKS
 
 
@@ -19,6 +19,9 @@ class QueryConsistencyHook(Hook):
         num_images: how many images, shared by the processes.
         part: 'matching' or 'piloted', see :func:`trace_queries`.
         match_on: 'points' or 'masks'.
+
+    Raises:
+        ValueError: before a run, of a model whose queries cannot be followed.
     """
 
     def __init__(self, num_images: int = 50, part: str = 'matching',
@@ -27,8 +30,11 @@ class QueryConsistencyHook(Hook):
         self.part = part
         self.match_on = match_on
 
+    def before_run(self, runner: Runner) -> None:
+        check_traceable(unwrapped(runner.model), self.part, self.match_on)
+
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         loader = runner.val_dataloader
         count = min(self.num_images, len(loader.dataset))
         metric = QueryConsistencyMetric(prefix='queries')

@@ -1,4 +1,4 @@
-"""ConvNeXt with kMaX-DeepLab's padding of odd sizes. Shapes: B images, C channels."""
+"""ConvNeXt with kMaX-DeepLab's padding. Shapes: B images, C channels."""
 from typing import Optional, Sequence
 
 import torch
@@ -17,6 +17,9 @@ ARCHITECTURES = {
     'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
     'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
     'large': ((3, 3, 27, 3), (192, 384, 768, 1536))}
+# left, right, top, bottom: in front of the stem, and of every later stage
+STEM_PADDING = (1, 2, 1, 2)
+STAGE_PADDING = (0, 1, 0, 1)
 
 
 class ConvNeXtBlock(BaseModule):
@@ -46,18 +49,20 @@ class ConvNeXtBlock(BaseModule):
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """ConvNeXt (Liu et al., CVPR 2022), also for sides of 32 k + 1 pixels.
+    """ConvNeXt (Liu et al., CVPR 2022) as kMaX-DeepLab uses it, for images of any size.
 
-    Parameter names are mmpretrain's, so that its released ImageNet weights load. A side that is not
-    a multiple of a stage's stride is padded with zeros in front of that stage: the stem by 1 pixel
-    at the top and left and 2 at the bottom and right, later stages by 1 at the bottom and right
-    and in front of their layer norm, as in kMaX-DeepLab. Without ``pad_odd`` such rows and columns
-    are cut off, as in other releases. The outputs have no norm.
+    Parameter names are mmpretrain's, so that its released ImageNet weights load. Images are padded
+    with zeros in front of the stem, 1 pixel at the top and left and 2 at the bottom and right, and
+    maps in front of every later stage's layer norm, 1 pixel at the bottom and right: whatever their
+    size, as in kMaX-DeepLab. A map has ceil(side / stride) cells. Without ``pad_odd`` nothing is
+    padded, and rows and columns that fill no cell are cut off, as in other releases. The outputs
+    have no norm.
 
     Args:
         arch: 'tiny', 'small', 'base', 'large', or (depths, widths) of the stages.
         with_stem: also give the stem's map, at the same stride as the first stage's.
-        pad_odd: pad as above.
+        in_channels: of the images.
+        pad_odd: pad as above, so that sides of 32 k + 1 pixels fit.
         drop_path_rate: of the last block; it grows linearly from 0.
         layer_scale: start of the blocks' scales.
 
@@ -66,13 +71,13 @@ class ConvNeXt(BaseModule):
     """
 
     def __init__(self, arch: str | Sequence[Sequence[int]] = 'tiny', with_stem: bool = False,
-                 pad_odd: bool = True, drop_path_rate: float = 0.0, layer_scale: float = 1e-6,
-                 init_cfg: Optional[dict] = None) -> None:
+                 in_channels: int = 3, pad_odd: bool = True, drop_path_rate: float = 0.0,
+                 layer_scale: float = 1e-6, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         depths, widths = (choose('arch', arch, ARCHITECTURES) if isinstance(arch, str) else arch)
         self.with_stem, self.pad_odd = with_stem, pad_odd
         self.downsample_layers = ModuleList([Sequential(
-            nn.Conv2d(3, widths[0], 4, stride=4), LayerNorm2d(widths[0]))])
+            nn.Conv2d(in_channels, widths[0], 4, stride=4), LayerNorm2d(widths[0]))])
         self.downsample_layers.extend(
             Sequential(LayerNorm2d(before), nn.Conv2d(before, after, 2, stride=2))
             for before, after in zip(widths, widths[1:]))
@@ -90,18 +95,14 @@ class ConvNeXt(BaseModule):
         super().init_weights()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, 3, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
         maps = []
-        for downsample, stage in zip(self.downsample_layers, self.stages):
-            x = downsample(self._pad(x) if self.pad_odd else x)
+        for number, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
+            if self.pad_odd:
+                x = F.pad(x, STAGE_PADDING if number else STEM_PADDING)
+            x = downsample(x)
             if self.with_stem and not maps:
                 maps.append(x)
             x = stage(x)
             maps.append(x)
         return tuple(maps)
-
-    def _pad(self, x: Tensor) -> Tensor:
-        stem = x.shape[1] == 3
-        stride, before, after = (4, 1, 2) if stem else (2, 0, 1)
-        rows, columns = ((before, after) if side % stride else (0, 0) for side in x.shape[-2:])
-        return F.pad(x, (*columns, *rows)) if any((*rows, *columns)) else x

@@ -22,6 +22,7 @@ class MaXS(BaseModule):
         num_blocks: of the stages.
         base_channels: base width of the first stage; it doubles with every stage.
         num_heads: of axial attention.
+        in_channels: of the images.
         with_stem: put the stem's map in front of the stages' maps.
         drop_path_rate: of axial blocks at stride 32; those whose input is at stride 16 have three
             quarters of it, convolutional blocks none.
@@ -29,12 +30,13 @@ class MaXS(BaseModule):
     """
 
     def __init__(self, num_blocks: Sequence[int] = (3, 4, 6, 3), base_channels: int = 64,
-                 num_heads: int = 8, with_stem: bool = False, drop_path_rate: float = 0.2,
-                 norm_cfg: dict = NORM, init_cfg: Optional[dict] = None) -> None:
+                 num_heads: int = 8, in_channels: int = 3, with_stem: bool = False,
+                 drop_path_rate: float = 0.2, norm_cfg: dict = NORM,
+                 init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.with_stem = with_stem
         self.stem = nn.Sequential(
-            ConvNorm(3, base_channels, 3, stride=2, norm_cfg=norm_cfg),
+            ConvNorm(in_channels, base_channels, 3, stride=2, norm_cfg=norm_cfg),
             ConvNorm(base_channels, base_channels, 3, norm_cfg=norm_cfg),
             ConvNorm(base_channels, 2 * base_channels, 3, norm_cfg=norm_cfg, act=False))
         self.stages = nn.ModuleList()
@@ -54,7 +56,7 @@ class MaXS(BaseModule):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, 3, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
         x = self.stem(x)
         maps = [x] if self.with_stem else []
         for stage in self.stages:

@@ -1,5 +1,6 @@
 """PVTv2 with the epsilons it was trained with."""
 from mmdet.models.backbones import PyramidVisionTransformerV2
+from torch import Tensor
 
 from mmpanseg.registry import MODELS
 
@@ -15,12 +16,33 @@ class PVTv2(PyramidVisionTransformerV2):
 
     Args:
         kwargs: of mmdet's class.
+
+    Attributes:
+        smallest_side: pixels that images must have at least for every stage's spatial reduction to
+            find one of its windows, 29 as published.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
+        self.smallest_side = stride = 1
         for embedding, layers, _ in self.layers:
+            stride *= embedding.projection.stride[0]
             embedding.norm.eps = TRAINED_EPS
             for layer in layers:
+                self.smallest_side = max(
+                    self.smallest_side, (layer.attn.sr_ratio - 1) * stride + 1)
                 if layer.attn.sr_ratio > 1:
                     layer.attn.norm.eps = TRAINED_EPS
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Images [B, C, H, W] -> maps of ``out_indices``, high resolution first.
+
+        Raises:
+            ValueError: a side is too short.
+        """
+        if min(x.shape[-2:]) < self.smallest_side:
+            raise ValueError(
+                f'an input of {x.shape[-2]} x {x.shape[-1]} pixels (height x width) is too small '
+                f'for mmpanseg.PVTv2, whose sides must be at least {self.smallest_side}: resize '
+                'the images, or pad them by model.data_preprocessor.pad_size_divisor=32')
+        return super().forward(x)

@@ -117,6 +117,17 @@ def image_shape(metainfo: dict) -> Sequence[int]:
 
 
 def published_shape(metainfo: dict) -> Sequence[int]:
-    """The same, for an image whose longer side has been resized to that of the padded input."""
+    """The same, for an image whose longer side has been resized to that of the padded input.
+
+    Raises:
+        ValueError: the image has another size.
+    """
     scale = max(metainfo['batch_input_shape']) / max(metainfo['ori_shape'][:2])
-    return [round(side * scale) for side in metainfo['ori_shape'][:2]]
+    shape = [round(side * scale) for side in metainfo['ori_shape'][:2]]
+    if max(abs(side - real) for side, real in zip(shape, image_shape(metainfo))) > 1:
+        raise ValueError(
+            "panoptic_fusion_head.crop='published' takes images whose longer side has been resized "
+            f'to that of the padded input {tuple(metainfo["batch_input_shape"])}, this one is '
+            f'{tuple(image_shape(metainfo))} (height, width): set crop=\'image\', as for tiles and '
+            'other scales')
+    return shape

@@ -4,12 +4,11 @@ from typing import Optional, Sequence
 from torch import Tensor
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
-from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.layers.tokens import Tokens
 from mmpanseg.models.transformer_decoders.detr_masks import FeatureTokens
 from mmpanseg.models.transformer_decoders.location import Located
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.mask_logits import at_least_float
 
 
 @MODELS.register_module()
@@ -47,8 +46,9 @@ class DETRPanopticHead(PanopticSegFormerHead):
     def locate(self, features: Sequence[Tensor],
                metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
         tokens, located = super().locate(features[-self.encoder_maps:], metainfos)
+        dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
-            features = [at_least_float(x) for x in features]
+            features = [x.to(dtype) for x in features]
             projected = self.pixel_decoder.neck.convs[self.encoder_maps - 1](features[-1])
         return FeatureTokens(
             **vars(tokens), features=tuple(features[-2::-1]), projected=projected), located

@@ -14,8 +14,14 @@ from mmpanseg.models.layers.conv_norm import NORM, ConvNorm
 from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
 from mmpanseg.registry import MODELS
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    'none': lambda x: x, 'relu': F.relu, 'gelu': F.gelu}
+
+def unchanged(x: Tensor) -> Tensor:
+    """No activation."""
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = dict(
+    none=unchanged, relu=F.relu, gelu=F.gelu)
 
 
 def separable_conv(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Sequential:

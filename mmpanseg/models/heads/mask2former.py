@@ -4,6 +4,7 @@ Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layer
 """
 from typing import Optional, Sequence
 
+import torch
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from mmpanseg.models.heads.samples import batch_segments
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.layers.precision import without_autocast
-from mmpanseg.models.transformer_decoders.masked_attention import MaskRegions
+from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
+from mmpanseg.models.transformer_decoders.masked_attention import DecodedQueries, MaskRegions
 from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
 from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES, QUERY_POSITIONS
 from mmpanseg.registry import MODELS
@@ -120,23 +121,27 @@ class Mask2FormerHead(BaseModule):
         """Mask features and multi-scale maps."""
         if not self.pixel_decoder_fp32:
             return self.pixel_decoder(features)
+        dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
-            return self.pixel_decoder([at_least_float(x) for x in features])
+            return self.pixel_decoder([x.to(dtype) for x in features])
 
-    def decode_queries(self, mask_features: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Normalised queries of all predictions [L, B, Q, C]."""
+    def decode_queries(self, mask_features: Tensor,
+                       maps: Sequence[Tensor]) -> list[DecodedQueries]:
+        """Queries of all predictions."""
         memories = self.memories(maps)
-        regions = MaskRegions(
-            mask_features, [memory.sizes for memory in memories], self.mask_embed)
+        regions = MaskRegions(mask_features, [memory.sizes for memory in memories])
         batch = len(mask_features)
         return self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
-            self.query_embed.weight.expand(batch, -1, -1), memories, regions)
+            self.query_embed.weight.expand(batch, -1, -1), memories, regions, self.mask_embed)
 
-    def classify(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, MaskLogits]:
-        """Class logits [L, B, Q, K + 1] and mask logits of queries [L, B, Q, C]."""
-        return (self.cls_embed(queries),
-                ProductMaskLogits(self.mask_embed(queries), mask_features))
+    def classify(self, decoded: Sequence[DecodedQueries],
+                 mask_features: Tensor) -> tuple[Tensor, MaskLogits]:
+        """Class logits [L, B, Q, K + 1] and mask logits of L predictions."""
+        queries = torch.stack([prediction.queries for prediction in decoded])
+        embeds = torch.stack([
+            self.mask_embed(queries) if embeds is None else embeds for queries, embeds in decoded])
+        return self.cls_embed(queries), ProductMaskLogits(embeds, mask_features)
 
     def memories(self, maps: Sequence[Tensor]) -> list[Memory]:
         """What the decoder layers read in turn."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads.mask2former import Mask2FormerHead
 from mmpanseg.models.heads.samples import batch_segments
+from mmpanseg.models.transformer_decoders.masked_attention import DecodedQueries
 from mmpanseg.models.transformer_decoders.piloting import PilotedRegions, Piloting, Pilots
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -66,18 +67,18 @@ class MPFormerHead(Mask2FormerHead):
     def forward_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
                         pilots: Pilots) -> PilotedPredictions:
         """Supervised predictions of both parts; maps as :meth:`decode_pixels` gives them."""
-        queries = self.decode_piloted(mask_features, maps, pilots)
-        slots, learnable = queries[self.query_feat.first_supervised:].split(
-            [pilots.num_slots, queries.shape[2] - pilots.num_slots], dim=2)
+        decoded = self.decode_piloted(mask_features, maps, pilots)
+        slots, learnable = zip(*(
+            prediction.split(pilots.num_slots)
+            for prediction in decoded[self.query_feat.first_supervised:]))
         return PilotedPredictions(self.classify(learnable, mask_features),
                                   self.classify(slots, mask_features))
 
     def decode_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                       pilots: Pilots) -> Tensor:
-        """Normalised queries of all predictions [L, B, P + Q, C]."""
+                       pilots: Pilots) -> list[DecodedQueries]:
+        """Queries of all predictions, P + Q in each."""
         memories = self.memories(maps)
-        regions = PilotedRegions(
-            pilots, mask_features, [memory.sizes for memory in memories], self.mask_embed)
+        regions = PilotedRegions(pilots, mask_features, [memory.sizes for memory in memories])
         slots = pilots.queries(self.label_embed)
         content, position = (
             table.weight.expand(len(slots), -1, -1)
@@ -85,4 +86,4 @@ class MPFormerHead(Mask2FormerHead):
         return self.transformer_decoder(
             torch.cat([slots, content], dim=1),
             torch.cat([torch.zeros_like(slots), position], dim=1),
-            memories, regions, pilots.self_mask(content.shape[1]))
+            memories, regions, self.mask_embed, pilots.self_mask(content.shape[1]))

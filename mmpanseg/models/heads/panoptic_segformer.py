@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
-from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.layers.tokens import Tokens
 from mmpanseg.models.losses.located_targets import read_targets
 from mmpanseg.models.losses.panoptic_segformer import Candidates
@@ -248,8 +248,9 @@ class PanopticSegFormerHead(BaseModule):
     def locate(self, features: Sequence[Tensor],
                metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
         """Tokens and located queries, in single precision: half is too coarse for coordinates."""
+        dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
-            tokens = self.pixel_decoder([at_least_float(x) for x in features], metainfos)
+            tokens = self.pixel_decoder([x.to(dtype) for x in features], metainfos)
             return tokens, self.location_decoder(tokens)
 
     def select(self, located: Located) -> tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
@@ -265,7 +266,8 @@ class PanopticSegFormerHead(BaseModule):
             every = torch.arange(num_queries, device=located.queries.device)
             return every.expand(batch, -1), None, None
         last = Located(located.queries[-1:], located.references[-1:])
-        cls_logits = self.location_decoder.cls_branches[-1](last.queries[0])
+        # half precision has too few values for a ranking
+        cls_logits = at_least_float(self.location_decoder.cls_branches[-1](last.queries[0]))
         locations = self.location_decoder.locate_last(last)
         if self.class_from == 'mask':
             count = min(self.max_per_image, num_queries)

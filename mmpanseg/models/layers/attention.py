@@ -9,8 +9,28 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
+class SharedMaskAttention(nn.MultiheadAttention):
+    """``nn.MultiheadAttention`` whose mask is shared by the heads and never copied for them."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor,
+                mask: Optional[Tensor] = None) -> Tensor:
+        """Attend; arguments as in :class:`Attention`, batch first."""
+        weights = self.in_proj_weight.chunk(3)
+        biases = self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), weights, biases))
+        if mask is not None and mask.ndim == 3:
+            mask = mask[:, None]
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(q.dtype)
+        out = F.scaled_dot_product_attention(
+            q, k, v, mask, dropout_p=self.dropout if self.training else 0.0)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
 class Attention(BaseModule):
-    """Multi-head attention whose mask is shared by the heads and never copied for them.
+    """Multi-head attention with a dropout of its output.
 
     The parameters are those of ``nn.MultiheadAttention``, held under ``attn``.
 
@@ -22,7 +42,7 @@ class Attention(BaseModule):
 
     def __init__(self, channels: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.attn = nn.MultiheadAttention(channels, num_heads, dropout, batch_first=True)
+        self.attn = SharedMaskAttention(channels, num_heads, dropout, batch_first=True)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor,
@@ -39,16 +59,4 @@ class Attention(BaseModule):
         Returns:
             [B, Q, C], without the residual.
         """
-        attn = self.attn
-        weights = attn.in_proj_weight.chunk(3)
-        biases = attn.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(x, w, b).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
-            for x, w, b in zip((query, key, value), weights, biases))
-        if mask is not None and mask.ndim == 3:
-            mask = mask[:, None]
-        if mask is not None and mask.is_floating_point():
-            mask = mask.to(q.dtype)
-        out = F.scaled_dot_product_attention(
-            q, k, v, mask, dropout_p=attn.dropout if self.training else 0.0)
-        return self.dropout(attn.out_proj(out.transpose(1, 2).flatten(2)))
+        return self.dropout(self.attn(query, key, value, mask))

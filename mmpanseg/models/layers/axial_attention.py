@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm, truncated_normal_
+from mmpanseg.structures.mask_logits import at_least_float
 
 MAX_OFFSET = 254
 
@@ -75,7 +76,7 @@ class AxisAttention(BaseModule):
             torch.einsum('nhdl,lmd->nhlm', query, self.query_rpe(length)),
             torch.einsum('nhdm,lmd->nhlm', key, self.key_rpe(length))], 1)
         similarity = self.norm_similarity(similarity).unflatten(1, (3, -1)).sum(1)
-        weight = similarity.float().softmax(-1).to(value.dtype)
+        weight = at_least_float(similarity).softmax(-1).to(value.dtype)
         output = torch.cat([
             torch.einsum('nhlm,nhdm->nhdl', weight, value).flatten(1, 2),
             torch.einsum('nhlm,lmd->nhdl', weight, self.value_rpe(length)).flatten(1, 2)], 1)

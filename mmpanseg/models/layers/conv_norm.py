@@ -18,13 +18,13 @@ def build_norm(norm_cfg: dict, channels: int, dims: int = 2, scale: float = 1.0)
     """Norm over the second dimension.
 
     Args:
-        norm_cfg: as for maps; 'BN' becomes 'BN1d' for sequences.
+        norm_cfg: batch norms ('BN', 'BN1d', 'BN2d') become those of the dimensions.
         channels: size of the second dimension.
         dims: number of dimensions after the second: 1 or 2.
         scale: what the weight starts from.
     """
-    if dims == 1 and norm_cfg['type'] == 'BN':
-        norm_cfg = dict(norm_cfg, type='BN1d')
+    if norm_cfg['type'] in ('BN', 'BN1d', 'BN2d'):
+        norm_cfg = dict(norm_cfg, type=f'BN{dims}d')
     norm = build_norm_layer(norm_cfg, channels)[1]
     nn.init.constant_(norm.weight, scale)
     return norm

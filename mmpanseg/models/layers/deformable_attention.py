@@ -1,5 +1,4 @@
 """Multi-scale deformable attention: mmcv's parameters, this library's sampling."""
-from functools import lru_cache
 from typing import Optional, Sequence
 
 import torch
@@ -8,6 +7,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
 from mmpanseg.compat import operators_compiled
+from mmpanseg.models.layers.constants import keep_recent
 from mmpanseg.models.layers.deformable_sampling import Shapes, level_sizes, sample_at_pixels
 from mmpanseg.registry import MODELS
 
@@ -87,10 +87,9 @@ def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes,
         value, *_level_tensors(shapes, value.device), locations, weights, step)
 
 
-@lru_cache(maxsize=64)
+@keep_recent(64)
 def _level_tensors(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
     """(h, w) per level and first token of each level: what mmcv's operator takes."""
-    with torch.inference_mode(False):  # an inference tensor could not be used in training later
-        sizes = torch.tensor(shapes, dtype=torch.long)
-        tokens = sizes.prod(1)
-        return sizes.to(device), (tokens.cumsum(0) - tokens).to(device)
+    sizes = torch.tensor(shapes, dtype=torch.long)
+    tokens = sizes.prod(1)
+    return sizes.to(device), (tokens.cumsum(0) - tokens).to(device)

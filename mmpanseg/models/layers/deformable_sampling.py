@@ -9,12 +9,13 @@ corner is the hat function max(0, 1 - |distance|). It vanishes outside the level
 first corner is kept inside [0, size - 2], so neither padding nor validity masks are needed.
 """
 import warnings
-from functools import lru_cache
 from typing import Iterator, NamedTuple, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmpanseg.models.layers.constants import keep_recent
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -22,6 +23,8 @@ Shapes = tuple[tuple[int, int], ...]
 _CHUNK_ON_CPU, _CHUNK_ELSEWHERE = 1 << 17, 1 << 19
 # Distance of the second corner on an axis with a single pixel, which gives it no weight.
 _FAR = 1e30
+# Constants are small: those of all sizes that training meets for a while are kept.
+_RECENT_SHAPES = 64
 
 
 def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tuple[int, int]],
@@ -86,11 +89,10 @@ def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
                    [side for shape in shapes for side in shape])
 
 
-@lru_cache(maxsize=64)
+@keep_recent(_RECENT_SHAPES)
 def level_sizes(shapes: Shapes, device: torch.device) -> Tensor:
     """(w, h) of each level as a constant that is uploaded once, float32 [L, 2]."""
-    with torch.inference_mode(False):  # an inference tensor could not be used in training later
-        return torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32).to(device)
+    return torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32, device=device)
 
 
 class _Grid(NamedTuple):
@@ -105,7 +107,7 @@ class _Grid(NamedTuple):
     corners: Tensor  # table rows from the first corner to each corner, [4, L * P]
 
 
-@lru_cache(maxsize=64)
+@keep_recent(_RECENT_SHAPES)
 def _grid(shapes: Shapes, heads: int, width: int, dtype: torch.dtype,
           device: torch.device) -> _Grid:
     points = width // (heads * len(shapes))

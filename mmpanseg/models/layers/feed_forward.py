@@ -2,6 +2,9 @@
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmpanseg.models.layers.untouched import is_untouched
 
 # Elements of the hidden layer that a CPU works on at once: they stay in the caches of the cores.
 _CHUNK_ELEMENTS = 1 << 19
@@ -36,59 +39,19 @@ class FeedForward(BaseModule):
         step = self._chunk(tokens)
         if len(tokens) <= step:
             return self.layers(tokens).view(x.shape)
-        inner, outer = self._linear_layers
-        arguments = (tokens, inner.weight, inner.bias, outer.weight, outer.bias)
         if torch.is_grad_enabled():
-            return _Chunked.apply(*arguments, step).view(x.shape)
-        return _in_chunks(*arguments, step).view(x.shape)
-
-    @property
-    def _linear_layers(self) -> tuple[nn.Module, nn.Module]:
-        return self.layers[0][0], self.layers[1]
+            parts = [checkpoint(self.layers, part, use_reentrant=False, preserve_rng_state=False)
+                     for part in tokens.split(step)]
+            return torch.cat(parts).view(x.shape)
+        out = torch.empty_like(tokens)
+        for part, target in zip(tokens.split(step), out.split(step)):
+            target.copy_(self.layers(part))
+        return out.view(x.shape)
 
     def _chunk(self, tokens: Tensor) -> int:
-        """Tokens to take at once: all of them where only the modules themselves will do."""
-        dropping = self.training and self.dropout > 0
-        # a tool may have put layers of its own, quantised ones for example, in their place
-        replaced = any(type(layer) is not nn.Linear for layer in self._linear_layers)
-        if (tokens.device.type != 'cpu' or dropping or replaced
+        """Tokens to take at once: all of them where somebody looks at the layers or draws."""
+        if (tokens.device.type != 'cpu' or (self.training and self.dropout > 0)
                 or torch.is_autocast_enabled('cpu') or torch.compiler.is_compiling()
-                or torch.jit.is_tracing()):
+                or torch.jit.is_tracing() or not is_untouched(self.layers)):
             return len(tokens)
-        return max(1, _CHUNK_ELEMENTS // self._linear_layers[0].out_features)
-
-
-def _in_chunks(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, step: int) -> Tensor:
-    """x [T, C], w1 [F, C], b1 [F], w2 [C, F], b2 [C] -> [T, C]."""
-    out = torch.empty_like(x)
-    for part, target in zip(x.split(step), out.split(step)):
-        torch.addmm(b2, torch.addmm(b1, part, w1.T).relu_(), w2.T, out=target)
-    return out
-
-
-class _Chunked(torch.autograd.Function):
-    """:func:`_in_chunks`; nothing of the hidden layer is kept for the backward pass."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor,
-                step: int) -> Tensor:
-        ctx.save_for_backward(x, w1, b1, w2)
-        ctx.step = step
-        return _in_chunks(x, w1, b1, w2, b2, step)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        x, w1, b1, w2 = ctx.saved_tensors
-        grad_x = torch.empty_like(x)
-        grads = [torch.zeros_like(parameter) for parameter in (w1, b1, w2)]
-        grad_w1, grad_b1, grad_w2 = grads
-        chunks = zip(x.split(ctx.step), grad.split(ctx.step), grad_x.split(ctx.step))
-        for part, grad_part, target in chunks:
-            hidden = torch.addmm(b1, part, w1.T).relu_()
-            grad_w2.addmm_(grad_part.T, hidden)
-            inner = torch.ops.aten.threshold_backward(grad_part @ w2, hidden, 0)
-            grad_w1.addmm_(inner.T, part)
-            grad_b1 += inner.sum(0)
-            torch.mm(inner, w1, out=target)
-        return grad_x, *grads, grad.sum(0), None
+        return max(1, _CHUNK_ELEMENTS // self.layers[0][0].out_features)

@@ -1,9 +1,10 @@
 """Sine positional encoding and reference points, computed once per shape."""
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from mmpanseg.models.layers.constants import keep_recent
 
 # Multi-scale training meets many shapes; the tables of a few recent ones are worth their memory.
 _RECENT_SHAPES = 16
@@ -28,24 +29,22 @@ def sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
     return _sine_encoding(tuple(size), channels, torch.device(device), dtype, temperature)
 
 
-@lru_cache(maxsize=_RECENT_SHAPES)
+@keep_recent(_RECENT_SHAPES)
 def _sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
                    dtype: torch.dtype, temperature: float) -> Tensor:
-    # a table made under inference mode could not be used in training afterwards
-    with torch.inference_mode(False), torch.no_grad():
-        wide = torch.promote_types(dtype, torch.float32)
-        half = channels // 2
-        exponent = torch.arange(half, device=device, dtype=wide).div(2, rounding_mode='floor')
-        frequency = temperature**(2 * exponent / half)
-        axes = []
-        for length in size:
-            index = torch.arange(1, length + 1, device=device, dtype=wide)
-            angle = (index / (length + 1e-6) * (2 * math.pi))[:, None] / frequency
-            axes.append(torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], 2).flatten(1))
-        height, width = size
-        y = axes[0][:, None].expand(height, width, half)
-        x = axes[1][None].expand(height, width, half)
-        return torch.cat([y, x], dim=2).flatten(0, 1).to(dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    half = channels // 2
+    exponent = torch.arange(half, device=device, dtype=wide).div(2, rounding_mode='floor')
+    frequency = temperature**(2 * exponent / half)
+    axes = []
+    for length in size:
+        index = torch.arange(1, length + 1, device=device, dtype=wide)
+        angle = (index / (length + 1e-6) * (2 * math.pi))[:, None] / frequency
+        axes.append(torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], 2).flatten(1))
+    height, width = size
+    y = axes[0][:, None].expand(height, width, half)
+    x = axes[1][None].expand(height, width, half)
+    return torch.cat([y, x], dim=2).flatten(0, 1).to(dtype)
 
 
 def pixel_centres(sizes: tuple[tuple[int, int], ...], device: torch.device,
@@ -54,13 +53,12 @@ def pixel_centres(sizes: tuple[tuple[int, int], ...], device: torch.device,
     return _pixel_centres(tuple(map(tuple, sizes)), torch.device(device), dtype)
 
 
-@lru_cache(maxsize=_RECENT_SHAPES)
+@keep_recent(_RECENT_SHAPES)
 def _pixel_centres(sizes: tuple[tuple[int, int], ...], device: torch.device,
                    dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False), torch.no_grad():
-        points = []
-        for height, width in sizes:
-            y = (torch.arange(height, device=device, dtype=dtype) + 0.5) / height
-            x = (torch.arange(width, device=device, dtype=dtype) + 0.5) / width
-            points.append(torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).flatten(0, 1))
-        return torch.cat(points)
+    points = []
+    for height, width in sizes:
+        y = (torch.arange(height, device=device, dtype=dtype) + 0.5) / height
+        x = (torch.arange(width, device=device, dtype=dtype) + 0.5) / width
+        points.append(torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).flatten(0, 1))
+    return torch.cat(points)

@@ -4,13 +4,20 @@ from typing import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
+
+# functions with names, so that models that keep one can be pickled
+def is_odd(side: int) -> bool:
+    """The PyTorch version's rule: sides of 32 k + 1 pixels give odd maps at every stride."""
+    return side % 2 == 1
+
+
+def always(side: int) -> bool:
+    """The TensorFlow version's rule."""
+    return True
+
+
 # option -> whether corners align, asked of one side of a map
-ALIGN_CORNERS: dict[str, Callable[[int], bool]] = {
-    # PyTorch version: sides of 32 k + 1 pixels give odd maps at every stride
-    'odd': lambda side: side % 2 == 1,
-    # TensorFlow version
-    'always': lambda side: True,
-}
+ALIGN_CORNERS: dict[str, Callable[[int], bool]] = dict(odd=is_odd, always=always)
 
 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:

@@ -73,7 +73,7 @@ class DeformableTokenEncoder(BaseModule):
             outside = [F.interpolate(padding[None], m.shape[-2:]).bool()[0] for m in maps]
         memory = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
         positions = torch.cat([
-            self.position(mask).flatten(2).transpose(1, 2) + level
+            self.position(mask).flatten(2).transpose(1, 2).to(level.dtype) + level
             for mask, level in zip(outside, self.level_embed)], 1)
         tokens = Tokens(
             memory, positions,

@@ -1,16 +1,23 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from dataclasses import fields
-from typing import Optional
+from logging import FileHandler
+from typing import Callable, Optional
 
 import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
+from mmengine.logging import MMLogger
 from torch import Tensor
 
+from mmpanseg.building import check_values
+from mmpanseg.models.fusion_heads.fusion_head import FusionHead
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
 from mmpanseg.models.segmentors.deployment import Deployment
+from mmpanseg.models.segmentors.feature_maps import check_feature_maps
 from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
@@ -30,7 +37,8 @@ class MaskTransformer(Deployment, BaseDetector):
 
     Args:
         num_things_classes, num_stuff_classes: classes of the data set.
-        backbone: config; gives maps at strides 4, 8, 16, 32.
+        backbone: config; gives maps at strides 4, 8, 16, 32. Its ``in_channels`` are those of the
+            images, 3 unless given.
         panoptic_head: config of the head (predictions and losses).
         panoptic_fusion_head: config of the fusion head (predictions to segments).
         test_cfg: options of :class:`mmpanseg.models.fusion_heads.Outputs`; ``mode='tile'`` cuts
@@ -39,8 +47,11 @@ class MaskTransformer(Deployment, BaseDetector):
         data_preprocessor, init_cfg: see mmengine.
 
     Raises:
-        ValueError: a number of classes or an entry of ``test_cfg`` is not possible, also more
-            classes than a panoptic result can tell apart where one is asked for.
+        ValueError: a number of classes or queries or an entry of ``test_cfg`` is not possible, more
+            classes than a panoptic result can tell apart where one is asked for, or the backbone's
+            maps are not those that the head's ``in_channels`` name; or a head is one of another
+            library.
+        TypeError: a value is of the wrong kind.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
@@ -48,7 +59,14 @@ class MaskTransformer(Deployment, BaseDetector):
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        # built by another library's registry, which does not look
+        check_values('model', MaskTransformer, dict(
+            num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
+            backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
+            panoptic_fusion_head=panoptic_fusion_head))
         if num_things_classes < 0 or num_stuff_classes < 0 or not (
                 num_things_classes + num_stuff_classes):
             raise ValueError(
@@ -61,12 +79,17 @@ class MaskTransformer(Deployment, BaseDetector):
         if self.outputs.panoptic_on:
             check_codable(num_things_classes + num_stuff_classes, 'the model (num_things_classes '
                           f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
+        check_kinds(panoptic_head, panoptic_fusion_head)
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
         self.num_classes = num_things_classes + num_stuff_classes
         self.backbone = MODELS.build(backbone)
+        check_feature_maps(self.backbone, backbone, panoptic_head)
         self.panoptic_head = MODELS.build(panoptic_head, default_args=classes)
+        if panoptic_head.get('num_queries', 1) < 1:
+            raise ValueError(f'model.panoptic_head.num_queries={panoptic_head["num_queries"]} must '
+                             'be at least 1; as many as an image has segments, or more')
         self.panoptic_fusion_head = MODELS.build(panoptic_fusion_head, default_args=classes)
 
     def init_weights(self) -> None:
@@ -78,10 +101,28 @@ class MaskTransformer(Deployment, BaseDetector):
         with naming_pretrained(self):
             super().init_weights()
 
+    def _dump_init_info(self) -> None:
+        """Of each parameter, into log files; mmengine fills the console where there are none."""
+        if any(isinstance(handler, FileHandler)
+               for handler in MMLogger.get_current_instance().handlers):
+            super()._dump_init_info()
+
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Backbone maps of images [B, 3, H, W], high resolution first."""
-        return self.backbone(
-            batch_inputs.contiguous(memory_format=convolution_format(batch_inputs.device)))
+        """Backbone maps of images [B, 3, H, W], high resolution first.
+
+        All ways into the network lead through here: images take the network's own type, which is
+        another than float32 after ``half()``, ``bfloat16()`` or ``double()``.
+        """
+        dtype = parameter_dtype(self.backbone, batch_inputs.dtype)
+        images = batch_inputs.to(dtype).contiguous(
+            memory_format=convolution_format(batch_inputs.device))
+        with in_half(dtype, images.device):
+            return self.backbone(images)
+
+    def _apply(self, fn: Callable, *args, **kwargs) -> 'MaskTransformer':
+        # mean and deviation belong to the pixels, which are not in the network's type yet
+        with staying_exact(self.data_preprocessor):
+            return super()._apply(fn, *args, **kwargs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.
@@ -114,12 +155,30 @@ class MaskTransformer(Deployment, BaseDetector):
         if self.tiling is None:
             results = self._predict_whole(batch_inputs, metainfos, rescale)
         else:
-            divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
             results = [predict_tiles(
-                lambda part, shapes: self._predict_whole(part, [shapes])[0], image, metainfo,
-                self.tiling, self.outputs, self.num_things_classes, self.num_classes, divisor,
-                rescale) for image, metainfo in zip(batch_inputs, metainfos)]
+                self._predict_padded, image, metainfo, self.tiling, self.outputs,
+                self.num_things_classes, self.num_classes, rescale)
+                for image, metainfo in zip(batch_inputs, metainfos)]
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Normalised images [B, C, h, w], padded as the data preprocessor pads: [B, C, H, W].
+
+        This is the one place that says how an input is padded. What a preprocessor adds to an
+        image of that size is seen from what it does, so any preprocessor will do.
+        """
+        height, width = images.shape[-2:]
+        data = self.data_preprocessor(
+            dict(inputs=[images.new_zeros(1).expand(images.shape[1:])]), False)
+        padded = data['inputs'][0].to(images.dtype).repeat(len(images), 1, 1, 1)
+        padded[..., :height, :width] = images
+        return padded
+
+    def _predict_padded(self, image: Tensor, metainfo: dict, rescale: bool) -> dict:
+        """Results of an image or a part of one, normalised but not padded, [1, C, h, w]."""
+        image = self.pad(image)
+        metainfo = dict(metainfo, batch_input_shape=tuple(image.shape[-2:]))
+        return self._predict_whole(image, [metainfo], rescale)[0]
 
     def _predict_whole(self, inputs: Tensor, metainfos: list[dict],
                        rescale: bool = True) -> list[dict]:
@@ -131,12 +190,14 @@ class MaskTransformer(Deployment, BaseDetector):
                         metainfos: list[dict]) -> tuple[Tensor, MaskLogits]:
         """Class logits and mask logits of images [B, 3, H, W], before any fusion.
 
-        Heads that tell padding from image (``reads_padding``) get the metainfos too.
+        Heads that tell padding from image (``reads_padding``) get the metainfos too. There are no
+        gradients.
         """
-        features = self.extract_feat(batch_inputs)
-        if getattr(self.panoptic_head, 'reads_padding', False):
-            return self.panoptic_head.predict(features, metainfos)
-        return self.panoptic_head.predict(features)
+        with torch.no_grad():
+            features = self.extract_feat(batch_inputs)
+            if getattr(self.panoptic_head, 'reads_padding', False):
+                return self.panoptic_head.predict(features, metainfos)
+            return self.panoptic_head.predict(features)
 
     def add_pred_to_datasample(self, data_samples: SampleList,
                                results_list: list[dict]) -> SampleList:
@@ -150,6 +211,36 @@ class MaskTransformer(Deployment, BaseDetector):
                  batch_data_samples: OptSampleList = None) -> tuple:
         """Raw predictions of the head, without losses or post-processing."""
         return self.panoptic_head(self.extract_feat(batch_inputs))
+
+
+def check_kinds(panoptic_head: dict, panoptic_fusion_head: dict) -> None:
+    """Compare the kinds of the two heads with what this model calls.
+
+    Raises:
+        ValueError: for a head of mmdet or another fusion head than this library's; names such as
+            ``MaskFormerFusionHead`` are mmdet's unless ``mmpanseg.`` stands before them.
+    """
+    kind = _class_of(panoptic_head)
+    if kind is not None and issubclass(kind, BaseDenseHead):
+        raise ValueError(
+            f'model.panoptic_head.type {kind.__name__} is a head of mmdet, which '
+            'mmpanseg.MaskTransformer cannot use: name one of this library, e.g. '
+            "'mmpanseg.Mask2FormerHead', or use mmdet's own model, type='Mask2Former'")
+    kind = _class_of(panoptic_fusion_head)
+    if kind is not None and not issubclass(kind, FusionHead):
+        raise ValueError(
+            f'model.panoptic_fusion_head.type {kind.__name__} is no mmpanseg FusionHead, and '
+            'mmpanseg.MaskTransformer cannot use another one: name e.g. '
+            "'mmpanseg.PixelwiseFusionHead', which does what mmdet's MaskFormerFusionHead does")
+
+
+def _class_of(config: dict) -> Optional[type]:
+    """The class that a config names; None if there is none, which building it tells."""
+    kind = config.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return kind if isinstance(kind, type) else None
 
 
 def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:

@@ -2,7 +2,6 @@
 from dataclasses import dataclass
 from typing import Callable
 
-import torch.nn.functional as F
 from mmengine.structures import PixelData
 from torch import Tensor
 
@@ -41,28 +40,32 @@ class Tiling:
             raise ValueError(f'model.test_cfg.merge_iou={self.merge_iou} must lie in (0, 1]')
 
 
-def predict_tiles(predict: Callable[[Tensor, dict], dict], image: Tensor, metainfo: dict,
+def predict_tiles(predict: Callable[[Tensor, dict, bool], dict], image: Tensor, metainfo: dict,
                   tiling: Tiling, outputs: Outputs, num_things_classes: int, num_classes: int,
-                  divisor: int = 1, rescale: bool = True) -> dict:
+                  rescale: bool = True) -> dict:
     """Results of one image from those of its tiles.
 
     Args:
-        predict: gives the results of one tile from its normalised, padded image [1, 3, h, w] and
-            its meta information.
+        predict: gives the results of a tile from its normalised image [1, 3, h, w], which it
+            pads, its meta information, and whether they are wanted at the original size.
         image: normalised and padded [3, H, W].
         metainfo: of the image; ``img_shape`` says what of it is no padding.
         tiling: how to cut it.
         outputs: what to give.
         num_things_classes, num_classes: see the fusion heads.
-        divisor: tiles are padded with zeros to multiples of this.
         rescale: results at the original size, else at the network's input size. Label maps and
             masks are resized, nearest pixel.
 
     Returns:
         results as the fusion head gives them for the whole image, stitched as described at
-        :class:`PanopticStitcher`, :class:`InstanceStitcher` and :class:`SemanticStitcher`.
+        :class:`PanopticStitcher`, :class:`InstanceStitcher` and :class:`SemanticStitcher`. An image
+        of one tile has nothing to stitch: its results are those of the whole image.
     """
     height, width = size = tuple(metainfo['img_shape'][:2])
+    image = image[:, :height, :width]
+    tiles = tile_grid(size, tiling.tile, tiling.overlap)
+    if len(tiles) == 1:
+        return predict(image[None], metainfo, rescale)
     stitchers = {}
     if outputs.panoptic_on:
         stitchers['pred_panoptic_seg'] = PanopticStitcher(
@@ -73,14 +76,10 @@ def predict_tiles(predict: Callable[[Tensor, dict], dict], image: Tensor, metain
     if outputs.semantic_on:
         stitchers['pred_sem_seg'] = SemanticStitcher(size, image.device)
 
-    image = image[:, :height, :width]
-    for tile in tile_grid(size, tiling.tile, tiling.overlap):
-        part = image[(slice(None), *tile.seen)][None]
-        rows, columns = tile.size
-        part = F.pad(part, (0, -columns % divisor, 0, -rows % divisor))
-        shapes = dict(batch_input_shape=tuple(part.shape[2:]), img_shape=tile.size,
-                      ori_shape=tile.size)
-        for name, value in predict(part, shapes).items():
+    for tile in tiles:
+        shapes = dict(img_shape=tile.size, ori_shape=tile.size)
+        for name, value in predict(
+                image[(slice(None), *tile.seen)][None], shapes, False).items():
             stitchers[name].add(tile, value)
 
     size = tuple(metainfo['ori_shape'][:2]) if rescale else size

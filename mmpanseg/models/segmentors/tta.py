@@ -36,6 +36,7 @@ class PanopticTTAModel(BaseTTAModel):
         for name in ('num_things_classes', 'num_stuff_classes', 'num_classes'):
             setattr(self, name, getattr(self.module, name))
 
+    @torch.no_grad()
     def test_step(self, data: dict) -> SampleList:
         """Results for images that come in several views.
 

@@ -1,7 +1,7 @@
 """How queries read a memory (Mask2Former, Table 4c).
 
-All kinds share one call: ``(query, query_pos, memory, region)``. ``region`` is a function, so that
-kinds that do not look at masks never compute one.
+All kinds share one call: ``(query, query_pos, memory, region)``. ``region`` is a function, and None
+for kinds without ``reads_region``.
 
 Shapes: B images, Q queries, C channels, S positions of the memory.
 """
@@ -24,13 +24,17 @@ _SMALLEST_LOG_WEIGHT = -1e4
 class PlainCrossAttention(Attention):
     """Every query looks everywhere (DETR); its subclasses restrict or weight that by a mask."""
 
-    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
+    reads_region = False
+
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
+                region: Optional[Region]) -> Tensor:
         """Read.
 
         Args:
             query, query_pos: [B, Q, C].
             memory: what to read.
-            region: gives bool [B, Q, S], True inside each query's mask; no row is all False.
+            region: gives bool [B, Q, S], True inside each query's mask; no row is all False. None
+                where it is not read.
 
         Returns:
             [B, Q, C], without the residual.
@@ -39,13 +43,15 @@ class PlainCrossAttention(Attention):
         return super().forward(query + query_pos, memory.key, memory.value, mask)
 
     def mask(self, query: Tensor, query_pos: Tensor, memory: Memory,
-             region: Region) -> Optional[Tensor]:
+             region: Optional[Region]) -> Optional[Tensor]:
         """Mask of the attention, in a form that :class:`Attention` takes."""
         return None
 
 
 class MaskedCrossAttention(PlainCrossAttention):
     """Every query looks inside the mask that it predicted before (Equation 2)."""
+
+    reads_region = True
 
     def mask(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
         return region()
@@ -124,6 +130,8 @@ class MaskPooling(BaseModule):
         num_heads: of no use here: a mean has no heads.
         dropout: of the output.
     """
+
+    reads_region = True
 
     def __init__(self, channels: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()

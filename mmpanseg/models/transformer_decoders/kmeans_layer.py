@@ -2,7 +2,7 @@
 
 Shapes: B images, Q queries, C channels, K classes, h x w map of P pixels.
 """
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm
-from mmpanseg.models.layers.precision import without_autocast
+from mmpanseg.models.layers.precision import parameter_dtype, staying_exact, without_autocast
 from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
 from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import at_least_float
@@ -72,7 +72,7 @@ class NormedAttention(BaseModule):
         """
         query, key, value = (x.unflatten(1, (self.num_heads, -1)) for x in (query, key, value))
         similarity = self.norm_similarity(query.transpose(2, 3) @ key)
-        weight = similarity.float().softmax(-1).to(value.dtype)
+        weight = at_least_float(similarity).softmax(-1).to(value.dtype)
         return F.gelu(self.norm_value((value @ weight.transpose(2, 3)).flatten(1, 2)))
 
 
@@ -136,6 +136,11 @@ class KMeansLayer(BaseModule):
             self.pixel_out = conv(inner, pixel_channels, dims=2, act=False, scale=0.0)
         self.drop_path = DropPath(drop_path)
 
+    def _apply(self, fn: Callable, *args, **kwargs) -> 'KMeansLayer':
+        # sums over all pixels of a cluster, and their variance, are beyond half precision
+        with staying_exact(*([self.update_norm] if self.interaction.kmeans else [])):
+            return super()._apply(fn, *args, **kwargs)
+
     def forward(self, pixels: Tensor, queries: Tensor) -> LayerOutput:
         """Update the queries, and on two paths the map.
 
@@ -157,8 +162,10 @@ class KMeansLayer(BaseModule):
                 self.pixel_attn(pixel_query, key, value).view_as(pixel_space))
             pixels = pixels + self.drop_path(update)
         if kmeans:
-            update = sum_of_clusters(pixel_value, prediction.mask_logits.flatten(2))
-            queries = queries + self.drop_path(self.update_out(self.update_norm(update)))
+            update = self.update_norm(
+                sum_of_clusters(pixel_value, prediction.mask_logits.flatten(2)))
+            update = self.update_out(update.to(parameter_dtype(self.update_out)))
+            queries = queries + self.drop_path(update)
         if cross:
             key, value = torch.cat([pixel_key, key], 2), torch.cat([pixel_value, value], 2)
         update = self.self_attn_out(self.self_attn(query, key, value))

@@ -13,6 +13,7 @@ from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.deformable_transformer import DeformableDecoder, layer_config
 from mmpanseg.models.layers.tokens import Tokens
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.mask_logits import at_least_float
 
 # What a location is, and of how many numbers it consists, all relative to the image's size.
 LOCATIONS = {
@@ -87,7 +88,8 @@ class LocationDecoder(BaseModule):
         batch = len(tokens.memory)
         position, content = (
             half.expand(batch, -1, -1) for half in self.query_embed.weight.chunk(2, dim=1))
-        points = self.reference_points(position).sigmoid()
+        # places in single precision at least: half is too coarse for coordinates
+        points = at_least_float(self.reference_points(position)).sigmoid()
         queries, references = self.decoder(
             query=content, query_pos=position, value=tokens.memory,
             key_padding_mask=tokens.padding, reference_points=points,

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.attention import Attention
 from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.layers.precision import parameter_dtype
 from mmpanseg.models.layers.tokens import Tokens
+from mmpanseg.models.layers.untouched import is_untouched
 from mmpanseg.models.transformer_decoders.location import box_branch, move_reference
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
@@ -49,8 +51,10 @@ class MaskGenerator(BaseModule):
     def forward(self, attention: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         """Masks [M, H, W] from attention logits [M, h, S]."""
         # half precision of the attention meets single of the weights where autocast is off
-        attention = attention.to(self.fuse.weight.dtype)
+        attention = attention.to(parameter_dtype(self, attention.dtype))
         parts = attention.split([height * width for height, width in sizes], dim=2)
+        if not all(is_untouched(layer) for layer in (*self.level_projs, self.fuse)):
+            return self.activation(self._by_layers(parts, sizes))
         weights = self.fuse.weight[0].chunk(len(parts))
         mask = self.fuse.bias
         for part, size, proj, weight in zip(
@@ -63,6 +67,15 @@ class MaskGenerator(BaseModule):
                     plane[:, None], sizes[0], mode='bilinear', align_corners=False)[:, 0]
             mask = mask + plane
         return self.activation(mask)
+
+    def _by_layers(self, parts: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """The same as drawn in the paper, through the layers themselves; not activated."""
+        planes = []
+        for part, size, proj in zip(parts, sizes, self.level_projs, strict=True):
+            heads = F.relu(proj(part.transpose(1, 2))).transpose(1, 2).unflatten(-1, size)
+            planes.append(heads if size == sizes[0] else F.interpolate(
+                heads, sizes[0], mode='bilinear', align_corners=False))
+        return self.fuse(torch.cat(planes, 1).permute(0, 2, 3, 1))[..., 0]
 
 
 class MaskAttention(BaseModule):

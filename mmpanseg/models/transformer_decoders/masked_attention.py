@@ -3,7 +3,7 @@
 Shapes: B images, Q queries, C channels, S positions of a memory, L predictions.
 """
 from functools import partial
-from typing import Callable, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -47,14 +47,15 @@ class DecoderLayer(BaseModule):
         self.pre_norm = pre_norm
         self.order = tuple(order)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region,
-                self_mask: Optional[Tensor] = None) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
+                region: Optional[Region], self_mask: Optional[Tensor] = None) -> Tensor:
         """Update queries.
 
         Args:
             query, query_pos: [B, Q, C].
             memory: what to look at.
-            region: gives bool [B, Q, S], the positions inside each query's mask.
+            region: gives bool [B, Q, S], the positions inside each query's mask; None where the
+                cross-attention does not read it.
             self_mask: bool [Q, Q], True where a query may look at another; None: everywhere.
 
         Returns:
@@ -72,29 +73,49 @@ class DecoderLayer(BaseModule):
         return x + part(norm(x)) if self.pre_norm else norm(x + part(x))
 
 
+class DecodedQueries(NamedTuple):
+    """One prediction of the decoder.
+
+    ``queries``: normalized, [B, Q, C]; ``embeds``: their mask embeddings [B, Q, C'] with gradients,
+    where a layer had to know them, else None. They are made once, for the next layer's region and
+    for the mask logits.
+    """
+    queries: Tensor
+    embeds: Optional[Tensor]
+
+    def split(self, count: int) -> 'tuple[DecodedQueries, DecodedQueries]':
+        """The first ``count`` queries, and the others."""
+        first, others = (
+            DecodedQueries(*(None if x is None else x[:, part] for x in self))
+            for part in (slice(count), slice(count, None)))
+        return first, others
+
+
 class MaskRegions:
     """Where queries may look: inside the masks that they predict (Equation 2).
 
     Args:
         mask_features: [B, C', h, w] at 1/4 of the input.
         sizes: of the maps in each memory.
-        embed_masks: mask embeddings [B, Q, C'] of normalised queries [B, Q, C].
     """
 
-    def __init__(self, mask_features: Tensor, sizes: Sequence[Sequence[tuple[int, int]]],
-                 embed_masks: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, mask_features: Tensor,
+                 sizes: Sequence[Sequence[tuple[int, int]]]) -> None:
         self.mask_features = mask_features
         self.sizes = sizes
-        self.embed_masks = embed_masks
         self._resized: dict[int, Tensor] = {}
 
-    @torch.no_grad()
-    def __call__(self, queries: Tensor, layer: int) -> Tensor:
-        """bool [B, Q, S] on the memory of a decoder layer, for normalised queries [B, Q, C]."""
+    def __call__(self, embeds: Tensor, layer: int) -> Tensor:
+        """bool [B, Q, S] on the memory of a decoder layer, for mask embeddings [B, Q, C'].
+
+        Nothing with parameters runs in here. Mixed precision keeps the half-precision copy of a
+        weight until the end of the step; older PyTorch would keep one without gradient.
+        """
         level = layer % len(self.sizes)
-        if level not in self._resized:  # all layers that read a memory share one resized copy
-            self._resized[level] = resize_features(self.mask_features, self.sizes[level])
-        return attention_mask(self.embed_masks(queries), self._resized[level])
+        with torch.no_grad():
+            if level not in self._resized:  # all layers that read a memory share one resized copy
+                self._resized[level] = resize_features(self.mask_features, self.sizes[level])
+            return attention_mask(embeds, self._resized[level])
 
 
 @MODELS.register_module()
@@ -130,28 +151,32 @@ class MaskedAttentionDecoder(BaseModule):
         super().init_weights()
 
     def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                regions: Callable[[Tensor, int], Tensor],
-                self_mask: Optional[Tensor] = None) -> Tensor:
+                regions: Callable[[Tensor, int], Tensor], embed_masks: Callable[[Tensor], Tensor],
+                self_mask: Optional[Tensor] = None) -> list[DecodedQueries]:
         """Decode.
 
         Args:
             query, query_pos: [B, Q, C].
             memories: what to look at, low resolution first.
-            regions: bool [B, Q, S] for normalised queries and the number of a layer, see
+            regions: bool [B, Q, S] for mask embeddings and the number of a layer, see
                 :class:`MaskRegions`.
+            embed_masks: mask embeddings [B, Q, C'] of normalized queries [B, Q, C].
             self_mask: bool [Q, Q], True where a query may look at another in self-attention; None:
                 everywhere.
 
         Returns:
-            Normalised queries of all predictions [L, B, Q, C], L = layers + 1: the initial queries'
-            first, the final ones last.
+            all predictions, L = layers + 1: the initial queries' first, the final ones last.
         """
-        outputs = [self.post_norm(query)]
+        outputs = []
         for index, layer in enumerate(self.layers):
-            query = layer(query, query_pos, memories[index % len(memories)],
-                          partial(regions, outputs[-1], index), self_mask)
-            outputs.append(self.post_norm(query))
-        return torch.stack(outputs)
+            normalized, embeds, region = self.post_norm(query), None, None
+            if layer.cross_attn.reads_region:
+                # not where the layer asks: a checkpointed layer runs without gradients first
+                embeds = embed_masks(normalized)
+                region = partial(regions, embeds.detach(), index)
+            outputs.append(DecodedQueries(normalized, embeds))
+            query = layer(query, query_pos, memories[index % len(memories)], region, self_mask)
+        return [*outputs, DecodedQueries(self.post_norm(query), None)]
 
 
 def resize_features(features: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:

@@ -6,7 +6,7 @@ Copy g of piloted segment j of an image sits in slot g N + j. Images with fewer 
 slots unused: zero queries that look everywhere, as in the released code.
 """
 import copy
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -208,20 +208,19 @@ class PilotedRegions(MaskRegions):
 
     Args:
         pilots: of the batch.
-        mask_features, sizes, embed_masks: see :class:`MaskRegions`.
+        mask_features, sizes: see :class:`MaskRegions`.
     """
 
     def __init__(self, pilots: Pilots, mask_features: Tensor,
-                 sizes: Sequence[Sequence[tuple[int, int]]],
-                 embed_masks: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(mask_features, sizes, embed_masks)
+                 sizes: Sequence[Sequence[tuple[int, int]]]) -> None:
+        super().__init__(mask_features, sizes)
         self.pilots = pilots
 
-    @torch.no_grad()
-    def __call__(self, queries: Tensor, layer: int) -> Tensor:
+    def __call__(self, embeds: Tensor, layer: int) -> Tensor:
         if not self.pilots.guides(layer):
-            return super().__call__(queries, layer)
-        learnable = super().__call__(queries[:, self.pilots.num_slots:], layer)
+            return super().__call__(embeds, layer)
+        learnable = super().__call__(embeds[:, self.pilots.num_slots:], layer)
+        # bool: no gradients
         given = self.pilots.masks(self.sizes[layer % len(self.sizes)])
         return torch.cat([open_empty(given), learnable], dim=1)
 

@@ -2,8 +2,10 @@
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
@@ -73,3 +75,28 @@ def test_hook_logs_with_the_scores(tmp_path, part):
         assert scalars[f'val/queries/{name}'].current() == pytest.approx(value)
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert 'queries/mIoU-L_1' in log and 'images: 2.0' in log
+
+
+class Detector(BaseModel):
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize('head', ['KMaXDeepLabHead', 'PanopticSegFormerHead', None])
+def test_other_heads_are_refused_before_the_run(tmp_path, repo_root, head):
+    """Also a model without such a head at all; nothing is validated first."""
+    if head is None:
+        model, name = Detector(), 'Detector'
+    else:
+        folder = dict(KMaXDeepLabHead='kmax_deeplab').get(head, 'panoptic_segformer')
+        cfg = Config.fromfile(repo_root / f'configs/_base_/models/'
+                              f'{folder.removesuffix("_deeplab")}_r18_small.py')
+        model, name = MODELS.build(cfg.model), head
+    runner = Runner(
+        model=model, work_dir=str(tmp_path), val_cfg=dict(), val_evaluator=[Count()],
+        val_dataloader=DataLoader(Images(), batch_size=2, collate_fn=pseudo_collate),
+        custom_hooks=[QueryConsistencyHook()], default_scope='mmdet',
+        experiment_name=f'hook-{name}')
+    with pytest.raises(ValueError, match=f'Mask2FormerHead.*; this model has {name}'):
+        runner.val()

@@ -20,13 +20,50 @@ def test_odd_rows_can_be_cut_off_as_in_other_releases():
         assert torch.equal(cut, whole)
 
 
-def test_padding_of_an_even_size_changes_nothing():
-    model = ConvNeXt(TINY).eval()
-    other = ConvNeXt(TINY, pad_odd=False).eval()
-    other.load_state_dict(model.state_dict())
-    image = torch.randn(1, 3, 64, 96)
-    for ours, plain in zip(model(image), other(image)):
-        assert torch.equal(ours, plain)
+def cell_by_cell(conv, x, before, after):
+    """A convolution whose kernel is as large as its stride, of a map with zeros around it."""
+    size = conv.kernel_size[0]
+    height, width = (side + before + after for side in x.shape[-2:])
+    canvas = torch.zeros(*x.shape[:2], height, width)
+    canvas[:, :, before:height - after, before:width - after] = x
+    out = torch.zeros(len(x), len(conv.weight), height // size, width // size)
+    for row in range(height // size):
+        for column in range(width // size):
+            patch = canvas[:, :, size * row:size * (row + 1), size * column:size * (column + 1)]
+            out[:, :, row, column] = (
+                torch.einsum('bcyx,ocyx->bo', patch, conv.weight) + conv.bias)
+    return out
+
+
+def padded_by_hand(x):
+    """One row and one column of zeros behind a map."""
+    canvas = torch.zeros(*x.shape[:2], x.shape[2] + 1, x.shape[3] + 1)
+    canvas[:, :, :-1, :-1] = x
+    return canvas
+
+
+@pytest.mark.parametrize('channels, arch', [
+    (3, TINY), (1, TINY), (3, ((1, 1, 1, 1), (3, 3, 8, 3)))])
+@pytest.mark.parametrize('size', [(64, 64), (65, 65), (96, 128), (33, 47), (1, 1), (2, 70)])
+@torch.no_grad()
+def test_every_size_is_padded_as_published(size, channels, arch):
+    """(left, right, top, bottom): (1, 2, 1, 2) before the stem, (0, 1, 0, 1) before later norms."""
+    torch.manual_seed(0)
+    model = ConvNeXt(arch, in_channels=channels, with_stem=True).eval()
+    for parameter in model.parameters():
+        parameter.normal_(std=0.5)
+    image = torch.randn(1, channels, *size)
+    stem, *maps = model(image)
+    conv, norm = model.downsample_layers[0]
+    x = norm(cell_by_cell(conv, image, 1, 2))
+    torch.testing.assert_close(stem, x)
+    for number, ours in enumerate(maps):
+        if number:
+            norm, conv = model.downsample_layers[number]
+            x = cell_by_cell(conv, norm(padded_by_hand(x)), 0, 0)
+        x = model.stages[number](x)
+        assert ours.shape[-2:] == tuple(-(-side // (4 << number)) for side in size)
+        torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
 
 
 def test_drop_path_grows_from_nothing():

@@ -3,10 +3,11 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from mmpanseg.checkpoints.key_map import rename
 from mmpanseg.checkpoints.kmax_backbones import backbone_rules
-from mmpanseg.models.backbones import ConvNeXt, KMaXResNet, MaXS
+from mmpanseg.models.backbones import ConvNeXt, KMaXResNet, MaXS, PreActivatedResNet
 
 NORM = dict(type='BN', eps=1e-3, momentum=0.01)
 
@@ -51,6 +52,31 @@ def test_outputs(backbones, name):
     with torch.no_grad():
         ours = model(case['inputs'])
     assert_close(ours, case['outputs'].values())
+
+
+@pytest.mark.parametrize('build_strided', [
+    lambda: KMaXResNet(50, stem_channels=4, base_channels=4, with_stem=True, norm_cfg=NORM),
+    lambda: PreActivatedResNet(50, stem_channels=4, base_channels=4, with_stem=True,
+                               norm_cfg=NORM),
+    lambda: MaXS((1, 2, 2, 2), 8, 2, with_stem=True)])
+@pytest.mark.parametrize('size', [(64, 64), (65, 65), (96, 128), (33, 47)])
+@torch.no_grad()
+def test_strided_layers_keep_every_second_position(build_strided, size):
+    """Positions 0, 2, 4 ... of the map at full resolution: also where a side is even."""
+    torch.manual_seed(0)
+    model = build_strided()
+    model.eval()
+    image = torch.randn(1, 3, *size)
+    strided = model(image)
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.MaxPool2d)) and module.stride in (2, (2, 2)):
+            module.stride = (1, 1)
+            module.register_forward_hook(lambda *call: call[2][..., ::2, ::2])
+    full = model(image)
+    assert len(full) == len(strided) == 5
+    for ours, expected in zip(strided, full):
+        torch.testing.assert_close(ours, expected)
+    assert strided[-1].shape[-2:] == tuple(-(-side // 32) for side in size)
 
 
 @pytest.mark.parametrize('name, build_full', [

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmpanseg.models.fusion_heads.kmax import KMaXFusionHead
+from mmpanseg.models.fusion_heads.kmax import KMaXFusionHead, published_shape
 from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.fusion_heads.semantic import semantic_scores
 from mmpanseg.structures.mask_logits import DenseMaskLogits
@@ -184,3 +184,13 @@ def test_what_is_smaller_than_its_limit_becomes_void():
 def test_settings_that_do_not_fit_are_refused(kwargs, text):
     with pytest.raises(ValueError, match=text):
         KMaXFusionHead(3, 2, **kwargs)
+
+
+def test_published_crop_takes_resized_images_only():
+    cityscapes = dict(
+        batch_input_shape=(1025, 2049), img_shape=(1025, 2049), ori_shape=(1024, 2048))
+    assert published_shape(cityscapes) == [1024, 2049]
+    for image in ((640, 800), (1281, 1600)):
+        with pytest.raises(ValueError, match="crop='published' .* set crop='image'"):
+            published_shape(dict(
+                batch_input_shape=(1281, 1601), img_shape=image, ori_shape=(640, 640)))

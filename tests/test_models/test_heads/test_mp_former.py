@@ -98,8 +98,8 @@ def check_pilots(pilots, mp, num_queries):
 class RecordedRegions(PilotedRegions):
     recorded: list = []
 
-    def __call__(self, queries, layer):
-        self.recorded.append(super().__call__(queries, layer))
+    def __call__(self, embeds, layer):
+        self.recorded.append(super().__call__(embeds, layer))
         return self.recorded[-1]
 
 
@@ -135,10 +135,11 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
             inputs['mask_features'], inputs['multi_scale_features'], pilots)
         if 'layer_queries' in case_data['outputs']:
             given = iter([~masks for masks in mp['gt_attn_masks']])
-            queries = head.decode_piloted(
+            decoded = head.decode_piloted(
                 inputs['mask_features'], inputs['multi_scale_features'], pilots)
             torch.testing.assert_close(
-                queries[1:], head.transformer_decoder.post_norm(
+                torch.stack([prediction.queries for prediction in decoded[1:]]),
+                head.transformer_decoder.post_norm(
                     case_data['outputs']['layer_queries']), atol=1e-4, rtol=1e-4)
     for masks, expected in zip(RecordedRegions.recorded, mp['cross_attn_masks']):
         assert torch.equal(masks, ~expected)

@@ -1,4 +1,6 @@
 """Tiles put together against the whole image, with exact network outputs."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from pycocotools import mask as rle_tools
 from mmpanseg.models.fusion_heads.instance_stitching import InstanceStitcher, resize_nearest
 from mmpanseg.models.fusion_heads.stitching import PanopticStitcher
 from mmpanseg.models.fusion_heads.tiles import spans, tile_grid
+
+from ..systems import NORMALISE, SYSTEMS, batch, build
 
 ALL = dict(instance_on=True, semantic_on=True)
 
@@ -237,3 +241,52 @@ def test_nearest_pixel():
 def test_mistakes(colors, options, text):
     with pytest.raises(ValueError, match=text):
         colors.model(**options)
+
+
+ODD = [(64, 96), (33, 47), (65, 97), (50, 70)]
+# how inputs are padded: by a multiple, to a size, to 32 k + 1, with a value, not at all
+PADDING = dict(
+    none=None,
+    multiple=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALISE),
+    filled=dict(type='DetDataPreprocessor', pad_size_divisor=16, pad_value=1.5, **NORMALISE),
+    free=dict(type='DetDataPreprocessor', **NORMALISE),
+    fixed=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=(97, 129), **NORMALISE),
+    next=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=None, **NORMALISE))
+
+
+def results(sample):
+    return dict(panoptic=sample.pred_panoptic_seg.sem_seg, semantic=sample.pred_sem_seg.sem_seg,
+                masks=sample.pred_instances.masks, scores=sample.pred_instances.scores,
+                labels=sample.pred_instances.labels)
+
+
+@pytest.mark.parametrize('system, padding', [
+    *((system, None) for system in SYSTEMS), ('kmax_deeplab_convnext', None),
+    *(('kmax_deeplab', name) for name in PADDING), ('mask2former', 'filled'),
+    ('panoptic_segformer', 'fixed')])
+def test_one_tile_is_the_whole_image_bit_by_bit(system, padding):
+    parts = {} if padding is None else dict(data_preprocessor=PADDING[padding])
+    whole = build(system, parts=parts).eval()
+    tiled = build(system, parts=parts, mode='tile', tile=(100, 100), overlap=10).eval()
+    for size in ODD[1:2] if padding == 'none' else ODD:
+        data = batch(size)
+        if padding == 'none':  # such a model is given its inputs ready-made
+            data['inputs'] = data['inputs'][0].float()[None]
+            for sample in data['data_samples']:
+                sample.set_metainfo(dict(batch_input_shape=size))
+        expected, = whole.test_step(copy.deepcopy(data))
+        found, = tiled.test_step(data)
+        assert found.pred_panoptic_seg.segments_info == expected.pred_panoptic_seg.segments_info
+        for name, value in results(expected).items():
+            assert torch.equal(results(found)[name], value), (name, size)
+
+
+@pytest.mark.parametrize('padding', [name for name in PADDING if name != 'none'])
+def test_padding_is_the_preprocessors_own(padding):
+    model = build('mask2former', parts=dict(data_preprocessor=PADDING[padding]))
+    for size in ODD:
+        data = model.data_preprocessor(batch(size), False)['inputs']
+        assert torch.equal(model.pad(data[..., :size[0], :size[1]].repeat(2, 1, 1, 1)),
+                           data.repeat(2, 1, 1, 1))
+        half = model.pad(data[..., :size[0], :size[1]].half())
+        assert half.dtype == torch.float16 and torch.equal(half, data.half())

@@ -33,8 +33,9 @@ def build(kind):
 def attend(module, inputs, bias):
     """PyTorch's own attention with a bias [B, heads, Q, S] on the logits."""
     query, query_pos, memory, _ = inputs
-    return module.attn(query + query_pos, memory.key, memory.value,
-                       attn_mask=bias.flatten(0, 1))[0]
+    return torch.nn.MultiheadAttention.forward(
+        module.attn, query + query_pos, memory.key, memory.value,
+        attn_mask=bias.flatten(0, 1))[0]
 
 
 def never():

@@ -194,3 +194,12 @@ def test_void_prior_is_the_published_constant_and_no_parameter():
 def test_unknown_interactions_are_refused():
     with pytest.raises(ValueError, match="interaction='kmeans' is unknown; choose .* k-means"):
         KMeansLayer(8, 3, interaction='kmeans')
+
+
+@pytest.mark.parametrize('kind', ['BN', 'BN1d', 'BN2d'])
+def test_batch_norms_fit_maps_and_sequences(kind):
+    layer = KMeansLayer(8, 3, 16, 8, norm_cfg=dict(type=kind, eps=1e-3)).eval()
+    queries = layer(torch.randn(2, 8, 5, 6), torch.randn(2, 16, 4)).queries
+    assert queries.shape == (2, 16, 4) and queries.isfinite().all()
+    assert {type(module) for module in layer.modules() if 'BatchNorm' in type(module).__name__} == {
+        torch.nn.BatchNorm1d, torch.nn.BatchNorm2d}

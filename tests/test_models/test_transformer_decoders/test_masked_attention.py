@@ -31,6 +31,7 @@ def build_head(decoder=(), **options):
 def slow_decode(head, mask_features, maps, memories, order):
     """Queries layer by layer: dense masks, PyTorch's attention, levels of layer i as a list."""
     decoder = head.transformer_decoder
+    attend = torch.nn.MultiheadAttention.forward
     query = head.query_feat.weight.repeat(len(mask_features), 1, 1)
     position = head.query_embed.weight.repeat(len(mask_features), 1, 1)
     outputs = [decoder.post_norm(query)]
@@ -50,11 +51,12 @@ def slow_decode(head, mask_features, maps, memories, order):
         blocked[blocked.all(-1)] = False
         for norm, part in zip(layer.norms, order):
             if part == 'cross':
-                update = layer.cross_attn.attn(
-                    query + position, keys, values,
+                update = attend(
+                    layer.cross_attn.attn, query + position, keys, values,
                     attn_mask=blocked.repeat_interleave(HEADS, 0))[0]
             elif part == 'self':
-                update = layer.self_attn.attn(query + position, query + position, query)[0]
+                update = attend(
+                    layer.self_attn.attn, query + position, query + position, query)[0]
             else:
                 update = layer.ffn(query)
             query = norm(query + update)
@@ -75,7 +77,8 @@ def test_decoder_equals_slow_definition(levels, multi_scale, memories, order):
     mask_features = torch.randn(2, 6, 16, 24, dtype=torch.float64)
     maps = [torch.randn(2, CHANNELS, 2 << i, 3 << i, dtype=torch.float64) for i in range(3)]
     with torch.no_grad():
-        found = head.decode_queries(mask_features, maps)
+        found = torch.stack([
+            prediction.queries for prediction in head.decode_queries(mask_features, maps)])
         expected = slow_decode(head, mask_features, maps, memories, order)
     torch.testing.assert_close(found, expected)
 
@@ -100,9 +103,11 @@ def test_detr_decoder_equals_mmdet():
         expected = theirs.eval()(
             query, value, value, query_pos=query_pos, key_pos=key_pos, key_padding_mask=None)
         found = ours.eval()(query, query_pos, [Memory(value + key_pos, value, ((3, 4), ))],
-                            lambda queries, level: pytest.fail('no masks in DETR'))
+                            lambda embeds, level: pytest.fail('no masks in DETR'),
+                            torch.nn.Identity())
     assert len(found) == LAYERS + 1
-    torch.testing.assert_close(found[1:], expected)
+    torch.testing.assert_close(torch.stack([prediction.queries for prediction in found[1:]]),
+                               expected)
 
 
 def test_levels_and_multi_scale_are_checked():

@@ -1,0 +1,76 @@
+"""Settings of data loaders that do not go together with others."""
+import logging
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.logging import print_log
+from mmengine.registry import DATA_SAMPLERS
+
+# torch.utils.data.DataLoader takes these only with worker processes
+WORKER_OPTIONS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
+
+
+def without_worker_options(loader: dict) -> dict:
+    """Config of a data loader that loads in its own process, without options of workers.
+
+    A config inherits ``persistent_workers=True`` and the like; ``num_workers=0`` on the command
+    line switches them off with the workers.
+
+    Args:
+        loader: config of a data loader.
+
+    Returns:
+        the same, or with ``num_workers=0`` a copy without such options.
+    """
+    if loader.get('num_workers', 0):
+        return loader
+    return {key: value for key, value in loader.items() if key not in WORKER_OPTIONS}
+
+
+def with_sized_sampler(loader: dict, split: str) -> dict:
+    """Config of a data loader that comes to an end: every image once.
+
+    An endless ``InfiniteSampler`` becomes a ``DefaultSampler``, in random order for training only.
+
+    Args:
+        loader: config of a data loader.
+        split: 'train' (by epochs), 'val' or 'test'.
+
+    Returns:
+        the same, or a copy with another sampler, which the log tells.
+
+    Raises:
+        ValueError: another sampler or batch sampler without end; the text names it and the fix.
+    """
+    for key in ('batch_sampler', 'sampler'):
+        config = loader.get(key)
+        kind = _sampler_class(config)
+        if kind is None or not issubclass(kind, _endless_samplers()):
+            continue
+        if key == 'sampler' and issubclass(kind, InfiniteSampler):
+            shuffle = split == 'train' and config.get('shuffle', True)
+            print_log(f'{split}_dataloader.sampler {kind.__name__}, which has no end, is replaced '
+                      'by DefaultSampler: an epoch sees each image once', logger='current',
+                      level=logging.INFO)
+            return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=shuffle)}
+        by_iterations = (", or train by iterations with train_cfg=dict(_delete_=True, "
+                         "type='IterBasedTrainLoop', max_iters=...)")
+        raise ValueError(
+            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch would ever '
+            f"finish: set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
+            f"shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
+    return loader
+
+
+def _sampler_class(config: object) -> type | None:
+    if not isinstance(config, dict):
+        return None
+    kind = config['type']
+    if isinstance(kind, str):
+        with DATA_SAMPLERS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return kind if isinstance(kind, type) else None
+
+
+def _endless_samplers() -> tuple[type, ...]:
+    from mmdet.datasets.samplers import MultiSourceSampler
+    return InfiniteSampler, MultiSourceSampler

@@ -1,0 +1,65 @@
+"""Names in an optimizer's ``paramwise_cfg`` against those of the model's parameters."""
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+from mmpanseg.engine.unwrapped import unwrapped
+
+# Keys of mmengine's DefaultOptimWrapperConstructor, which ignores all others.
+_DEFAULT_KEYS = (
+    'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
+    'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate')
+_DEFAULT_CONSTRUCTORS = (None, 'DefaultOptimWrapperConstructor',
+                         'mmengine.DefaultOptimWrapperConstructor')
+
+
+def unknown_name(key: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name in ``paramwise_cfg`` that nothing has.
+
+    Args:
+        key: entry of ``optim_wrapper.paramwise_cfg``.
+        name: what it names.
+        known: names that there are: of parameters, or of keys.
+    """
+    # typing mistakes are in one part of a dotted name, or in the whole of it
+    parts = {part for entry in known for part in (entry, *entry.split('.'))}
+    near = get_close_matches(name, sorted(parts), n=3) or get_close_matches(
+        name.strip('.').split('.')[-1], sorted(parts), n=3)
+    hint = f'; near are {", ".join(near)}' if near else ''
+    return ValueError(f'optim_wrapper.paramwise_cfg.{key} names {name!r}, which no parameter of '
+                      f'the model has in its name{hint}')
+
+
+def check_keys(options: dict, known: Sequence[str], constructor: str) -> None:
+    """Compare the keys of a ``paramwise_cfg`` with those that its constructor reads.
+
+    Raises:
+        ValueError: for the first other key; the text names near ones.
+    """
+    for key in options:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            hint = f' (did you mean {near[0]}?)' if near else ''
+            raise ValueError(f'optim_wrapper.paramwise_cfg has no key {key!r}{hint}: {constructor} '
+                             f'knows {", ".join(known)}')
+
+
+def check_paramwise(optim_wrapper: dict, model: nn.Module) -> None:
+    """Check what mmengine's default constructor would ignore without a word.
+
+    Args:
+        optim_wrapper: config of an optimizer wrapper; those with another constructor pass.
+        model: the model that is to be trained.
+
+    Raises:
+        ValueError: ``paramwise_cfg`` has an unknown key, or ``custom_keys`` that match nothing.
+    """
+    options = optim_wrapper.get('paramwise_cfg')
+    if not options or optim_wrapper.get('constructor') not in _DEFAULT_CONSTRUCTORS:
+        return
+    check_keys(options, _DEFAULT_KEYS, 'mmengine\'s constructor')
+    names = [name for name, _ in unwrapped(model).named_parameters()]
+    for part in options.get('custom_keys', {}):
+        if not any(part in name for name in names):
+            raise unknown_name('custom_keys', part, names)
