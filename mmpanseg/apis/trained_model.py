@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.checkpoints import CheckpointError
+from mmpanseg.datasets.concatenated import common_metainfo
 from mmpanseg.engine import (DictAction, PanopticRunner, UsageError, check_checkpoint,
                              check_model_config, load_config, user_mistakes)
 
@@ -37,5 +38,5 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
         except CheckpointError as error:
             raise UsageError(f'{checkpoint}: {error}') from error
         loader = PanopticRunner.build_dataloader(cfg.test_dataloader)
-    model.dataset_meta = loader.dataset.metainfo
+    model.dataset_meta = common_metainfo(loader.dataset.metainfo)
     return model, loader

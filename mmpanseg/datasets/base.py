@@ -2,12 +2,16 @@
 from typing import Optional
 
 from mmdet.datasets import BaseDetDataset
+from mmengine.dataset import force_full_init
 
 from .transforms.carrying import carry_map, loads_index_map
 
 
 class SegmentationDataset(BaseDetDataset):
-    """Images with a segmentation PNG each; errors name the image.
+    """Images with a segmentation each; errors name the image.
+
+    ``shared``, a dict that :meth:`load_data_list` may fill, belongs to every sample: how the files
+    of this data set code labels. It is stored once.
 
     Transforms of the pipeline carry the index map along, with a void border, see
     :func:`mmpanseg.datasets.transforms.carrying.carry_map`; one that cannot is an error here.
@@ -16,9 +20,14 @@ class SegmentationDataset(BaseDetDataset):
     METAINFO: dict = {}
 
     def __init__(self, *args, **kwargs) -> None:
+        self.shared: dict = {}
         super().__init__(*args, **kwargs)
         if loads_index_map(self.pipeline):
             carry_map(self.pipeline)
+
+    @force_full_init
+    def get_data_info(self, idx: int) -> dict:
+        return super().get_data_info(idx) | self.shared
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         try:
@@ -26,11 +35,45 @@ class SegmentationDataset(BaseDetDataset):
         except Exception as error:
             # image readers do not say which file they failed on
             info = self.get_data_info(idx)
-            if info['img_path'] in str(error) or str(info['seg_map_path']) in str(error):
+            if info['img_path'] in str(error) or str(info.get('seg_map_path')) in str(error):
                 raise
             raise RuntimeError(
                 f'{info["img_path"]}: {type(error).__name__} while loading or transforming this '
                 f'image: {error}') from error
+
+    def _check_palette(self) -> None:
+        """Raise a ValueError unless the metainfo has a color for each class, or none at all."""
+        palette, classes = self._metainfo.get('palette'), self._metainfo['classes']
+        if palette is not None and len(palette) != len(classes):
+            raise ValueError(f'metainfo.palette has {len(palette)} colours for {len(classes)} '
+                             'classes')
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Optional[dict] = None) -> dict:
+        """mmengine's, where names that the user gives replace what belongs to the class's names."""
+        meta = super()._load_metainfo(metainfo)
+        given = set(metainfo or ())
+        if not given & {'classes', 'thing_classes', 'stuff_classes'}:
+            return meta
+        for key in {'classes', 'thing_classes', 'stuff_classes'} - given:
+            meta.pop(key, None)
+        names, own = _names(meta), {name: label for label, name in enumerate(_names(cls.METAINFO))}
+        if 'palette' in cls.METAINFO and 'palette' not in given:
+            colors = meta.pop('palette')
+            if all(name in own for name in names):
+                meta['palette'] = [colors[own[name]] for name in names]
+        if 'label2cat' in cls.METAINFO and 'label2cat' not in given:
+            ids = meta['label2cat']
+            meta['label2cat'] = {
+                label: ids[own[name]] for label, name in enumerate(names) if name in own}
+        return meta
+
+
+def _names(meta: dict) -> tuple[str, ...]:
+    """Names by label."""
+    if 'classes' in meta:
+        return tuple(meta['classes'])
+    return (*meta.get('thing_classes', ()), *meta.get('stuff_classes', ()))
 
 
 def with_slashes(file_name: str) -> str:

@@ -2,9 +2,8 @@
 
 ``tools/dataset_converters/camvid.py`` writes what the three data sets here read.
 """
-from mmdet.datasets import CocoDataset
-
 from mmpanseg.registry import DATASETS
+from .instance import InstanceDataset
 from .panoptic import PanopticDataset
 from .semantic import SemanticDataset
 
@@ -32,7 +31,7 @@ class CamVidPanopticDataset(PanopticDataset):
 
 
 @DATASETS.register_module()
-class CamVidInstanceDataset(CocoDataset):
+class CamVidInstanceDataset(InstanceDataset):
     """The 4 thing classes, in COCO instance format."""
 
     METAINFO = dict(

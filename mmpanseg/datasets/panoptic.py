@@ -1,11 +1,13 @@
 """Datasets in COCO panoptic format: a JSON file, and one id-coded PNG per image."""
 import os.path as osp
-from collections import Counter
 from typing import Optional
 
-import mmengine.fileio as fileio
+from mmdet.datasets.transforms import LoadPanopticAnnotations
 
 from mmpanseg.registry import DATASETS
+from .annotation_file import (FLAG, check_classes, check_kind, check_listed, column,
+                              read_annotation_file, read_categories, read_images,
+                              read_panoptic_annotations)
 from .base import SegmentationDataset, with_slashes
 
 
@@ -16,13 +18,17 @@ class PanopticDataset(SegmentationDataset):
     ``ann_file`` is the JSON, ``data_prefix=dict(img=..., seg=...)`` the folders of images and PNGs.
     Labels are contiguous, things first. Classes come from ``metainfo`` (``thing_classes`` and
     ``stuff_classes``, optionally ``palette``), which selects and orders the JSON's categories by
-    name; without it from the JSON itself, in its order (then known only after ``full_init``).
+    name; ``classes`` alone does too, and ``isthing`` of the JSON says which are things. Without
+    it they come from the JSON itself, in its order (then known only after ``full_init``). The
+    lists of COCO's test images, whose categories are things without ``isthing`` and stuff is
+    absent, take all from the metainfo.
 
     ``filter_cfg`` applies to training: ``filter_empty_gt`` drops images without any segment that
     counts (thing or stuff, not crowd), ``min_size`` drops images with a shorter side. ``test_mode``
     keeps everything. An image without annotation has no ground truth: void everywhere.
 
-    ``metainfo['label2cat']`` maps labels to the JSON's category ids once the data are loaded.
+    ``metainfo['label2cat']`` maps labels to the JSON's category ids once the data are loaded; every
+    sample has the same ``label2cat``, for concatenated sources with other ids.
 
     Each sample has img_path, img_id, height, width, seg_map_path and segments_info, a list of
     dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label. Where
@@ -34,8 +40,8 @@ class PanopticDataset(SegmentationDataset):
 
     Raises:
         ValueError: naming file and place, when the JSON is broken or incomplete, names an unknown
-            image or category, or does not have a class of ``metainfo``; when nothing is left to
-            train on.
+            image or category, has an id or name twice, or does not have a class of ``metainfo``;
+            when nothing is left to train on; when the pipeline loads what mmdet's data sets give.
     """
 
     METAINFO: dict = {}
@@ -43,24 +49,25 @@ class PanopticDataset(SegmentationDataset):
     def __init__(self, *args, void_unselected: bool = False, **kwargs) -> None:
         self.void_unselected = void_unselected
         super().__init__(*args, **kwargs)
+        if any(isinstance(step, LoadPanopticAnnotations) for step in self.pipeline.transforms):
+            # mmdet's lists things a second time, with their boxes, which this data set does not
+            raise ValueError(
+                f"{type(self).__name__} does not give what mmdet's LoadPanopticAnnotations reads: "
+                'use mmpanseg.LoadPanopticMap and mmpanseg.PackPanopticInputs in its pipeline, or '
+                "mmdet's CocoPanopticDataset with that pipeline")
 
     def load_data_list(self) -> list[dict]:
-        content = self._read_annotation_file()
-        self._set_classes(content['categories'])
-        labels = self._labels_of_categories(content['categories'])
+        content = read_annotation_file(
+            # the image lists of COCO's test sets have no annotations
+            self.ann_file, ['images', 'categories'] + ['annotations'] * (not self.test_mode),
+            'panoptic', self.backend_args)
+        images = read_images(self.ann_file, content['images'])
+        annotations = content.get('annotations', [])
+        check_listed(self.ann_file, annotations, 'image_id', images, 'images')
+        annotations = read_panoptic_annotations(self.ann_file, annotations)
+        self._set_classes(content)
+        labels = self._labels_of_categories(content)
         num_things = len(self._metainfo['thing_classes'])
-
-        annotations = {}
-        image_ids = {image['id'] for image in content['images']}
-        for annotation in content.get('annotations', []):
-            image_id = annotation['image_id']
-            if image_id not in image_ids:
-                raise ValueError(f'{self.ann_file}: annotation {annotation.get("file_name")!r} is '
-                                 f'for image {image_id}, which "images" does not list')
-            if image_id in annotations:
-                raise ValueError(f'{self.ann_file}: image {image_id} has two annotations')
-            annotations[image_id] = annotation
-
         data_list = []
         for image in content['images']:
             annotation = annotations.get(image['id'])
@@ -105,63 +112,55 @@ class PanopticDataset(SegmentationDataset):
         """Labels of all segments of a sample."""
         return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
 
-    def _read_annotation_file(self) -> dict:
-        try:
-            content = fileio.load(self.ann_file, file_format='json',
-                                  backend_args=self.backend_args)
-        except ValueError as error:
-            raise ValueError(f'{self.ann_file} is not valid JSON: {error}') from error
-        # the image lists of COCO's test sets have no annotations
-        needed = ['images', 'categories'] + ([] if self.test_mode else ['annotations'])
-        for key in needed:
-            if not isinstance(content, dict) or key not in content:
-                raise ValueError(f'{self.ann_file} has no "{key}": not a COCO panoptic JSON')
-        return content
-
-    def _set_classes(self, categories: list[dict]) -> None:
+    def _set_classes(self, content: dict) -> None:
         """Fill what the metainfo lacks: classes, thing_classes, stuff_classes, palette."""
-        meta = self._metainfo
+        meta, categories = self._metainfo, content['categories']
+        read_categories(self.ann_file, categories)
         if ('thing_classes' in meta) != ('stuff_classes' in meta):
             raise ValueError('metainfo needs both thing_classes and stuff_classes (one may be '
                              f'empty), got {sorted(meta)}')
         if 'thing_classes' not in meta:
+            kinds = dict(zip((c['name'] for c in categories),
+                             column(self.ann_file, 'category', categories, 'isthing', FLAG)))
+            selected = meta.get('classes', kinds)
+            check_classes(self.ann_file, selected, kinds)
             for key, isthing in (('thing_classes', True), ('stuff_classes', False)):
-                meta[key] = tuple(c['name'] for c in categories if bool(c['isthing']) is isthing)
+                meta[key] = tuple(name for name in selected if bool(kinds[name]) is isthing)
         names = (*meta['thing_classes'], *meta['stuff_classes'])
         if tuple(meta.get('classes', names)) != names:
             raise ValueError('metainfo.classes must be thing_classes followed by stuff_classes, '
                              f'got {meta["classes"]}')
         meta['classes'] = names
-        colors = {c['name']: tuple(c['color']) for c in categories if 'color' in c}
+        colors = {c['name']: tuple(c['color']) for c in categories
+                  if isinstance(c.get('color'), list)}
         if 'palette' not in meta and all(name in colors for name in names):
             meta['palette'] = [colors[name] for name in names]
-        if 'palette' in meta and len(meta['palette']) != len(names):
-            raise ValueError(f'metainfo.palette has {len(meta["palette"])} colours for '
-                             f'{len(names)} classes')
+        self._check_palette()
 
-    def _labels_of_categories(self, categories: list[dict]) -> dict[int, Optional[int]]:
+    def _labels_of_categories(self, content: dict) -> dict[int, Optional[int]]:
         """Category id -> label, None where the metainfo does not select the category."""
-        names = self._metainfo['classes']
-        for kind, counts in (('class of metainfo', Counter(names)),
-                             ('category', Counter(c['name'] for c in categories))):
-            twice = [name for name, count in counts.items() if count > 1]
-            if twice:
-                raise ValueError(f'{self.ann_file}: {kind} {twice[0]!r} appears twice')
+        names, categories = self._metainfo['classes'], content['categories']
         by_name = {c['name']: c for c in categories}
+        listed = by_name
+        if 'annotations' not in content:
+            # COCO's lists of test images know its things only
+            listed = {**by_name, **dict.fromkeys(names)}
+        check_classes(self.ann_file, names, listed)
         for label, name in enumerate(names):
-            if name not in by_name:
-                raise ValueError(f'{self.ann_file} has no category {name!r}, which metainfo names; '
-                                 f'it has {sorted(by_name)}')
             is_thing = label < len(self._metainfo['thing_classes'])
-            if bool(by_name[name]['isthing']) != is_thing:
+            isthing = by_name.get(name, {}).get('isthing', is_thing)
+            check_kind(self.ann_file, 'category', [by_name.get(name, {})], 'isthing', FLAG,
+                       [isthing])
+            if bool(isthing) != is_thing:
                 raise ValueError(
-                    f'{self.ann_file}: category {name!r} has isthing={by_name[name]["isthing"]}, '
+                    f'{self.ann_file}: category {name!r} has isthing={isthing}, '
                     f'metainfo has it among the {"thing" if is_thing else "stuff"}_classes')
         label_of = {name: label for label, name in enumerate(names)}
         self._category_names = {c['id']: c['name'] for c in categories}
         # results written in COCO's format carry the data set's own category ids
-        self._metainfo['label2cat'] = {
-            label: by_name[name]['id'] for label, name in enumerate(names)}
+        self._metainfo['label2cat'] = self.shared['label2cat'] = {
+            **self._metainfo.get('label2cat', {}),
+            **{label_of[c['name']]: c['id'] for c in categories if c['name'] in label_of}}
         return {c['id']: label_of.get(c['name']) for c in categories}
 
     def _parse_segment(self, segment: dict, labels: dict, num_things: int,

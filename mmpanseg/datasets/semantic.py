@@ -30,8 +30,8 @@ class SemanticDataset(SegmentationDataset):
     ``ignore_index``, the value of pixels that do not count (255 unless given), and optionally
     ``label_map``, a dict value in the file -> label or ``ignore_index``. Each sample has img_path,
     img_id (the name), seg_map_path, num_classes, label_map and ignore_index, for
-    :class:`LoadSemanticMap`; :class:`mmpanseg.evaluation.SemanticMetric` takes the same from the
-    metainfo.
+    :class:`LoadSemanticMap`; :class:`mmpanseg.evaluation.SemanticMetric` reads the last two in
+    label_coding.
 
     Args:
         img_suffix: end of the names of images; by default any ending of image files.
@@ -54,7 +54,12 @@ class SemanticDataset(SegmentationDataset):
         if not meta.get('classes'):
             raise ValueError(f'{type(self).__name__} needs metainfo=dict(classes=(...)), the names '
                              'of the labels 0, 1, ...')
+        self._check_palette()
         meta.setdefault('ignore_index', IGNORE_INDEX)
+        # mmdet's ConcatDataset wants the same keys of all its sources
+        meta.setdefault('label_map', None)
+        coding = {key: meta[key] for key in ('label_map', 'ignore_index')}
+        self.shared.update(num_classes=len(meta['classes']), label_coding=coding, **coding)
         image_folder, map_folder = (self.data_prefix.get(key, '') for key in ('img', 'seg'))
         together = map_folder and osp.normpath(map_folder) == osp.normpath(image_folder)
         images, others = self._files(image_folder, self.img_suffix,
@@ -82,10 +87,8 @@ class SemanticDataset(SegmentationDataset):
         data_list = [dict(
             img_path=osp.join(image_folder, images[name]),
             img_id=name,
-            seg_map_path=osp.join(map_folder, maps[name]) if map_folder else None,
-            num_classes=len(meta['classes']),
-            label_map=meta.get('label_map'),
-            ignore_index=meta['ignore_index']) for name in sorted(images)]
+            seg_map_path=osp.join(map_folder, maps[name]) if map_folder else None)
+            for name in sorted(images)]
         if map_folder:
             self._check_binary_masks(data_list)
         return data_list

@@ -1,8 +1,9 @@
 """COCO instance annotations as run-length encoded objects of each image."""
 from typing import Optional, Sequence
 
-import mmengine.fileio as fileio
-from pycocotools import mask as rle_tools
+from mmpanseg.datasets.annotation_file import (check_classes, check_listed, read_annotation_file,
+                                               read_categories, read_sizes)
+from mmpanseg.datasets.object_masks import encode_annotation, read_boxes
 
 from .ground_truth import require_keys, sample_name
 from .panoptic_quality import PanopticDataError
@@ -17,22 +18,22 @@ class InstanceAnnotations:
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: when it is no JSON, lacks one of these keys, or an annotation is for an image or
-            a category that it does not list.
+        ValueError: when it is no JSON, lacks one of these keys, has an id twice, an annotation is
+            for an image or a category that it does not list, or its mask is none; when all
+            annotations are crowds.
     """
 
     def __init__(self, ann_file: str, backend_args: Optional[dict] = None) -> None:
         self.ann_file = ann_file
         content = self._read(backend_args)
-        self.images = {image['id']: image for image in content['images']}
-        self.category_names = {item['id']: item['name'] for item in content['categories']}
+        self.images = read_sizes(ann_file, content['images'])
+        self.category_names = read_categories(ann_file, content['categories'])
+        annotations = content['annotations']
+        check_listed(ann_file, annotations, 'category_id', self.category_names, 'categories')
+        check_listed(ann_file, annotations, 'image_id', self.images, 'images')
+        read_boxes(ann_file, annotations, self.images)
         self.annotations: dict = {image_id: [] for image_id in self.images}
-        for annotation in content['annotations']:
-            for key, known, where in (('image_id', self.images, 'images'),
-                                      ('category_id', self.category_names, 'categories')):
-                if annotation[key] not in known:
-                    raise ValueError(f'{ann_file}: annotation {annotation.get("id")} has {key} '
-                                     f'{annotation[key]!r}, which "{where}" does not list')
+        for annotation in annotations:
             self.annotations[annotation['image_id']].append(annotation)
 
     def objects(self, sample: dict, classes: Sequence[str],
@@ -46,19 +47,15 @@ class InstanceAnnotations:
 
         Returns:
             (H, W), and for each object a dict of category_id (the label), segmentation (run-length
-            encoding), iscrowd and, where the file has it, area.
+            encoding), iscrowd and, where the file has one above 0, area.
 
         Raises:
-            ValueError: when the file has no category of one of the classes, or an annotation has
-                no usable segmentation.
+            ValueError: when the file has no category of one of the classes.
             PanopticDataError: when the file does not list the image.
         """
         require_keys(sample, ('img_id', ))
-        known = set(self.category_names.values())
-        absent = [classes[label] for label in labels if classes[label] not in known]
-        if absent:
-            raise ValueError(f'{self.ann_file} has no category {absent}, which are classes of '
-                             f'the data set; its categories are {sorted(known)}')
+        check_classes(self.ann_file, [classes[label] for label in labels],
+                      self.category_names.values())
         image = self.images.get(sample['img_id'])
         if image is None:
             raise PanopticDataError(
@@ -71,38 +68,19 @@ class InstanceAnnotations:
         for annotation in self.annotations[image['id']]:
             label = label_of.get(self.category_names[annotation['category_id']])
             if label is not None:
-                item = dict(category_id=label, segmentation=self._encode(annotation, size),
+                item = dict(category_id=label, segmentation=encode_annotation(annotation, *size),
                             iscrowd=int(annotation.get('iscrowd', 0)))
-                if 'area' in annotation:
+                area = annotation.get('area')
+                if isinstance(area, (int, float)) and area > 0:
                     # COCO's, which decide about sizes, are not the masks' but the polygons'
-                    item['area'] = annotation['area']
+                    item['area'] = area
                 objects.append(item)
         return size, objects
 
     def _read(self, backend_args: Optional[dict]) -> dict:
         try:
-            content = fileio.load(self.ann_file, file_format='json', backend_args=backend_args)
+            return read_annotation_file(self.ann_file, ('images', 'categories', 'annotations'),
+                                        'instance', backend_args)
         except FileNotFoundError as error:
             raise FileNotFoundError(f'instance annotations {self.ann_file} do not exist; correct '
                                     'ann_file of the metric') from error
-        except ValueError as error:
-            raise ValueError(f'{self.ann_file} is not valid JSON: {error}') from error
-        for key in ('images', 'categories', 'annotations'):
-            if not isinstance(content, dict) or key not in content:
-                raise ValueError(f'{self.ann_file} has no "{key}": not a COCO instance JSON')
-        return content
-
-    def _encode(self, annotation: dict, size: tuple[int, int]) -> dict:
-        segmentation = annotation.get('segmentation')
-        if not segmentation:
-            raise ValueError(f'{self.ann_file}: annotation {annotation.get("id")} has no '
-                             'segmentation; mask AP needs polygons or run-length encodings')
-        if isinstance(segmentation, list):
-            return rle_tools.merge(rle_tools.frPyObjects(segmentation, *size))
-        if tuple(segmentation['size']) != size:
-            raise ValueError(
-                f'{self.ann_file}: the mask of annotation {annotation.get("id")} has (height, '
-                f'width) {tuple(segmentation["size"])}, its image {size}')
-        if isinstance(segmentation['counts'], list):
-            return rle_tools.frPyObjects(segmentation, *size)
-        return segmentation

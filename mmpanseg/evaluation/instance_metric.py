@@ -12,6 +12,7 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.orientation import annotation_turn, turn, turn_size
 from .boundary import PUBLISHED_WIDTH, boundary_distance, check_boundary_width, mask_boundary
@@ -29,7 +30,7 @@ AVERAGES = {'AP': (None, 0), 'AP50': (0.5, 0), 'AP75': (0.75, 0),
 
 
 @METRICS.register_module()
-class InstanceMetric(BaseMetric):
+class InstanceMetric(CommonMetainfo, BaseMetric):
     """Mask AP of ``pred_instances`` in percent, of an instance or a panoptic model.
 
     ``pred_instances`` has masks (bool [n, H, W], or n run-length encodings), scores [n] and labels

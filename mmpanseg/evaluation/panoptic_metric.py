@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from mmpanseg.structures.result_coding import check_codable, split_values
@@ -20,7 +21,7 @@ from .tables import make_table, percent
 
 
 @METRICS.register_module()
-class PanopticMetric(BaseMetric):
+class PanopticMetric(CommonMetainfo, BaseMetric):
     """PQ, SQ and RQ in percent, of all classes, things (``_th``) and stuff (``_st``).
 
     Predictions (``pred_panoptic_seg.sem_seg``, [1, H, W]: label + 1000 * instance id, void =
@@ -135,11 +136,15 @@ class PanopticMetric(BaseMetric):
         """Write a prediction as PNG under a name of its own; returns its annotation, and the path
         of the image for :meth:`_finish_files`, which sees all of them, to give a better name."""
         require_keys(sample, ('img_id', 'img_path'))
-        label2cat = self.dataset_meta.get('label2cat')
-        if label2cat is None:
+        # concatenated data sets may number their categories differently
+        label2cat = sample.get('label2cat') or self.dataset_meta.get('label2cat', {})
+        absent = [self.dataset_meta['classes'][label] for label in pred.labels.tolist()
+                  if label not in label2cat]
+        if absent:
             raise PanopticDataError(
                 'to write results in COCO format the data set\'s metainfo needs label2cat, a dict '
-                'label -> category id; add it with dataset=dict(metainfo=dict(label2cat=...))')
+                f'label -> category id, with {absent[0]!r}; add it with '
+                'dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
         write_panoptic_png(self._unnamed(sample['img_path']),
                            turn_back(index_map(pred), sample, self.backend_args))

@@ -9,6 +9,8 @@ from typing import Optional, Sequence
 import cv2
 import numpy as np
 
+from mmpanseg.datasets.annotation_file import (FLAG, by_image_id, column, read_categories,
+                                               read_panoptic_annotations)
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from .boundary import check_boundary_width
 from .panoptic_files import (PathLike, category_ids, load_panoptic_json, pair_annotations,
@@ -57,7 +59,9 @@ def pq_compute(gt_json_file: PathLike,
         PanopticDataError: when an image has no prediction, or two; a category is unknown; an id is
             none, e.g. text; a segment is listed but not drawn or drawn but not listed; or the maps
             of an image differ in size.
-        ValueError: when a file cannot be decoded, or ``boundary_width`` is not in 0 .. 1.
+        ValueError: when a file cannot be decoded, an entry of the ground truth lacks a key or has a
+            value of another type, an image, category or id appears twice in it, or
+            ``boundary_width`` is not in 0 .. 1.
     """
     if boundary_width is not None:
         check_boundary_width(boundary_width)
@@ -65,7 +69,11 @@ def pq_compute(gt_json_file: PathLike,
     pred_json = load_panoptic_json(pred_json_file, ('annotations',))
     folders = [png_folder(gt_folder, gt_json_file, gt_json, 'ground truth', 'gt_folder'),
                png_folder(pred_folder, pred_json_file, pred_json, 'predictions', 'pred_folder')]
-    categories = {category['id']: category for category in gt_json['categories']}
+    path = str(gt_json_file)
+    categories = read_categories(path, gt_json['categories'])
+    things = column(path, 'category', gt_json['categories'], 'isthing', FLAG)
+    by_image_id(path, 'image', gt_json.get('images', []), 'id')
+    read_panoptic_annotations(path, gt_json['annotations'])
     pairs = pair_annotations(gt_json, pred_json, pred_json_file)
 
     options = dict(boundary_width=boundary_width, by_size=by_size)
@@ -76,7 +84,7 @@ def pq_compute(gt_json_file: PathLike,
                     num_classes=len(labels), options=options)
     total = sum_stats(_map_chunks(score, pairs, num_processes))
 
-    is_thing = np.array([category['isthing'] == 1 for category in categories.values()], bool)
+    is_thing = np.array(things, bool)
     results = _report(total.pop('all'), labels, is_thing)
     for name, stat in total.items():
         results[name.capitalize()] = _report(stat, labels, is_thing)

@@ -115,7 +115,7 @@ def aligned_segments(sample: object) -> SegmentMap:
     size = tuple(sample.img_shape[:2])
     if segments.shape == size:
         return segments
-    if segments.masks is not None:
+    if segments.map is None:
         resized = F.interpolate(segments.masks[:, None].float(), size, mode='nearest-exact')[:, 0]
         return SegmentMap(segments.labels, masks=resized > 0)
     resized = F.interpolate(segments.map[None, None].float(), size, mode='nearest-exact')[0, 0]

@@ -5,6 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
                                               read_label_image)
@@ -18,7 +19,7 @@ CHUNK = 1 << 22
 
 
 @METRICS.register_module()
-class SemanticMetric(BaseMetric):
+class SemanticMetric(CommonMetainfo, BaseMetric):
     """mIoU and accuracies in percent of ``pred_sem_seg.sem_seg`` (labels, integer [1, H, W]).
 
     Returned: ``mIoU``; ``fwIoU``, its mean weighted by the classes' share of the ground truth;
@@ -154,10 +155,12 @@ class SemanticMetric(BaseMetric):
             return None
         values = turn_annotation(read_label_image(path, self.backend_args),
                                  orientation_of(sample))
+        # concatenated data sets may code their files differently
+        coding = sample.get('label_coding', self.dataset_meta)
         ignore_index = self.ignore_index
         if ignore_index is None:
-            ignore_index = self.dataset_meta.get('ignore_index', IGNORE_INDEX)
-        label_map = self.label_map or self.dataset_meta.get('label_map')
+            ignore_index = coding.get('ignore_index', IGNORE_INDEX)
+        label_map = self.label_map or coding.get('label_map')
         # Values are few: translate a table of them, not each pixel.
         try:
             table = label_table(distinct_values(values), len(self.dataset_meta['classes']), path,

@@ -9,7 +9,7 @@ from mmengine import fileio
 from .panoptic_coding import id2rgb
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_RGB_8_BIT, _PALETTE = b'\x08\x02', b'\x03'
+_COLOR_8_BIT, _PALETTE = (b'\x08\x02', b'\x08\x06'), b'\x03'
 
 # OpenCV's usual BGR order costs it a pass over the image; before 4.11 there is no other.
 if hasattr(cv2, 'IMREAD_COLOR_RGB'):
@@ -29,6 +29,8 @@ if hasattr(cv2, 'IMWRITE_PNG_FILTER'):  # OpenCV < 4.12 cannot choose the filter
 def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = None) -> np.ndarray:
     """Segment ids of a panoptic PNG file, coded as in :func:`rgb2id`.
 
+    Transparency does not count, as in the official evaluation; the colors of a palette do.
+
     Args:
         path: file name, or an address that mmengine's file backends understand.
         backend_args: arguments of the file backend, as everywhere in mmengine.
@@ -38,7 +40,7 @@ def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = Non
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: when it is empty, damaged, no image, or not an 8-bit RGB image.
+        ValueError: when it is empty, damaged, no image, or has no colors of 8 bits.
     """
     try:
         data = fileio.get(path, backend_args=backend_args)
@@ -51,10 +53,10 @@ def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = Non
     if data[:8] != _PNG_SIGNATURE:
         raise ValueError(f'panoptic PNG {path} is no PNG file; write or download it again')
     # IHDR, the first chunk, has the bit depth at byte 24 and the colour type at byte 25.
-    if data[24:26] != _RGB_8_BIT and data[25:26] != _PALETTE:
+    if data[24:26] not in _COLOR_8_BIT and data[25:26] != _PALETTE:
         raise ValueError(
-            f'panoptic PNG {path} is not an 8-bit RGB image, but grey, 16-bit or with '
-            'transparency; colour-code its segment ids (id = R + 256 G + 65536 B)')
+            f'panoptic PNG {path} is not an 8-bit RGB image, but grey or 16-bit; colour-code its '
+            'segment ids (id = R + 256 G + 65536 B)')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
     if image is None:
         raise ValueError(f'panoptic PNG {path} is damaged; write or download it again')

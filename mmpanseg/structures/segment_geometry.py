@@ -14,7 +14,7 @@ def segment_boxes(segments: SegmentMap) -> Tensor:
 
     ``x2`` and ``y2`` lie one past the last pixel, as in COCO. An empty segment has a box of zeros.
     """
-    if segments.masks is not None:
+    if segments.map is None:
         return mask_boxes(segments.masks)
     height, width = segments.shape
     return _boxes(_touched(segments, 1, width), _touched(segments, 0, height))
@@ -32,8 +32,9 @@ def segment_centres(segments: SegmentMap) -> Tensor:
     """
     height, width = segments.shape
     device = segments.device
-    if segments.masks is not None:
-        columns, rows = segments.masks.sum(1), segments.masks.sum(2)
+    if segments.map is None:
+        masks = segments.masks
+        columns, rows = masks.sum(1), masks.sum(2)
     else:
         columns, rows = _histogram(segments, 1, width), _histogram(segments, 0, height)
     area = columns.sum(1).clamp(min=1)

@@ -28,7 +28,10 @@ class SegmentMap:
         labels: int64 [N], contiguous class labels.
         map: integer [H, W], pixel -> index into ``labels``, -1 = void. A panoptic annotation has
             at most one segment per pixel, so this says everything.
-        masks: bool [N, H, W], for segments that overlap (instance annotations).
+        masks: bool [N, H, W], for segments that overlap (instance annotations). ``map`` is None
+            then. Reading ``masks`` gives dense masks in either case, made on the spot.
+
+    :meth:`packed` makes one that keeps its masks as bits.
 
     Raises:
         ValueError: when both or none of map and masks are given, or their sizes do not fit.
@@ -45,19 +48,35 @@ class SegmentMap:
                              f'got {tuple(masks.shape)}')
         self.labels = labels
         self.map = map
-        self.masks = masks
+        self._masks = masks
+        # of bits that stand for the masks
+        self._width: Optional[int] = None
+
+    @classmethod
+    def packed(cls, labels: Tensor, bits: Tensor, width: int) -> 'SegmentMap':
+        """Segments that overlap, in an eighth of the memory until masks are asked for.
+
+        Args:
+            labels: int64 [N].
+            bits: uint8 [N, H, ceil(W / 8)], rows of the masks as numpy.packbits packs them.
+            width: W.
+        """
+        segments = cls(labels, masks=bits)
+        segments._width = width
+        return segments
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        kind = 'map' if self.masks is None else 'masks'
+        kind = 'masks' if self.map is None else 'map'
         return f'SegmentMap({len(self)} segments, {kind} {self.shape[0]}x{self.shape[1]})'
 
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) of the map."""
-        return tuple((self.map if self.masks is None else self.masks).shape[-2:])
+        height, width = (self._masks if self.map is None else self.map).shape[-2:]
+        return height, width if self._width is None else self._width
 
     @property
     def device(self) -> torch.device:
@@ -65,10 +84,16 @@ class SegmentMap:
 
     def to(self, *args, **kwargs) -> 'SegmentMap':
         """Copy on another device (dtype arguments are not meaningful here)."""
-        return SegmentMap(
+        return self._like(
             self.labels.to(*args, **kwargs),
             None if self.map is None else self.map.to(*args, **kwargs),
-            None if self.masks is None else self.masks.to(*args, **kwargs))
+            None if self._masks is None else self._masks.to(*args, **kwargs))
+
+    def _like(self, labels: Tensor, map: Optional[Tensor], masks: Optional[Tensor]) -> 'SegmentMap':
+        """Other content in the same form."""
+        segments = SegmentMap(labels, map, masks)
+        segments._width = self._width
+        return segments
 
     def cpu(self) -> 'SegmentMap':
         return self.to('cpu')
@@ -76,28 +101,49 @@ class SegmentMap:
     def cuda(self) -> 'SegmentMap':
         return self.to('cuda')
 
+    @property
+    def masks(self) -> Tensor:
+        """What :meth:`dense` gives."""
+        return self.dense()
+
     def dense(self) -> Tensor:
         """Masks as bool [N, H, W]."""
-        if self.masks is not None:
-            return self.masks
+        if self._width is not None:
+            shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=self.device)
+            bits = self._masks[..., None] >> shifts
+            return bits.bitwise_and_(1).bool().flatten(2)[..., :self._width]
+        if self.map is None:
+            return self._masks
         index = torch.arange(len(self), dtype=self.map.dtype, device=self.map.device)
         return self.map[None] == index[:, None, None]
 
     def areas(self) -> Tensor:
         """Pixels of each segment, int64 [N]."""
-        if self.masks is not None:
-            return self.masks.flatten(1).sum(1)
+        if self.map is None:
+            # one at a time: the sum of booleans makes 64-bit integers of all of them first
+            areas = [mask.count_nonzero() if self._width is None else _count_bits(mask)
+                     for mask in self._masks]
+            return torch.stack(areas) if areas else self.labels.new_zeros(0)
         return torch.bincount(self.map.flatten().long() + 1, minlength=len(self) + 1)[1:]
 
     def drop_empty(self) -> 'SegmentMap':
         """The same without the segments that have no pixel (cropped away, say)."""
         keep = self.areas() > 0
-        if self.masks is not None:
-            return SegmentMap(self.labels[keep], masks=self.masks[keep])
+        if keep.all():
+            return self
+        if self.map is None:
+            return self._like(self.labels[keep], None, self._masks[keep])
         new_index = torch.cat([keep.cumsum(0) - 1, keep.new_full((1, ), VOID, dtype=torch.int64)])
         new_index[:-1][~keep] = VOID
         # index -1 (void) reads the last entry, which is void again
         return SegmentMap(self.labels[keep], map=new_index[self.map.long()].to(self.map.dtype))
+
+
+def _count_bits(values: Tensor) -> Tensor:
+    """Bits that are set in a uint8 tensor."""
+    byte = torch.arange(256, device=values.device)
+    bits = sum(byte >> place & 1 for place in range(8))
+    return (torch.bincount(values.flatten(), minlength=256) * bits).sum()
 
 
 class SegmentBatch:
@@ -120,7 +166,7 @@ class SegmentBatch:
             if s.shape[0] > size[0] or s.shape[1] > size[1]:
                 raise ValueError(f'image {number} of the batch has a ground truth of {s.shape}, '
                                  f'larger than the padded input {self.size}')
-        self.dense = any(s.masks is not None for s in segments)
+        self.dense = any(s.map is None for s in segments)
         self._planes = self._stack_masks(segments) if self.dense else self._stack_maps(segments)
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from mmengine.dist import master_only
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
+from mmpanseg.datasets.concatenated import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.image_file import picture_as_seen
@@ -26,7 +27,7 @@ _VOID = -1
 
 
 @VISUALIZERS.register_module()
-class PanopticVisualizer(DetLocalVisualizer):
+class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
     """Draws image, prediction and ground truth side by side as panoptic overlays.
 
     Of a prediction the panoptic map is drawn; without one the instances, better ones on top, or
@@ -45,15 +46,6 @@ class PanopticVisualizer(DetLocalVisualizer):
         super().__init__(name, *args, alpha=alpha, **kwargs)
         self.draw_options = dict(alpha=alpha, min_side=min_side, with_labels=with_labels,
                                  with_scores=with_scores)
-
-    @property
-    def dataset_meta(self) -> dict | None:
-        """Metainfo of the data set, in every process: each draws its own images."""
-        return self._dataset_meta
-
-    @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict) -> None:
-        self._dataset_meta = dataset_meta
 
     @master_only
     def add_datasample(self,

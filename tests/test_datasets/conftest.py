@@ -64,11 +64,11 @@ def tiny(tmp_path):
         categories=[dict(id=2, name='sky', isthing=0, color=[1, 2, 3]),
                     dict(id=5, name='ball', isthing=1, color=[4, 5, 6])])
 
-    def build(**kwargs):
+    def build(kind=None, **kwargs):
         from mmpanseg.datasets import PanopticDataset
         (tmp_path / 'tiny.json').write_text(json.dumps(content))
         kwargs = dict(pipeline=PIPELINE) | kwargs
-        return PanopticDataset(
+        return (kind or PanopticDataset)(
             ann_file='tiny.json', data_root=str(tmp_path),
             data_prefix=dict(img='img', seg='seg'), **kwargs)
 

@@ -121,7 +121,7 @@ def test_training_images(repo_root, data_folder, name):
     segments = sample['data_samples'].gt_segments
     assert segments.shape == tuple(sample['inputs'].shape[1:])
     assert segments.labels.max() < count
-    assert (segments.masks is not None) == (name == 'coco_instance_lsj')
+    assert (segments.map is None) == (name == 'coco_instance_lsj')
     if 'instance' in name:
         assert len(segments) == (3 if 'ade20k' in name else 2)
 

@@ -1,12 +1,16 @@
 """PanopticDataset: what it reads, and what it says about bad input."""
+import json
 import re
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
 
 from mmpanseg.datasets import CocoPanopticDataset, PanopticDataset
+from mmpanseg.evaluation import PanopticMetric
 from mmpanseg.evaluation.ground_truth import read_ground_truth
 
 
@@ -189,7 +193,7 @@ def test_category_outside_the_dataset(tiny):
 
 def test_annotation_of_an_unknown_image(tiny):
     tiny.content['annotations'][0]['image_id'] = 12
-    with pytest.raises(ValueError, match="tiny.json: annotation 'a.png' is for image 12"):
+    with pytest.raises(ValueError, match="tiny.json: annotation 'a.png' has image_id 12"):
         tiny.build()
 
 
@@ -207,6 +211,162 @@ def test_category_listed_twice(tiny):
 
 def _open(path):
     return PanopticDataset(ann_file=str(path), data_prefix=dict(img='', seg=''))
+
+
+def same_image_id(content):
+    content['images'][1]['id'] = 1
+
+
+def one_annotation(content):
+    same_image_id(content)
+    del content['annotations'][1]
+
+
+def same_category_id(content):
+    content['categories'][0]['id'] = 5
+
+
+def text_ids(content):
+    for category in content['categories']:
+        category['id'] = str(category['id'])
+
+
+def entry_of(content, where):
+    return (content['annotations'][0]['segments_info'] if where == 'segments'
+            else content[where])[0]
+
+
+@pytest.mark.parametrize('spoil, text', [
+    (same_image_id, "image 1 is listed twice, as 'a.png' and 'b.png'"),
+    (one_annotation, "image 1 is listed twice, as 'a.png' and 'b.png'"),
+    (same_category_id, "categories 'sky' and 'ball' have the same id 5"),
+    (text_ids, "category with id '2', name 'sky' has \"id\" '2'; it must be an integer"),
+    (lambda content: content['categories'][0].update(isthing='no'),
+     "category with id 2, name 'sky' has \"isthing\" 'no'; it must be 0 or 1"),
+    (lambda content: entry_of(content, 'segments').update(iscrowd='yes'),
+     "in annotation 'a.png', segment with id 70000 has \"iscrowd\" 'yes'; it must be 0 or 1"),
+    (lambda content: content['annotations'][0].update(segments_info=[5]),
+     "in annotation 'a.png', segment 5 must be a dict"),
+    (lambda content: content['images'][0].update(height=0), 'has "height" 0; write the size'),
+    (lambda content: content.update(annotations={}), '"annotations" must be a list of dicts')])
+def test_entries_that_contradict_each_other(tiny, spoil, text):
+    spoil(tiny.content)
+    with pytest.raises(ValueError, match=f'tiny.json: .*{text}'):
+        tiny.build()
+
+
+@pytest.mark.parametrize('where, key', [
+    ('images', 'id'), ('images', 'file_name'), ('images', 'height'), ('images', 'width'),
+    ('annotations', 'image_id'), ('annotations', 'file_name'), ('annotations', 'segments_info'),
+    ('categories', 'id'), ('categories', 'name'), ('categories', 'isthing'),
+    ('segments', 'id'), ('segments', 'category_id')])
+@pytest.mark.parametrize('value', [None, dict(wrong='type')])
+def test_missing_keys(tiny, where, key, value):
+    entry = entry_of(tiny.content, where)
+    if value is None:
+        del entry[key]
+    else:
+        entry[key] = value
+    what = {'categories': 'category', 'segments': "in annotation 'a.png', segment"}.get(
+        where, where[:-1])
+    with pytest.raises(ValueError, match=rf'tiny.json: {what} .*"{key}"'):
+        tiny.build()
+
+
+@pytest.mark.parametrize('key', ['iscrowd', 'area', 'bbox'])
+def test_keys_that_segments_may_lack(tiny, key):
+    expected = tiny.build()[0]['data_samples'].gt_segments
+    for segment in tiny.content['annotations'][0]['segments_info'][:2]:
+        del segment[key]
+    found = tiny.build()[0]['data_samples'].gt_segments
+    assert torch.equal(found.map, expected.map) and torch.equal(found.labels, expected.labels)
+
+
+def test_kinds_may_come_from_the_metainfo(tiny):
+    meta = dict(thing_classes=('ball', ), stuff_classes=('sky', ))
+    expected = tiny.build(metainfo=meta).get_data_info(0)
+    for category in tiny.content['categories']:
+        del category['isthing']
+    assert tiny.build(metainfo=meta).get_data_info(0) == expected
+    with pytest.raises(ValueError, match='tiny.json: .*no "isthing".*thing_classes and stuff'):
+        tiny.build()
+
+
+def test_kinds_may_come_from_the_file(tiny):
+    data = tiny.build(metainfo=dict(classes=('ball', 'sky')))
+    assert (data.metainfo['thing_classes'], data.metainfo['stuff_classes']) == (('ball', ),
+                                                                                ('sky', ))
+    with pytest.raises(ValueError, match='thing_classes followed by stuff_classes'):
+        tiny.build(metainfo=dict(classes=('sky', 'ball')))
+
+
+def test_lists_of_test_images_know_things_only(tiny):
+    """Stuff and kinds are the metainfo's, whose ids serve for what the list lacks."""
+    del tiny.content['annotations'], tiny.content['categories'][0]
+    del tiny.content['categories'][0]['isthing']
+    meta = dict(thing_classes=('ball', ), stuff_classes=('sky', ))
+    data = tiny.build(metainfo=dict(meta, label2cat={1: 92}), test_mode=True)
+    assert data.metainfo['label2cat'] == data.get_data_info(0)['label2cat'] == {0: 5, 1: 92}
+    sample = data[0]['data_samples']
+    assert sample.seg_map_path is None and (sample.gt_segments.map == -1).all()
+    sample.pred_panoptic_seg = PixelData(sem_seg=torch.ones(1, 6, 8, dtype=torch.int64))
+    written = {}
+    for name, metainfo in (('with', data.metainfo), ('without', dict(data.metainfo, label2cat={}))):
+        evaluator = Evaluator(PanopticMetric(
+            format_only=True, outfile_prefix=str(tiny.root / name)))
+        evaluator.dataset_meta = metainfo
+        evaluator.process(data_samples=[sample])
+        assert evaluator.evaluate(1) == {}
+        written[name] = json.loads((tiny.root / f'{name}.json').read_text())['annotations']
+    assert written['with'] == written['without'] and written['with'][0]['segments_info'] == [
+        dict(id=1, category_id=92)]
+    evaluator.dataset_meta = dict(meta, classes=('ball', 'sky'))
+    sample.set_metainfo(dict(label2cat={0: 5}))
+    with pytest.raises(ValueError, match="label2cat, .* with 'sky'"):
+        evaluator.process(data_samples=[sample])
+
+
+@pytest.mark.parametrize('things, text', [
+    (('bal', ), "no category 'bal', which metainfo names; did you mean 'ball'?"),
+    (('bus', ), r"no category 'bus', which metainfo names; it has \['ball', 'sky'\]")])
+def test_similar_names(tiny, things, text):
+    with pytest.raises(ValueError, match=f'tiny.json.*{text}'):
+        tiny.build(metainfo=dict(thing_classes=things, stuff_classes=('sky', )))
+
+
+def test_no_name_fits(tiny):
+    with pytest.raises(ValueError, match='none of the 2 classes .* set metainfo of the data set'):
+        tiny.build(metainfo=dict(thing_classes=('bus', ), stuff_classes=('road', )))
+    with pytest.raises(ValueError, match='none of the 133 classes'):
+        tiny.build(kind=CocoPanopticDataset)
+
+
+def test_instance_json(tiny):
+    tiny.content['annotations'] = [dict(
+        id=1, image_id=1, category_id=5, iscrowd=0, segmentation=[[1, 1, 3, 1, 3, 3]])]
+    with pytest.raises(ValueError, match='tiny.json: .*"segments_info".*mmpanseg.InstanceDataset'):
+        tiny.build()
+
+
+def test_some_of_cocos_classes(tiny):
+    """Colors and ids go with the names."""
+    meta = dict(thing_classes=('dog', 'cat'), stuff_classes=('sky-other-merged', ))
+    own = CocoPanopticDataset.METAINFO
+    data = CocoPanopticDataset(metainfo=meta, lazy_init=True, ann_file='nowhere.json')
+    labels = [own['classes'].index(name) for name in ('dog', 'cat', 'sky-other-merged')]
+    assert data.metainfo == dict(
+        meta, palette=[own['palette'][label] for label in labels], label2cat={0: 18, 1: 17, 2: 187})
+    other = CocoPanopticDataset(metainfo=dict(meta, thing_classes=('dog', 'ball')), lazy_init=True,
+                                ann_file='nowhere.json')
+    assert 'palette' not in other.metainfo and other.metainfo['label2cat'] == {0: 18, 2: 187}
+
+
+def test_transparent_maps(tiny):
+    expected = tiny.build()[0]['data_samples'].gt_segments.map
+    path = str(tiny.root / 'seg/a.png')
+    image = cv2.imread(path)
+    cv2.imwrite(path, np.dstack([image, np.full((6, 8), 100, np.uint8)]))
+    assert torch.equal(tiny.build()[0]['data_samples'].gt_segments.map, expected)
 
 
 def test_broken_json(tmp_path):

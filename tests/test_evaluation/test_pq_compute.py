@@ -235,6 +235,38 @@ def test_contradictory_data(data, spoil, message):
         data.compute()
 
 
+def double_image(data):
+    data.gt['images'] = [dict(id=0, file_name='0.jpg'), dict(id=0, file_name='1.jpg')]
+
+
+def double_category(data):
+    data.gt['categories'][0]['id'] = 8
+
+
+def text_crowd(data):
+    data.gt['annotations'][0]['segments_info'][0]['iscrowd'] = '1'
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (double_image, "gt.json: image 0 is listed twice, as '0.jpg' and '1.jpg'"),
+    (double_category, "gt.json: categories 'ball' and 'sky' have the same id 8"),
+    (text_crowd, "gt.json: .* has \"iscrowd\" '1'; it must be 0 or 1")])
+def test_entries_of_the_wrong_kind(data, spoil, message):
+    spoil(data)
+    with pytest.raises(ValueError, match=message):
+        data.compute()
+
+
+def test_transparent_maps(data):
+    expected = data.compute()
+    for path in data.folder.glob('*/*.png'):
+        image = Image.open(path).convert('RGBA')
+        image.putalpha(70)
+        image.save(path)
+    assert Image.open(data.folder / 'pred/0.png').mode == 'RGBA'
+    assert data.compute() == expected
+
+
 def test_broken_files(data):
     (data.folder / 'pred/1.png').write_bytes(b'')
     with pytest.raises(ValueError, match='pred/1.png is an empty file'):

@@ -54,7 +54,16 @@ def test_damaged_file(tmp_path, damage):
         read_panoptic_png(path)
 
 
-@pytest.mark.parametrize('mode', ['L', 'I;16', 'RGBA'])
+@pytest.mark.parametrize('alpha', [0, 128, 255])
+def test_transparency_does_not_count(tmp_path, alpha):
+    """As in the official evaluation, which takes the first three of PIL's channels."""
+    rgba = np.dstack([_random_rgb(), np.full((7, 11), alpha, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / 'a.png')
+    expected = _ids(np.array(Image.open(tmp_path / 'a.png'))[..., :3])
+    assert np.array_equal(read_panoptic_png(tmp_path / 'a.png'), expected)
+
+
+@pytest.mark.parametrize('mode', ['L', 'LA', 'I;16'])
 def test_other_pixel_formats(tmp_path, mode):
     Image.new(mode, (4, 5)).save(tmp_path / 'grey.png')
     with pytest.raises(ValueError, match='grey.png is not an 8-bit RGB image'):

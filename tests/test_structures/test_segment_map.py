@@ -1,4 +1,5 @@
 """Segment maps against dense masks."""
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,14 +16,20 @@ def as_masks(segments):
     return SegmentMap(segments.labels, masks=segments.dense())
 
 
+def as_bits(segments):
+    bits = np.packbits(segments.dense().numpy(), axis=2)
+    return SegmentMap.packed(segments.labels, torch.from_numpy(bits), segments.shape[1])
+
+
 def test_dense_and_areas():
     segments = SegmentMap(torch.tensor([7, 3, 4]), map=torch.tensor([[0, 0, -1], [2, 0, -1]]))
     assert segments.dense().int().tolist() == [
         [[1, 1, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [1, 0, 0]]]
     assert segments.areas().tolist() == as_masks(segments).areas().tolist() == [3, 0, 1]
+    assert as_bits(segments).areas().tolist() == [3, 0, 1]
 
 
-@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+@pytest.mark.parametrize('form', [lambda s: s, as_masks, as_bits])
 def test_drop_empty_keeps_what_has_pixels(form):
     segments = SegmentMap(torch.tensor([7, 3, 4]), map=torch.tensor([[0, 0, -1], [2, 0, -1]]))
     kept = form(segments).drop_empty()
@@ -30,7 +37,7 @@ def test_drop_empty_keeps_what_has_pixels(form):
     assert torch.equal(kept.dense(), segments.dense()[[0, 2]])
 
 
-@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+@pytest.mark.parametrize('form', [lambda s: s, as_masks, as_bits])
 def test_sampling_equals_grid_sample_of_padded_masks(form):
     size = (12, 20)
     maps = [random_map(5), SegmentMap(torch.zeros(0).long(), map=torch.full((4, 4), -1)),
@@ -69,7 +76,7 @@ def test_bad_arguments_are_refused():
         SegmentBatch([SegmentMap(labels, map=index)], (1, 2))
 
 
-@pytest.mark.parametrize('form', [lambda s: s, as_masks])
+@pytest.mark.parametrize('form', [lambda s: s, as_masks, as_bits])
 def test_every_nth_pixel_of_the_padded_masks(form):
     maps = [random_map(5), random_map(3, (12, 20), 1)]
     batch = SegmentBatch([form(s) for s in maps], (12, 21))
@@ -96,3 +103,19 @@ def test_some_segments_of_an_image_at_points(form):
         torch.testing.assert_close(
             batch.sample_some(points, image, some), every[image, :, some].T)
     assert batch.sample_some(points, 0, some[:0]).shape == (0, 11)
+
+
+def test_masks_of_a_map():
+    segments = random_map()
+    assert torch.equal(segments.masks, segments.dense())
+    assert as_masks(segments).map is None and segments.map is not None
+
+
+@pytest.mark.parametrize('width', [1, 7, 8, 9, 30])
+def test_bits_are_the_masks(width):
+    segments = random_map(6, (5, width))
+    packed = as_bits(segments)
+    assert packed.map is None and packed.shape == (5, width) and len(packed) == 6
+    assert torch.equal(packed.masks, segments.dense()) and packed.masks.dtype == torch.bool
+    assert torch.equal(packed.cpu().masks, segments.dense())
+    assert packed.to('meta').masks.shape == (6, 5, width)

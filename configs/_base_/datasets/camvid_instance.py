@@ -3,8 +3,7 @@ _base_ = './camvid_panoptic.py'
 
 dataset_type = 'mmpanseg.CamVidInstanceDataset'
 train_pipeline = _base_.train_pipeline
-# run-length encoded masks: as polygons, mmdet would ignore them without a word
-train_pipeline[1] = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+train_pipeline[1] = dict(type='mmpanseg.LoadInstanceMasks')
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(320, 240), keep_ratio=True),

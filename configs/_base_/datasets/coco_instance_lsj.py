@@ -1,14 +1,14 @@
 # COCO instances with large-scale jitter as in coco_panoptic_lsj.py, and no empty masks.
 _base_ = '../dataloaders.py'
 
-dataset_type = 'CocoDataset'
+dataset_type = 'mmpanseg.CocoInstanceDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)
 backend_args = None
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+    dict(type='mmpanseg.LoadInstanceMasks'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), resize_type='Resize',
          keep_ratio=True),

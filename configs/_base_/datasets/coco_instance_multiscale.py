@@ -4,7 +4,7 @@ _base_ = './coco_instance_lsj.py'
 backend_args = None
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+    dict(type='mmpanseg.LoadInstanceMasks'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomChoiceResize', scales=[(1333, 32 * k) for k in range(15, 26)],
          resize_type='Resize', keep_ratio=True),

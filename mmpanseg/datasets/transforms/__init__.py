@@ -4,10 +4,11 @@ from .formatting import PackPanopticInputs
 from .large_scale_jitter import FilterLabelledPixels, LargeScaleJitter
 from .loading import LoadPanopticMap
 from .loading_images import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
+from .loading_instances import LoadInstanceMasks
 from .loading_semantic import LoadSemanticMap
 
 __all__ = [
     'FilterLabelledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
-    'LoadImageFromNDArray', 'LoadPanopticMap', 'LoadSemanticMap', 'PackPanopticInputs',
-    'PanopticCopyPaste', 'SSDColorJitter'
+    'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticMap', 'LoadSemanticMap',
+    'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
 ]

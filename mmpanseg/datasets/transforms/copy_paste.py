@@ -26,7 +26,8 @@ class PanopticCopyPaste(BaseTransform):
         transforms: what the second image goes through first.
 
     Raises:
-        KeyError: without a second sample. ValueError: for an image larger than the canvas.
+        KeyError: without a second sample. ValueError: for an image larger than the canvas or
+            without a map of segments.
     """
 
     def __init__(self, size: tuple[int, int], transforms: Sequence[dict] = ()) -> None:
@@ -71,6 +72,11 @@ class PanopticCopyPaste(BaseTransform):
 
     def _canvas(self, results: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image, map and mask of real pixels at the canvas' size."""
+        if 'gt_seg_map' not in results:
+            raise ValueError(
+                f'{results.get("img_path")}: PanopticCopyPaste needs a map of segments; load it '
+                'with mmpanseg.LoadPanopticMap. For the masks of instances there is mmdet\'s '
+                'CopyPaste behind LoadAnnotations(with_bbox=True, with_mask=True)')
         height, width = results['img'].shape[:2]
         if height > self.size[0] or width > self.size[1]:
             raise ValueError(

@@ -9,10 +9,12 @@ from mmdet.structures.mask import PolygonMasks
 
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
+from mmpanseg.structures.encoded_masks import encode_all, encoded_segments
 from .image_and_map import check_map
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-             'flip_direction', 'seg_map_path', 'segments_info', 'void_ids')
+             'flip_direction', 'seg_map_path', 'segments_info', 'void_ids', 'label2cat',
+             'label_coding')
 ORIENTATION_KEYS = ('img_orientation', 'ann_orientation')
 INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
@@ -24,9 +26,10 @@ class PackPanopticInputs(PackDetInputs):
     The tensor is uint8 for images of 8 bits, else float32.
 
     ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It is an index map after
-    :class:`LoadPanopticMap` or :class:`LoadSemanticMap`, and dense masks, which may overlap, after
-    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)``; crowds and other ignored instances
-    are left out of the latter. ``segments_info`` in the meta information describes the file at
+    :class:`LoadPanopticMap` or :class:`LoadSemanticMap`. After :class:`LoadInstanceMasks` or
+    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` it is an index map too, or masks
+    where two of them share a pixel; crowds and other ignored instances are left out.
+    ``segments_info`` in the meta information describes the file at
     ``seg_map_path``, not the transformed map.
 
     Args:
@@ -93,6 +96,10 @@ def _segments(results: dict) -> Optional[SegmentMap]:
             "mmpanseg.LoadSemanticMap or dict(type='LoadAnnotations', ...), or images with "
             "color_type='color_ignore_orientation'")
     if masks is None:
+        if 'gt_segment_labels' not in results:
+            raise ValueError(
+                f'{results.get("img_path")}: its map is one of labels, not of segments; load with '
+                'mmpanseg.LoadPanopticMap or mmpanseg.LoadSemanticMap, or pack with PackDetInputs')
         check_map(results)
         # a flipped map has negative strides
         return SegmentMap(torch.from_numpy(results['gt_segment_labels']),
@@ -101,19 +108,22 @@ def _segments(results: dict) -> Optional[SegmentMap]:
         raise ValueError(f'{results.get("img_path")}: the pipeline loads both a segmentation map '
                          'and instance masks; take LoadPanopticMap, LoadSemanticMap or '
                          'LoadAnnotations out of it')
+    _check_masks(results)
     counted = np.flatnonzero(~results['gt_ignore_flags'])
-    if not len(counted) and _encoded_polygons(results):
-        raise ValueError(
-            f'{results.get("img_path")}: its masks are run-length encoded, which LoadAnnotations '
-            'with poly2mask=False ignores; set poly2mask=True')
-    dense = np.ascontiguousarray(masks[counted].to_ndarray())
-    return SegmentMap(torch.from_numpy(results['gt_bboxes_labels'][counted]),
-                      masks=torch.from_numpy(dense).bool())
+    return encoded_segments(torch.from_numpy(results['gt_bboxes_labels'][counted]),
+                            encode_all(masks[counted]), (masks.height, masks.width))
 
 
-def _encoded_polygons(results: dict) -> bool:
-    """Whether masks that were to be polygons are compressed run lengths (COCO's crowds are not)."""
-    return isinstance(results['gt_masks'], PolygonMasks) and any(
-        isinstance(instance.get('mask'), dict)
-        and isinstance(instance['mask'].get('counts'), (str, bytes))
-        for instance in results.get('instances', ()))
+def _check_masks(results: dict) -> None:
+    """Raise a ValueError where mmdet's LoadAnnotations took an object for one without a mask."""
+    if not isinstance(results['gt_masks'], PolygonMasks):
+        return
+    for instance in results.get('instances', ()):
+        mask = instance.get('mask')
+        # mmdet's data sets do not say what a crowd is; COCO's have lists
+        if isinstance(mask, dict) and not instance.get(
+                'iscrowd', isinstance(mask.get('counts'), list)):
+            raise ValueError(
+                f'{results.get("img_path")}: its masks are run-length encoded, which '
+                'LoadAnnotations with poly2mask=False ignores; set poly2mask=True, or load with '
+                'mmpanseg.LoadInstanceMasks')

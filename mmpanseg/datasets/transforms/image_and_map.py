@@ -29,6 +29,8 @@ def add_map(results: dict, index_map: np.ndarray, labels: np.ndarray) -> None:
     results.update(
         gt_seg_map=index_map, gt_segment_labels=np.asarray(labels, dtype=np.int64),
         annotations_turned=True,
+        # tells a map of segments from a map of labels
+        ignore_index=VOID,
         # what transforms of mmsegmentation take along
         seg_fields=['gt_seg_map'],
         # a test pipeline resizes the image first, and scores at the size of the file

@@ -1,9 +1,12 @@
 """The model's numbers of classes against the datasets'."""
 from collections.abc import Iterator
 
+from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
+from mmpanseg.datasets.concatenated import common_metainfo
 from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
 
@@ -15,8 +18,10 @@ class ClassConsistencyHook(Hook):
     Before training the validation dataset is looked at as well, so that a mistake does not wait
     for the first validation.
 
+    mmdet's own data sets are also asked whether their labels have the order of the classes.
+
     Raises:
-        ValueError: they differ; the text names the config keys and both numbers.
+        ValueError: they differ; the text names the config keys and both numbers, or the file.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -31,8 +36,13 @@ class ClassConsistencyHook(Hook):
         self._check(runner, 'test', runner.test_dataloader.dataset)
 
     def _check(self, runner: Runner, split: str, dataset: object) -> None:
+        if isinstance(getattr(dataset, 'metainfo', None), list):
+            # mmdet's ConcatDataset gives one for each source, and checkpoints would keep them
+            dataset._metainfo = common_metainfo(dataset.metainfo)
         model = unwrapped(runner.model)
         for part in dataset_leaves(dataset):
+            if isinstance(part, CocoDataset) and not isinstance(part, LVISV05Dataset):
+                _check_label_order(part)
             for keys, wanted, names in _wanted_classes(part.metainfo):
                 found = sum(getattr(model, key) for key in keys)
                 if found == wanted:
@@ -53,6 +63,29 @@ def dataset_leaves(dataset: object) -> Iterator[object]:
             yield dataset
         else:
             yield from dataset_leaves(part)
+
+
+def _check_label_order(dataset: CocoDataset) -> None:
+    """Refuse mmdet's data set where the file has its categories in another order than the classes.
+
+    mmdet gives labels in the order of the file, and leaves out classes that it does not find.
+    """
+    content = read_annotation_file(dataset.ann_file, ['categories'], 'instance',
+                                   dataset.backend_args)
+    names = read_categories(dataset.ann_file, content['categories'])
+    classes = dataset.metainfo['classes']
+    found = {names[category]: classes[label] for category, label in dataset.cat2label.items()}
+    wrong = next((name for name in found if name != found[name]), None)
+    if wrong is not None or len(found) < len(classes):
+        ours = 'PanopticDataset' if isinstance(dataset, CocoPanopticDataset) else 'InstanceDataset'
+        raise ValueError(
+            f'{dataset.ann_file}: ' + (
+                f"mmdet's {type(dataset).__name__} takes {wrong!r} for {found[wrong]!r}"
+                if wrong is not None else
+                f'it has no category {next(name for name in classes if name not in found)!r}, '
+                'which metainfo names') +
+            f'; write the classes of metainfo in the order of the file, or use mmpanseg.{ours}, '
+            'which matches names')
 
 
 def _wanted_classes(metainfo: dict) -> list[tuple[tuple[str, ...], int, tuple[str, ...]]]:

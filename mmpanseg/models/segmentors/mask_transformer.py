@@ -24,6 +24,7 @@ from mmpanseg.models.segmentors.pretrained import naming_pretrained
 from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
+from mmpanseg.structures.mmdet_samples import read_segments
 from mmpanseg.structures.result_coding import check_codable
 
 TEST_MODES = ('whole', 'tile')
@@ -135,16 +136,17 @@ class MaskTransformer(Deployment, BaseDetector):
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses by name.
 
+        Samples have ``gt_segments``; those of mmdet's pipelines get theirs here, from
+        ``gt_instances`` and ``gt_sem_seg``.
+
         Raises:
             ValueError: when a sample carries no ground truth; the text names the image. Or a norm
                 has a single value per channel to learn from.
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
-                raise ValueError(
-                    f'no gt_segments for {sample.get("img_path", "an image")}: the training '
-                    'pipeline needs to load annotations (mmpanseg.LoadPanopticMap) before '
-                    'mmpanseg.PackPanopticInputs')
+                sample.gt_segments = read_segments(
+                    sample, self.num_things_classes, self.num_classes).to(batch_inputs.device)
         with explained_norms(batch_inputs):
             return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 

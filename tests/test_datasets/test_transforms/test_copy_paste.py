@@ -108,3 +108,9 @@ def test_errors():
 
 def test_plain_images_have_no_mask(tiny):
     assert 'real_pixels' not in tiny.build()[0]['data_samples']
+
+
+def test_masks_of_instances_are_not_pasted():
+    results = dict(img=np.zeros((4, 4, 3), np.uint8), img_path='a.jpg', gt_masks=None)
+    with pytest.raises(ValueError, match="a.jpg: PanopticCopyPaste needs .* mmdet's CopyPaste"):
+        PanopticCopyPaste((8, 8))(dict(results, mix_results=[dict(results)]))

@@ -104,3 +104,11 @@ def test_map_and_masks_together():
     results |= dict(gt_seg_map=np.zeros((4, 6), np.int32), img_path='a.jpg')
     with pytest.raises(ValueError, match='a.jpg: the pipeline loads both'):
         PackPanopticInputs()(results)
+
+
+def test_map_of_labels():
+    """As mmdet's LoadAnnotations(with_seg=True) leaves it."""
+    results = _results() | dict(img_path='a.jpg')
+    del results['gt_segment_labels']
+    with pytest.raises(ValueError, match='a.jpg: its map is one of labels.*LoadSemanticMap'):
+        PackPanopticInputs()(results)

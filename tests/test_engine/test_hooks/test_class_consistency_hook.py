@@ -1,6 +1,10 @@
 """The class check, on runners with real loops and datasets."""
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -87,3 +91,29 @@ def test_classes_without_a_split(tmp_path):
     runner(tmp_path, Model(3, 0), classes, classes).train()
     with pytest.raises(ValueError, match=r'num_things_classes \+ model\.num_stuff_classes is 4'):
         runner(tmp_path / 'b', Model(3, 1), classes, classes).train()
+
+
+def instances(tmp_path, categories, **kwargs):
+    """mmdet's data set of one image, whose file has these categories."""
+    (tmp_path / 'a.json').write_text(json.dumps(dict(
+        images=[dict(id=0, file_name='a.png', height=8, width=8)], annotations=[dict(
+            id=1, image_id=0, category_id=1, iscrowd=0, area=16, bbox=[0, 0, 4, 4],
+            segmentation=[[0, 0, 4, 0, 4, 4, 0, 4]])],
+        categories=[dict(id=k, name=name) for k, name in enumerate(categories, 1)])))
+    return CocoDataset(ann_file=str(tmp_path / 'a.json'), data_prefix=dict(img=''), pipeline=[],
+                       metainfo=dict(classes=('cat', 'dog')), **kwargs)
+
+
+@pytest.mark.parametrize('categories, text', [
+    (('cat', 'dog'), None), (('bird', 'cat', 'dog'), None),
+    (('dog', 'cat'), "a.json: mmdet's CocoDataset takes 'dog' for 'cat'; .*InstanceDataset"),
+    (('cat', 'god'), "a.json: it has no category 'dog', which metainfo names"),
+    (('kat', 'dog'), "a.json: mmdet's CocoDataset takes 'dog' for 'cat'")])
+def test_order_of_mmdets_labels(tmp_path, categories, text):
+    run = SimpleNamespace(model=Model(2, 0))
+    dataset = RepeatDataset(instances(tmp_path, categories), 2)
+    if text is None:
+        ClassConsistencyHook()._check(run, 'train', dataset)
+    else:
+        with pytest.raises(ValueError, match=text):
+            ClassConsistencyHook()._check(run, 'train', dataset)

@@ -1,0 +1,173 @@
+"""Masks of objects as polygons or run lengths. H, W image size; N objects."""
+from typing import Sequence, Union
+
+import numpy as np
+import torch
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmdet.structures.mask.structures import BaseInstanceMasks
+from pycocotools import mask as rle_tools
+
+from .segment_map import VOID, SegmentMap
+
+# polygons [x1, y1, x2, y2, ...], or COCO's run lengths
+Mask = Union[list[np.ndarray], dict]
+
+
+def encode(segmentation: Union[list, dict], height: int, width: int) -> dict:
+    """Compressed run lengths of polygons, of uncompressed or of compressed run lengths.
+
+    Args:
+        segmentation: as in a COCO JSON.
+        height, width: of the image.
+    """
+    if isinstance(segmentation, list):
+        return rle_tools.merge(rle_tools.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation['counts'], list):
+        return rle_tools.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """Compressed run lengths of a mask [H, W]."""
+    return rle_tools.encode(np.asfortranarray(mask, np.uint8))
+
+
+class EncodedMasks(BaseInstanceMasks):
+    """Masks of an image of which some are polygons and some are run lengths.
+
+    mmdet's transforms treat it like its own masks. Polygons go the way of mmdet's ``PolygonMasks``;
+    run lengths that of ``BitmapMasks``, one mask at a time.
+
+    Args:
+        masks: N objects, each polygons (a list of arrays) or compressed run lengths.
+        height, width: of the image.
+    """
+
+    def __init__(self, masks: Sequence[Mask], height: int, width: int) -> None:
+        self.masks, self.height, self.width = list(masks), height, width
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(num_masks={len(self)}, height={self.height}, '
+                f'width={self.width})')
+
+    def __getitem__(self, index: Union[int, slice, np.ndarray]) -> 'EncodedMasks':
+        numbers = np.atleast_1d(np.arange(len(self))[index])
+        return EncodedMasks([self.masks[i] for i in numbers], self.height, self.width)
+
+    def __iter__(self):
+        return (self._one(mask).to_ndarray()[0] for mask in self.masks)
+
+    def encoded(self) -> list[dict]:
+        """Compressed run lengths of every mask."""
+        return [encode(mask, self.height, self.width) for mask in self.masks]
+
+    def _one(self, mask: Mask) -> Union[BitmapMasks, PolygonMasks]:
+        if isinstance(mask, dict):
+            return BitmapMasks(rle_tools.decode(mask)[None], self.height, self.width)
+        return PolygonMasks([mask], self.height, self.width)
+
+    def _each(self, operation: str, *args, **kwargs) -> 'EncodedMasks':
+        """An operation of mmdet's masks on every mask."""
+        masks = []
+        # without a mask the operation still says how large the result is
+        result = getattr(PolygonMasks([], self.height, self.width), operation)(*args, **kwargs)
+        for mask in self.masks:
+            result = getattr(self._one(mask), operation)(*args, **kwargs)
+            masks.append(encode_mask(result.masks[0]) if isinstance(result, BitmapMasks)
+                         else result.masks[0])
+        return EncodedMasks(masks, result.height, result.width)
+
+    def rescale(self, scale, interpolation='nearest'):
+        return self._each('rescale', scale, interpolation)
+
+    def resize(self, out_shape, interpolation='nearest'):
+        return self._each('resize', out_shape, interpolation)
+
+    def flip(self, flip_direction='horizontal'):
+        return self._each('flip', flip_direction)
+
+    def pad(self, out_shape, pad_val=0):
+        return self._each('pad', out_shape, pad_val)
+
+    def crop(self, bbox):
+        return self._each('crop', bbox)
+
+    def crop_and_resize(self, bboxes, out_shape, inds, device='cpu', interpolation='bilinear',
+                        binarize=True):
+        return self._bitmaps().crop_and_resize(
+            bboxes, out_shape, inds, device, interpolation, binarize)
+
+    def expand(self, expanded_h, expanded_w, top, left):
+        return EncodedMasks(
+            [encode_mask(self._bitmaps_of(mask).expand(expanded_h, expanded_w, top, left).masks[0])
+             for mask in self.masks], expanded_h, expanded_w)
+
+    def translate(self, *args, **kwargs):
+        return self._each('translate', *args, **kwargs)
+
+    def shear(self, *args, **kwargs):
+        return self._each('shear', *args, **kwargs)
+
+    def rotate(self, *args, **kwargs):
+        return self._each('rotate', *args, **kwargs)
+
+    @property
+    def areas(self) -> np.ndarray:
+        return np.asarray([self._one(mask).areas[0] for mask in self.masks])
+
+    def get_bboxes(self, dst_type='hbox'):
+        return self._bitmaps().get_bboxes(dst_type)
+
+    def to_ndarray(self) -> np.ndarray:
+        return self._bitmaps().masks
+
+    def to_tensor(self, dtype, device) -> torch.Tensor:
+        return torch.tensor(self.to_ndarray(), dtype=dtype, device=device)
+
+    @classmethod
+    def cat(cls, masks: Sequence['EncodedMasks']) -> 'EncodedMasks':
+        return cls([mask for part in masks for mask in part.masks], masks[0].height,
+                   masks[0].width)
+
+    def _bitmaps_of(self, mask: Mask) -> BitmapMasks:
+        return BitmapMasks(rle_tools.decode(encode(mask, self.height, self.width))[None],
+                           self.height, self.width)
+
+    def _bitmaps(self) -> BitmapMasks:
+        dense = np.zeros((len(self), self.height, self.width), np.uint8)
+        for row, rle in zip(dense, self.encoded()):
+            row[:] = rle_tools.decode(rle)
+        return BitmapMasks(dense, self.height, self.width)
+
+
+def encode_all(masks: BaseInstanceMasks) -> list[dict]:
+    """Compressed run lengths of mmdet's masks, whatever their kind."""
+    if isinstance(masks, BitmapMasks):
+        return [encode_mask(mask) for mask in masks.masks]
+    return EncodedMasks(masks.masks, masks.height, masks.width).encoded()
+
+
+def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
+                     shape: tuple[int, int]) -> SegmentMap:
+    """Segments of run lengths: an index map, or bits of masks where two of them share a pixel.
+
+    Args:
+        labels: int64 [N].
+        masks: N compressed run lengths.
+        shape: (H, W).
+    """
+    # pycocotools takes the areas of 255 masks at most at a time
+    area = sum(int(rle_tools.area(rle)) for rle in masks)
+    if not masks or area == rle_tools.area(rle_tools.merge(list(masks))):
+        index = np.full(shape, VOID, np.int32, order='F')  # as run lengths are
+        for number, rle in enumerate(masks):
+            index[rle_tools.decode(rle).view(bool)] = number
+        return SegmentMap(labels, map=torch.from_numpy(np.ascontiguousarray(index)))
+    height, width = shape
+    bits = np.empty((len(masks), height, -(-width // 8)), np.uint8)
+    for row, rle in zip(bits, masks):
+        row[:] = np.packbits(rle_tools.decode(rle), axis=1)
+    return SegmentMap.packed(labels, torch.from_numpy(bits), width)

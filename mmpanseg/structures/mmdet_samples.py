@@ -1,0 +1,80 @@
+"""Ground truth of mmdet's samples as segments. H, W image size; N instances."""
+import torch
+from mmdet.structures import DetDataSample
+
+from .encoded_masks import encode_all, encode_mask, encoded_segments
+from .segment_map import VOID, SegmentMap
+
+# value of pixels without label in mmdet's label maps
+IGNORE_INDEX = 255
+
+
+def read_segments(sample: DetDataSample, num_things_classes: int, num_classes: int) -> SegmentMap:
+    """Segments of a sample as mmdet's ``PackDetInputs`` makes it.
+
+    Things are ``gt_instances`` (masks and labels), in their order. Stuff is ``gt_sem_seg``: every
+    label from ``num_things_classes`` on that it has, in ascending order; labels of things are left
+    to the instances there, as crowds have them too.
+
+    Args:
+        sample: with ``gt_instances``, or ``gt_sem_seg`` (sem_seg [1, H, W]), or both.
+        num_things_classes: labels below are things.
+        num_classes: K; labels are below, other values must be the ``ignore_index`` of
+            ``gt_sem_seg``, 255 unless it names one.
+
+    Raises:
+        ValueError: when the sample has no ground truth, or not that of the model's classes: things
+            without masks, stuff without a map, other labels. The text names the image.
+    """
+    image = sample.get('img_path', 'an image')
+    instances, sem_seg = sample.get('gt_instances'), sample.get('gt_sem_seg')
+    masks = None if instances is None else instances.get('masks')
+    if masks is None and sem_seg is None:
+        raise ValueError(
+            f'no gt_segments for {image}: the training pipeline needs to load annotations '
+            '(mmpanseg.LoadPanopticMap) before mmpanseg.PackPanopticInputs')
+    if masks is None and num_things_classes:
+        raise ValueError(
+            f'{image}: its sample has no masks in gt_instances for the model\'s '
+            f'{num_things_classes} thing classes; load them (LoadPanopticAnnotations with '
+            'with_mask=True, or mmpanseg.LoadPanopticMap and mmpanseg.PackPanopticInputs)')
+    if sem_seg is None and num_classes > num_things_classes:
+        raise ValueError(
+            f'{image}: its sample has no gt_sem_seg for the model\'s '
+            f'{num_classes - num_things_classes} stuff classes; load it (LoadPanopticAnnotations '
+            'with with_seg=True, or mmpanseg.LoadPanopticMap and mmpanseg.PackPanopticInputs)')
+    labels, encoded, shape = [], [], None
+    if masks is not None:
+        labels, shape = instances.labels.tolist(), (masks.height, masks.width)
+        if len(labels) != len(masks) or not all(0 <= k < num_things_classes for k in labels):
+            raise ValueError(f'{image}: gt_instances has {len(masks)} masks with the labels '
+                             f'{labels}; labels of things are 0 .. {num_things_classes - 1}')
+        encoded = encode_all(masks)
+    if sem_seg is not None:
+        values = sem_seg.sem_seg.squeeze(0).cpu()
+        present = _present(sem_seg, values, num_classes, image)
+        stuff = [label for label in present if label >= num_things_classes]
+        labels, shape = labels + stuff, tuple(values.shape)
+        encoded += [encode_mask((values == label).numpy()) for label in stuff]
+    return encoded_segments(torch.tensor(labels, dtype=torch.int64), encoded, shape)
+
+
+def _present(sem_seg, values: torch.Tensor, num_classes: int, image: str) -> list[int]:
+    """Labels of a label map, in ascending order."""
+    ignore_index = sem_seg.metainfo.get('ignore_index', IGNORE_INDEX)
+    if ignore_index == VOID:
+        # what the maps of this library leave behind
+        raise ValueError(
+            f'{image}: PackDetInputs took a map of segments for a map of labels; after '
+            'mmpanseg.LoadPanopticMap or mmpanseg.LoadSemanticMap use mmpanseg.PackPanopticInputs')
+    if num_classes > ignore_index:
+        raise ValueError(
+            f'{image}: {ignore_index} means no label in gt_sem_seg, but is one of the model\'s '
+            f'{num_classes} classes; load with mmpanseg.LoadPanopticMap and '
+            'mmpanseg.PackPanopticInputs')
+    present = [label for label in values.unique().tolist() if label != ignore_index]
+    if present and not 0 <= present[0] <= present[-1] < num_classes:
+        raise ValueError(
+            f'{image}: gt_sem_seg has the values {present[0]} .. {present[-1]}; labels are 0 .. '
+            f'{num_classes - 1} and {ignore_index}, no label')
+    return present
