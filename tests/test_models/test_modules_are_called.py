@@ -1,4 +1,4 @@
-"""What a user puts on or in place of a layer has its effect: no weights are used behind its back."""
+"""What a user puts on or in place of a layer has its effect: its weights are not used directly."""
 import copy
 
 import pytest

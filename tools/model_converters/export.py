@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import (CheckpointError, check_fit, convert, to_mmdet,
+from mmpanseg.checkpoints import (check_fit, convert, to_mmdet,
                                   write_huggingface)
 from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
 from mmpanseg.checkpoints.files import read_checkpoint, weights_of

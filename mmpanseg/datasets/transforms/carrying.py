@@ -4,7 +4,7 @@ They know ``gt_seg_map`` as a map of labels, where 255 is void: in an index map 
 """
 import mmengine.dataset
 import numpy as np
-from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import Albu
 
 from mmpanseg.structures import VOID
