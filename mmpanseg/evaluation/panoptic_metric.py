@@ -169,13 +169,13 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
                     f'{annotation["image_id"]}, so no result file can tell them apart; evaluate '
                     'data sets of their own ids one by one')
         names = result_names(annotation['file_name'] for annotation in annotations)
-        written = []
-        for annotation in of_image.values():
-            file_name = f'{names[annotation["file_name"]]}.png'
-            path = Path(self.outfile_prefix) / file_name
+        # an image may be in the data set under two ids: one PNG is that of both
+        for img_path in {annotation['file_name'] for annotation in annotations}:
+            path = Path(self.outfile_prefix) / f'{names[img_path]}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._unnamed(annotation['file_name']).replace(path)
-            written.append(dict(annotation, file_name=file_name))
+            self._unnamed(img_path).replace(path)
+        written = [dict(annotation, file_name=f'{names[annotation["file_name"]]}.png')
+                   for annotation in of_image.values()]
         dump(dict(annotations=written), f'{self.outfile_prefix}.json')
 
     def _table(self, total: dict[str, PQStat], is_thing: np.ndarray, groups: dict) -> str:

@@ -1,4 +1,5 @@
 """PanopticMetric, against the official numbers and against scoring of files."""
+import copy
 import json
 import os
 from pathlib import Path
@@ -152,6 +153,17 @@ def test_equal_ids_of_two_images(tmp_path):
     samples[1].set_metainfo(dict(img_path='images/0.jpg'))
     evaluate(samples, outfile_prefix=str(tmp_path / 'results'))
     assert len(json.loads((tmp_path / 'results.json').read_text())['annotations']) == 1
+
+
+def test_an_image_under_two_ids(tmp_path):
+    """As when two data sets that share images are concatenated: both ids have its one PNG."""
+    samples = random_samples(tmp_path / 'gt', 1)
+    samples.append(copy.deepcopy(samples[0]))
+    samples[1].set_metainfo(dict(img_id=7))
+    evaluate(samples, outfile_prefix=str(tmp_path / 'results'))
+    written = json.loads((tmp_path / 'results.json').read_text())['annotations']
+    assert [(item['image_id'], item['file_name']) for item in written] == [(0, '0.png'), (7, '0.png')]
+    assert (tmp_path / 'results/0.png').is_file()
 
 
 def test_only_sums_of_classes_that_occur_are_kept(tmp_path):
