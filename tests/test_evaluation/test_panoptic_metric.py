@@ -162,7 +162,8 @@ def test_an_image_under_two_ids(tmp_path):
     samples[1].set_metainfo(dict(img_id=7))
     evaluate(samples, outfile_prefix=str(tmp_path / 'results'))
     written = json.loads((tmp_path / 'results.json').read_text())['annotations']
-    assert [(item['image_id'], item['file_name']) for item in written] == [(0, '0.png'), (7, '0.png')]
+    assert [(item['image_id'], item['file_name']) for item in written] == [
+        (0, '0.png'), (7, '0.png')]
     assert (tmp_path / 'results/0.png').is_file()
 
 
