@@ -4,17 +4,22 @@ PYTHON_IN_VENV := $(VENV)/bin/python
 STAMP := $(VENV)/.mmpanseg-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-slow lint clean
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## train, score and draw a panoptic model on synthetic scenes
 	$(PYTHON_IN_VENV) tools/demo.py $(ARGS)
 
 # A process for each core (models are tiny: a second thread only waits), four at most for memory.
-test: $(STAMP)  ## run the tests; ARGS are given to pytest
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+test: $(STAMP)  ## run the tests, without those that take long; ARGS are given to pytest
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP)  ## run the tests that take long
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(STAMP)  ## check the style with ruff
 	@$(PYTHON_IN_VENV) -m ruff --version >/dev/null 2>&1 || $(PYTHON_IN_VENV) -m pip install -q ruff

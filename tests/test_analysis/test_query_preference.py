@@ -5,7 +5,7 @@ import pytest
 from mmpanseg.analysis.query_preference import (QueryCounts, count_queries, group_by_preference,
                                                 table_b6)
 from mmpanseg.evaluation import PanopticDataError, PanopticMetric
-from mmpanseg.evaluation.panoptic_variants import sum_stats
+from mmpanseg.evaluation.panoptic_variants import expand_stats, sum_stats
 
 
 def test_counts_are_those_of_panoptic_quality(model_and_loader):
@@ -16,7 +16,8 @@ def test_counts_are_those_of_panoptic_quality(model_and_loader):
     model.panoptic_head.restart()
     for data in loader:
         metric.process(data, [sample.to_dict() for sample in model.test_step(data)])
-    total = sum_stats([stats for stats, _ in metric.results])['all']
+    total = sum_stats(expand_stats(stats, len(model.dataset_meta['classes']))
+                      for stats, _ in metric.results)['all']
     for column, classes in enumerate((slice(0, 6), slice(6, 12))):
         assert counts.right[:, column].sum() == total.tp[classes].sum() > 0
         assert counts.wrong[:, column].sum() == total.fp[classes].sum()
