@@ -24,9 +24,12 @@ def segformer(**options):
 
 
 def model(head=None, fusion=None, **options):
+    head = head or mask2former()
+    maps = tuple(range(4 - len(head['in_channels']), 4))
     return MODELS.build(dict(
         type='mmpanseg.MaskTransformer', num_things_classes=2, num_stuff_classes=2,
-        backbone=dict(type='ResNet', depth=18), panoptic_head=head or mask2former(),
+        backbone=dict(type='ResNet', depth=18, base_channels=8, out_indices=maps),
+        panoptic_head=head,
         **({'panoptic_fusion_head': fusion} if fusion else {}), **options))
 
 

@@ -298,8 +298,10 @@ def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
     images = []
     for pixels, labels in zip(segments.pixels(stride), segments.labels):
         if pixels.masks is None:
-            # a negative index reads the last entry
-            image = torch.cat([labels, labels.new_full((1, ), -1)])[pixels.index.long()]
+            index = pixels.index.long()
+            inside = (index >= 0) & (index < len(labels))
+            table = torch.cat([labels, labels.new_full((1, ), -1)])
+            image = table[torch.where(inside, index, len(labels))]
         else:
             image = labels.new_full(pixels.masks.shape[1:], -1)
             for mask, label in zip(pixels.masks, labels):
