@@ -355,6 +355,7 @@ def demo(files, *args) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_image_demo(files, tmp_path):
     done = demo(files, 'images', 'tiny.py', 'tiny.pth', '--out', tmp_path, '--device', 'cpu',
                 '--score-thr', 0.1)

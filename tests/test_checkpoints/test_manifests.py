@@ -34,6 +34,7 @@ def fits(state, config, source, **options):
     return set(result.unused)
 
 
+@pytest.mark.slow
 def test_every_mask2former(golden, repo_root, published):
     index = json.loads((golden / 'mask2former/manifest_index.json').read_text())['configs']
     # one config for each list of names and each data set

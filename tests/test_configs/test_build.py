@@ -1,9 +1,11 @@
 """Every config builds."""
+import pytest
 from mmengine.config import Config
 
 from mmpanseg.analysis import build_on_meta
 
 
+@pytest.mark.slow
 def test_every_config_builds(repo_root):
     paths = [*repo_root.glob('configs/[a-z]*/**/*.py'), *repo_root.glob('projects/*/configs/*.py')]
     assert len(paths) > 70

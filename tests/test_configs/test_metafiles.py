@@ -28,6 +28,7 @@ def test_names_and_files(repo_root, metafile):
         assert all(result['Metrics'] for result in model['Results'])
 
 
+@pytest.mark.slow
 def test_parameters(repo_root, metafile, build):
     for model in metafile[1]['Models']:
         stated = model.get('Metadata', {}).get('Parameters')

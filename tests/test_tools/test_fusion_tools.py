@@ -72,6 +72,7 @@ def test_attention_maps(run, folder):
     assert len(list((folder / 'maps').glob('*.png'))) == 1
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(run):
     done = run('sweep_fusion', 'score', 'absent')
     assert done.returncode == 1

@@ -125,6 +125,7 @@ def test_two_processes_without_gpu(config, tmp_path):
     assert score.findall(out) and score.findall(out) == score.findall(alone)
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_one_line(config, tmp_path):
     def last_line(name, *args):
         return tool(name, *args, cwd=tmp_path, expect=1).strip().splitlines()[-1]

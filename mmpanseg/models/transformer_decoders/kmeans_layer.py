@@ -184,8 +184,17 @@ def sum_of_clusters(values: Tensor, logits: Tensor) -> Tensor:
         logits: [B, Q, P]; no gradient comes back to them.
     """
     with without_autocast(values.device):
-        return _ClusterSums.apply(
-            at_least_float(values), logits.detach().argmax(1), logits.shape[1])
+        values, cluster = at_least_float(values), logits.detach().argmax(1)
+        # tracers of inference cannot look into a function with a gradient of its own
+        sums = _ClusterSums.apply if torch.is_grad_enabled() else _sum_clusters
+        return sums(values, cluster, logits.shape[1])
+
+
+def _sum_clusters(values: Tensor, cluster: Tensor, count: int) -> Tensor:
+    """Sums [B, C, Q] of values [B, C, P] over the pixels of each cluster, numbers [B, P]."""
+    one_hot = values.new_zeros(len(values), count, values.shape[2])
+    one_hot.scatter_(1, cluster[:, None], 1.0)
+    return values @ one_hot.transpose(1, 2)
 
 
 class _ClusterSums(torch.autograd.Function):
@@ -197,9 +206,7 @@ class _ClusterSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor, cluster: Tensor, count: int) -> Tensor:
         ctx.save_for_backward(cluster)
-        one_hot = values.new_zeros(len(values), count, values.shape[2])
-        one_hot.scatter_(1, cluster[:, None], 1.0)
-        return values @ one_hot.transpose(1, 2)
+        return _sum_clusters(values, cluster, count)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
