@@ -105,7 +105,7 @@ def training(size: int, device: str) -> Iterator[tuple[str, Callable[[], object]
 
 def inference(size: int, device: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """The steps from an image to the head's result."""
-    model = build_pair(device, backbone=True).ours.eval()
+    model = build_pair(device).ours.eval()
     head = model.panoptic_head
     image = torch.randn(1, 3, size, size, device=device)
     state = {}

@@ -36,20 +36,15 @@ class Pair:
         return (('mmdet', self.mmdet), ('ours', self.ours))
 
 
-def build_pair(device: str = 'cpu', backbone: bool = False) -> Pair:
-    """Models of the published R50 configuration, initialised once and copied.
-
-    Args:
-        backbone: with their ResNet-50; otherwise a small one stands in for it.
-    """
+def build_pair(device: str = 'cpu') -> Pair:
+    """Models of the published R50 configuration, initialized once and copied."""
     from mmengine.config import Config
     MMLogger.get_instance('benchmark', log_level='WARNING')  # how each parameter starts
     init_default_scope('mmdet')
     theirs = get_config(MMDET_CONFIG).model
     ours = Config.fromfile(OUR_CONFIG).model
     for config in (theirs, ours):
-        config.backbone = dict(config.backbone, init_cfg=None,
-                               **({} if backbone else dict(depth=18, base_channels=8)))
+        config.backbone.init_cfg = None
     torch.manual_seed(0)
     # mmdet's thresholds are what its config says, ours the published ones: the same for both
     theirs.test_cfg.update(panoptic_on=True, instance_on=False, semantic_on=False,
