@@ -45,7 +45,7 @@ class SegmentationDataset(BaseDetDataset):
         """Raise a ValueError unless the metainfo has a color for each class, or none at all."""
         palette, classes = self._metainfo.get('palette'), self._metainfo['classes']
         if palette is not None and len(palette) != len(classes):
-            raise ValueError(f'metainfo.palette has {len(palette)} colours for {len(classes)} '
+            raise ValueError(f'metainfo.palette has {len(palette)} colors for {len(classes)} '
                              'classes')
 
     @classmethod

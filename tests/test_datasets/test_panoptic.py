@@ -65,7 +65,7 @@ def test_metainfo_selects_and_orders_by_name(tiny):
     (dict(thing_classes=('ball', ), stuff_classes=('sky', ), classes=('sky', 'ball')),
      'thing_classes followed by stuff_classes'),
     (dict(thing_classes=('ball', ), stuff_classes=('sky', ), palette=[(0, 0, 0)]),
-     '1 colours for 2 classes')])
+     '1 colors for 2 classes')])
 def test_metainfo_is_checked(tiny, meta, text):
     with pytest.raises(ValueError, match=text):
         tiny.build(metainfo=meta)

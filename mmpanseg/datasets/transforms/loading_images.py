@@ -35,7 +35,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     ``img_path`` is taken as the image.
 
     Args:
-        upright_annotations: annotations of all images belong to the upright pixels, as labelling
+        upright_annotations: annotations of all images belong to the upright pixels, as labeling
             tools write them that turn images first. By default they belong to the pixels as
             stored, unless only the upright size fits them.
 

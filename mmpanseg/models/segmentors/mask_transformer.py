@@ -186,7 +186,7 @@ class MaskTransformer(Deployment, BaseDetector):
         return padded
 
     def _predict_padded(self, image: Tensor, metainfo: dict, rescale: bool) -> dict:
-        """Results of an image or a part of one, normalised but not padded, [1, C, h, w]."""
+        """Results of an image or a part of one, normalized but not padded, [1, C, h, w]."""
         image = self.pad(image)
         metainfo = dict(metainfo, batch_input_shape=tuple(image.shape[-2:]))
         return self._predict_whole(image, [metainfo], rescale)[0]

@@ -46,7 +46,7 @@ def predict_tiles(predict: Callable[[Tensor, dict, bool], dict], image: Tensor, 
     """Results of one image from those of its tiles.
 
     Args:
-        predict: gives the results of a tile from its normalised image [1, 3, h, w], which it
+        predict: gives the results of a tile from its normalized image [1, 3, h, w], which it
             pads, its meta information, and whether they are wanted at the original size.
         image: normalised and padded [3, H, W].
         metainfo: of the image; ``img_shape`` says what of it is no padding.
