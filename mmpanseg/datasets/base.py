@@ -29,6 +29,25 @@ class SegmentationDataset(BaseDetDataset):
     def get_data_info(self, idx: int) -> dict:
         return super().get_data_info(idx) | self.shared
 
+    def filter_data(self) -> list[dict]:
+        """Images to train on, by ``filter_cfg``: ``min_size`` and ``filter_empty_gt``."""
+        if self.test_mode:
+            return self.data_list
+        config = self.filter_cfg or {}
+        min_size = config.get('min_size', 0)
+        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size]
+        if config.get('filter_empty_gt', False):
+            kept = [info for info in kept if self.has_ground_truth(info)]
+        if not kept:
+            raise ValueError(
+                f'{self.ann_file}: no image to train on, {len(self.data_list)} images listed and '
+                f'none left with filter_cfg={self.filter_cfg}')
+        return kept
+
+    def has_ground_truth(self, info: dict) -> bool:
+        """Whether an image has anything that counts: not void, no crowd."""
+        return True
+
     def prepare_data(self, idx: int) -> Optional[dict]:
         try:
             return super().prepare_data(idx)

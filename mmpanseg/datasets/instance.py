@@ -73,19 +73,8 @@ class InstanceDataset(SegmentationDataset):
             width=image['width'],
             instances=instances[image_id]) for image_id, image in images.items()]
 
-    def filter_data(self) -> list[dict]:
-        if self.test_mode:
-            return self.data_list
-        config = self.filter_cfg or {}
-        min_size = config.get('min_size', 0)
-        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size]
-        if config.get('filter_empty_gt', False):
-            kept = [info for info in kept if _counted(info['instances'])]
-        if not kept:
-            raise ValueError(
-                f'{self.ann_file}: no image to train on, {len(self.data_list)} images listed and '
-                f'none left with filter_cfg={self.filter_cfg}')
-        return kept
+    def has_ground_truth(self, info: dict) -> bool:
+        return _counted(info['instances'])
 
     def _labels_of_categories(self, categories: list[dict]) -> dict:
         """Category id -> label, None where the metainfo does not select the category."""

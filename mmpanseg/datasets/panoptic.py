@@ -93,20 +93,8 @@ class PanopticDataset(SegmentationDataset):
             data_list.append(info)
         return data_list
 
-    def filter_data(self) -> list[dict]:
-        if self.test_mode:
-            return self.data_list
-        config = self.filter_cfg or {}
-        min_size = config.get('min_size', 0)
-        kept = [info for info in self.data_list if min(info['width'], info['height']) >= min_size]
-        if config.get('filter_empty_gt', False):
-            kept = [info for info in kept
-                    if any(not segment['iscrowd'] for segment in info['segments_info'])]
-        if not kept:
-            raise ValueError(
-                f'{self.ann_file}: no image to train on, {len(self.data_list)} images listed and '
-                f'none left with filter_cfg={self.filter_cfg}')
-        return kept
+    def has_ground_truth(self, info: dict) -> bool:
+        return any(not segment['iscrowd'] for segment in info['segments_info'])
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of all segments of a sample."""
