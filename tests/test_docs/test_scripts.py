@@ -10,41 +10,12 @@ from mmengine.config import Config
 
 from mmpanseg.registry import MODELS
 
-MODEL = """
-default_scope = 'mmdet'
-custom_imports = dict(imports=['mmpanseg'])
-model = dict(
-    type='mmpanseg.MaskTransformer', num_things_classes=1, num_stuff_classes=2,
-    data_preprocessor=dict(type='DetDataPreprocessor', mean=[120.] * 3, std=[60.] * 3,
-                           bgr_to_rgb=True, pad_size_divisor=32),
-    backbone=dict(type='ResNet', depth=18, base_channels=8),
-    panoptic_head=dict(
-        type='mmpanseg.Mask2FormerHead', in_channels=[8, 16, 32, 64], num_queries=8, channels=32,
-        out_channels=32,
-        pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=1,
-                           feedforward_channels=64),
-        transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=2,
-                                 feedforward_channels=64),
-        criterion=dict(type='mmpanseg.MaskCriterion')),
-    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0))
-test_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler'),
-    dataset=dict(
-        type='mmpanseg.PanopticDataset', test_mode=True, ann_file='unused.json',
-        metainfo=dict(thing_classes=('ball',), stuff_classes=('sky', 'ground'),
-                      palette=[(200, 60, 60), (90, 150, 220), (90, 160, 70)]),
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap'),
-                  dict(type='mmpanseg.PackPanopticInputs')]))
-visualizer = dict(type='mmpanseg.PanopticVisualizer', vis_backends=[])
-"""
-
-
 @pytest.fixture
-def space(tmp_path, monkeypatch):
+def space(tmp_path, tiny_config, monkeypatch):
     """Names that the examples take from their surroundings, in a folder with their files."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'small.py').write_text(MODEL)
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile('small.py').model)
+    model = MODELS.build(Config.fromfile(tiny_config).model)
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(
         classes=('ball', 'sky', 'ground'), thing_classes=('ball', ),
@@ -53,7 +24,7 @@ def space(tmp_path, monkeypatch):
     picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8)
     for name in ('photo.jpg', 'photos/1.jpg', 'photos/2.jpg'):
         cv2.imwrite(name, picture)
-    return dict(CONFIG='small.py', CKPT='small.pth', model=model, image=picture[..., ::-1],
+    return dict(CONFIG=str(tiny_config), CKPT='small.pth', model=model, image=picture[..., ::-1],
                 pan_map=np.ones((64, 96), np.int32))
 
 
