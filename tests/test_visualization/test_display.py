@@ -25,7 +25,7 @@ def test_no_window(monkeypatch, backend):
     'TkAgg', 'qtagg', 'module://matplotlib_inline.backend_inline', 'inline', 'nbagg'])
 def test_windows_and_notebooks(monkeypatch, backend):
     monkeypatch.setattr(pyplot, 'get_backend', lambda: backend)
-    require_display()
+    assert require_display() is None
 
 
 def test_a_window_is_opened(monkeypatch):

@@ -57,7 +57,8 @@ def test_the_last_batch_of_an_epoch(tmp_path):
 
 
 def test_what_needs_no_other_images_may_have_one(tmp_path):
-    train(tmp_path, 1, norm=dict(type='GN', num_groups=1))
+    model = train(tmp_path, 1, norm=dict(type='GN', num_groups=1))
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 def test_synchronized_norms_read_other_processes(monkeypatch):

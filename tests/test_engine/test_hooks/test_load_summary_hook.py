@@ -181,6 +181,7 @@ def test_nothing_is_fetched_to_resume(tmp_path, offline):
     run._train_loop = run.build_train_loop(run._train_loop)
     run.call_hook('before_run')
     run._init_model_weights()
+    assert model.is_init and model.panoptic_head.is_init
 
 
 @pytest.mark.parametrize('change', [

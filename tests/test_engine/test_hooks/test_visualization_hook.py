@@ -91,3 +91,4 @@ def test_nothing_is_drawn_unless_asked(tmp_path):
     runner = SimpleNamespace(test_dataloader=None)
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, {}, [DetDataSample(metainfo=dict(img_path='absent.png'))])
+    assert hook._test_index == 0 and not list(tmp_path.iterdir())

@@ -215,7 +215,7 @@ def test_names_in_wrappers_and_files(tmp_path):
 def test_class_names_that_agree():
     for known, configured in (
             (NAMES, NAMES), (NAMES, None), (None, None), (NAMES, ('a', 'b', 'c'))):
-        check_class_names(3, known, configured)
+        assert check_class_names(3, known, configured) is None
 
 
 @pytest.mark.parametrize('palette', [None, 'short'])
