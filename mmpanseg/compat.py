@@ -11,9 +11,10 @@ import io
 import pickle
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any
 
 MINIMUM_VERSIONS = {'mmengine': '0.10.3', 'mmcv': '2.1.0', 'mmdet': '3.3.0'}
 
@@ -136,14 +137,14 @@ def _replace_dummies() -> None:
 
 
 def _fill_missing_panopticapi() -> None:
-    """Register the colour coding under panopticapi's name, which mmdet's inferencer asks for.
+    """Register the color coding under panopticapi's name, which mmdet's inferencer asks for.
 
     There is no ``PQStat``: mmdet's CocoPanopticMetric, which scores with it, goes on saying that
     panopticapi is not installed.
     """
     if 'panopticapi' in sys.modules or importlib.util.find_spec('panopticapi') is not None:
         return
-    from mmpanseg.structures.panoptic_coding import id2rgb, rgb2id
+    from mmpanseg.structures.panoptic_png import id2rgb, rgb2id
 
     package = _new_module('panopticapi', is_package=True)
     package.utils = _new_module('panopticapi.utils', rgb2id=rgb2id, id2rgb=id2rgb)

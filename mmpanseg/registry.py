@@ -5,8 +5,7 @@ A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2F
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from mmpanseg.building import checked
-from mmpanseg.config_keys import naming_keys
+from mmpanseg.utils.config_checks import checked, naming_keys
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

@@ -3,15 +3,21 @@ import argparse
 import time
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmengine.runner import Runner
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.datasets.scenes.generator import write_scenes
-from mmpanseg.engine import (build_runner, has_fast_bf16, load_config, run_tool, set_work_dir,
-                             use_amp)
+from mmpanseg.engine import (
+    build_runner,
+    has_fast_bf16,
+    load_config,
+    run_tool,
+    set_work_dir,
+    use_amp,
+)
 from mmpanseg.structures.image_file import sample_picture
-from mmpanseg.structures.result_names import dataset_result_names
+from mmpanseg.structures.result_file_names import dataset_result_names
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 

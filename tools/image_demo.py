@@ -3,14 +3,20 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import mmcv
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_device,
-                             check_model_config, load_config)
-from mmpanseg.structures.result_names import PICTURE_ENDINGS, result_names
+from mmpanseg.engine import (
+    DictAction,
+    UsageError,
+    check_checkpoint,
+    check_device,
+    check_model_config,
+    load_config,
+)
+from mmpanseg.structures.result_file_names import PICTURE_ENDINGS, result_names
 from mmpanseg.visualization import NoDisplayError, require_display
 
 
@@ -27,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--tile', nargs=2, type=int, metavar=('H', 'W'),
                         help='predict large images at their own size, in tiles of H x W pixels')
-    parser.add_argument('--overlap', type=int, help='pixels that neighbouring tiles share '
+    parser.add_argument('--overlap', type=int, help='pixels that neighboring tiles share '
                         '(default: an eighth of the tile)')
     parser.add_argument('--score-thr', type=float, default=0.3,
                         help='things with a lower score are not drawn (default: 0.3)')

@@ -7,10 +7,9 @@ import argparse
 from pathlib import Path
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-
 from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.checkpoints.files import read_checkpoint
 from mmpanseg.checkpoints.publish import published_content, sha256, write_published
+from mmpanseg.checkpoints.weight_files import read_checkpoint
 from mmpanseg.engine import UsageError, run_tool
 
 

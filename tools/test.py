@@ -1,12 +1,20 @@
 """Evaluate a model: python tools/test.py CONFIG CHECKPOINT [options]."""
 import argparse
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmengine.config import Config
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.apis import use_tta
-from mmpanseg.engine import (DumpResults, UsageError, add_run_options, build_runner,
-                             check_checkpoint, read_config, run_tool, user_mistakes)
+from mmpanseg.engine import (
+    DumpResults,
+    UsageError,
+    add_run_options,
+    build_runner,
+    check_checkpoint,
+    read_config,
+    run_tool,
+    user_mistakes,
+)
 from mmpanseg.visualization import NoDisplayError, require_display
 
 HOOK = 'mmpanseg.PanopticVisualizationHook'

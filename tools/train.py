@@ -1,8 +1,16 @@
 """Train a model: python tools/train.py CONFIG [options]."""
 import argparse
 
-from mmpanseg.engine import (add_run_options, build_runner, read_config, run_tool, set_resume,
-                             use_amp, use_auto_scale_lr, user_mistakes)
+from mmpanseg.engine import (
+    add_run_options,
+    build_runner,
+    read_config,
+    run_tool,
+    set_resume,
+    use_amp,
+    use_auto_scale_lr,
+    user_mistakes,
+)
 
 
 def parse_args() -> argparse.Namespace:

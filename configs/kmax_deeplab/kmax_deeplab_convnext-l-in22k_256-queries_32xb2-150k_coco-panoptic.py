@@ -1,4 +1,4 @@
-# Drop-query regularisation: a random half of the queries takes part in each training iteration.
+# Drop-query regularization: a random half of the queries takes part in each training iteration.
 _base_ = './kmax_deeplab_convnext-l-in22k_32xb2-150k_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(num_queries=256, num_train_queries=128))

@@ -1,4 +1,4 @@
-# A check of the whole chain: two COCO images learnt by heart.
+# A check of the whole chain: two COCO images learned by heart.
 _base_ = [
     '../_base_/models/mask2former_r18_small.py',
     '../_base_/datasets/coco_panoptic_sample.py',

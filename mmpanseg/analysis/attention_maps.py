@@ -2,8 +2,9 @@
 
 Shapes: h heads, S tokens, H, W finest level, K segments.
 """
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch

@@ -2,7 +2,8 @@
 
 Shapes: B images, Q queries, h x w map of a stage, H x W image.
 """
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from mmpanseg.models.heads import KMaXDeepLabHead
-from mmpanseg.models.losses.kmax import subsampling
+from mmpanseg.models.losses.kmax_criterion import subsampling
 from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
 
 
@@ -38,7 +39,7 @@ def cluster_maps(model: nn.Module, data: dict, every_layer: bool = False
     """
     head = model.panoptic_head
     if not isinstance(head, KMaXDeepLabHead):
-        raise ValueError('only the queries of mmpanseg.KMaXDeepLabHead are cluster centres; '
+        raise ValueError('only the queries of mmpanseg.KMaXDeepLabHead are cluster centers; '
                          f'model.panoptic_head is a {type(head).__name__}')
     batch = model.data_preprocessor(data, False)
     _, masks = head(model.extract_feat(batch['inputs']))
@@ -54,14 +55,14 @@ def cluster_maps(model: nn.Module, data: dict, every_layer: bool = False
 
 def draw_clusters(image: np.ndarray, maps: Sequence[Clusters], index: int,
                   shape: tuple[int, int], num_queries: int, width: int = 320) -> np.ndarray:
-    """The image and its clusters side by side; a query keeps its colour (paper's Figure 1).
+    """The image and its clusters side by side; a query keeps its color (paper's Figure 1).
 
     Args:
         image: uint8 RGB [H, W, 3].
         maps: from :func:`cluster_maps`.
         index: of the image in the batch.
         shape: (height, width) of the image in the padded input.
-        num_queries: Q, for the colours.
+        num_queries: Q, for the colors.
         width: of each picture in pixels.
 
     Returns:

@@ -4,19 +4,75 @@ One FLOP is one multiply-add, as fvcore counts and as papers print. Counted are 
 products (linear layers, both products of attention, embeddings times mask features) and
 interpolation: four for each value that deformable attention, ``grid_sample`` or bilinear resizing
 reads. Norms, activations and sums are not.
+
+Shapes are (height, width).
 """
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import mmpanseg.models.layers.deformable_sampling  # noqa: F401  defines the operator
+from mmpanseg.registry import MODELS
+
+
+class _RealRanges(TorchFunctionMode):
+    """``torch.linspace`` stays on the CPU: backbones read rates of stochastic depth from it."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.linspace:
+            kwargs.setdefault('device', 'cpu')
+        return func(*args, **kwargs)
+
+
+def build_on_meta(model: ConfigDict | dict) -> nn.Module:
+    """Build a model on the meta device, in evaluation mode.
+
+    Args:
+        model: ``model`` of a config; pre-trained weights that it names are not loaded.
+    """
+    with torch.device('meta'), _RealRanges():
+        # a few layers of mmcv make their parameters on the CPU whatever the default device is
+        return MODELS.build(model).eval().to('meta')
+
+
+# COCO images have a longer side of 640 or 500; nearly all are 4:3 or 3:2, and three in four are
+# landscapes. Size -> share of images, rounded.
+COCO_SIZES = {
+    (480, 640): 0.29,
+    (427, 640): 0.36,
+    (640, 480): 0.12,
+    (640, 427): 0.12,
+    (375, 500): 0.06,
+    (640, 640): 0.03,
+    (360, 640): 0.02,
+}
+
+
+def resized(size: tuple[int, int], short: int = 800, long: int = 1333) -> tuple[int, int]:
+    """Size with a shorter side of ``short``, unless the longer one would exceed ``long``."""
+    scale = min(short / min(size), long / max(size))
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+def coco_test_sizes() -> dict[tuple[int, int], float]:
+    """Sizes that a network sees in tests on COCO, with their shares."""
+    shares: dict[tuple[int, int], float] = defaultdict(float)
+    for size, share in COCO_SIZES.items():
+        shares[resized(size)] += share
+    return dict(shares)
+
 
 _aten = torch.ops.aten
 

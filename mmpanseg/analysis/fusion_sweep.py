@@ -1,5 +1,5 @@
 """Fusion heads and their settings compared on saved outputs (Panoptic SegFormer, appendix B)."""
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmdet.structures import DetDataSample

@@ -2,7 +2,8 @@
 
 Shapes: N queries.
 """
-from typing import Iterable, Mapping, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch

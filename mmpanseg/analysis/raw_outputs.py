@@ -3,16 +3,17 @@
 Shapes: Q queries, K classes, h, w mask logits.
 """
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
-from mmpanseg.models.fusion_heads.views import View
+from mmpanseg.models.fusion_heads.base import FusionHead
+from mmpanseg.models.inference.augmented_views import View
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 INDEX = 'index.json'
@@ -20,12 +21,13 @@ INDEX = 'index.json'
 META_KEYS = ('img_id', 'img_path', 'seg_map_path', 'segments_info', 'void_ids', 'ori_shape',
              'img_shape', 'batch_input_shape', 'img_orientation', 'ann_orientation')
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 class RawOutput(NamedTuple):
     """Of one image: ``probs`` [Q, K + 1], "no object" last; ``mask_logits`` of the same queries;
-    ``sample``, its meta information."""
+    ``sample``, its meta information.
+    """
     probs: Tensor
     mask_logits: DenseMaskLogits
     sample: dict

@@ -26,8 +26,8 @@ from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
 from mmpanseg.structures.image_file import ImageError, sample_picture
 from mmpanseg.structures.image_file import picture as to_picture
-from mmpanseg.structures.result_names import ResultNames, picture_name
-from mmpanseg.visualization.display import require_display
+from mmpanseg.structures.result_file_names import ResultNames, picture_name
+from mmpanseg.visualization.panoptic_visualizer import require_display
 
 
 class PanopticInferencer(DetInferencer):

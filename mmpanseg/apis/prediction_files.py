@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
-from mmpanseg.structures.result_names import ResultNames
+from mmpanseg.structures.result_file_names import ResultNames
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # what is known of images whose predictions the JSON files do not list yet, a line for each
@@ -207,7 +207,8 @@ def _entries(journal: Path) -> Iterator[dict]:
 
 def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] = ()) -> None:
     """Write a JSON file in one go, its many items a line each: a dict of ``head`` and, under
-    ``key``, the items; or, without head, the list of items."""
+    ``key``, the items; or, without head, the list of items.
+    """
     unfinished = path.with_name(f'{path.name}.unfinished')
     with open(unfinished, 'w', encoding='utf-8') as file:
         if head is not None:

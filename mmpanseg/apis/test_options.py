@@ -2,8 +2,7 @@
 import copy
 from collections.abc import Sequence
 
-from mmcv.transforms import (LoadImageFromFile, RandomChoiceResize, RandomResize, Resize,
-                             TestTimeAug)
+from mmcv.transforms import LoadImageFromFile, RandomChoiceResize, RandomResize, Resize, TestTimeAug
 from mmengine.config import Config, ConfigDict
 
 from mmpanseg.registry import TRANSFORMS
@@ -17,7 +16,7 @@ def use_tiles(cfg: Config, tile: Sequence[int], overlap: int | None = None) -> N
 
     Args:
         tile: (height, width) in pixels.
-        overlap: pixels that neighbouring tiles share (default: an eighth of the tile's smaller
+        overlap: pixels that neighboring tiles share (default: an eighth of the tile's smaller
             side).
     """
     tile = tuple(int(length) for length in tile)

@@ -1,7 +1,7 @@
 """Class names that a checkpoint carries."""
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 # entry of a transformers folder's config.json that this library's export adds
 OWN_ENTRY = 'mmpanseg'
@@ -21,11 +21,11 @@ class FileClasses(NamedTuple):
     own_order: bool = False
 
 
-def classes_of(content: dict[str, Any], path: Union[str, Path]) -> FileClasses:
+def classes_of(content: dict[str, Any], path: str | Path) -> FileClasses:
     """Class names of a checkpoint.
 
     Args:
-        content: of the file, as :func:`mmpanseg.checkpoints.files.read_checkpoint` gives it.
+        content: of the file, as :func:`mmpanseg.checkpoints.weight_files.read_checkpoint` gives it.
         path: of the file, or the folder of transformers; ``config.json`` there tells the names.
     """
     names = meta_classes(content.get('meta'))

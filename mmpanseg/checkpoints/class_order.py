@@ -1,5 +1,5 @@
 """Orders of class labels: some code bases count as the data set does, this library things first."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 from mmpanseg.checkpoints.class_names import FileClasses
 from mmpanseg.checkpoints.sources import CheckpointError, Source
 from mmpanseg.datasets import ade20k, cityscapes, mapillary
-from mmpanseg.datasets.coco_panoptic import CocoPanopticDataset
+from mmpanseg.datasets.coco import CocoPanopticDataset
 
 # data set -> (names by our label, label that published models give to each of ours)
 PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
@@ -40,7 +40,7 @@ def things_first(name: str) -> list[int]:
 
 
 def find_class_order(source: Source, file: FileClasses, names: Sequence[str], num_things: int,
-                     num_stuff: int) -> Optional[list[int]]:
+                     num_stuff: int) -> list[int] | None:
     """The label in a checkpoint of each label of a config.
 
     Names on both sides tell it. Without, the code base that wrote the file does: this library's

@@ -1,13 +1,13 @@
 """Checkpoints of any known code base to this library's names."""
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
 
+from mmpanseg.checkpoints.checkpoint_fit import compare, listed
 from mmpanseg.checkpoints.class_order import permute_classes, things_first
-from mmpanseg.checkpoints.fit import compare, listed
 from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
 
 POSITIONS = 'panoptic_head.query_embed.weight'
@@ -32,8 +32,8 @@ class Conversion:
     class_tensors: tuple[str, ...]
 
 
-def convert(state_dict: dict[str, Tensor], source: Optional[str] = None,
-            class_order: Union[None, str, Sequence[int]] = None) -> Conversion:
+def convert(state_dict: dict[str, Tensor], source: str | None = None,
+            class_order: None | str | Sequence[int] = None) -> Conversion:
     """State dict of another code base to ours (``MaskTransformer``).
 
     Args:
@@ -89,7 +89,8 @@ def _window_index(length: int, device: torch.device) -> Tensor:
 
 def drop_zero_queries(conversion: Conversion, model: nn.Module) -> None:
     """Move a table of position codes that is all zero, as exports of models without codes have it,
-    to the unused tensors if the model has no such table."""
+    to the unused tensors if the model has no such table.
+    """
     value = conversion.state_dict.get(POSITIONS)
     if value is not None and POSITIONS not in model.state_dict() and not value.any():
         key = conversion.origin.get(POSITIONS, POSITIONS)

@@ -1,18 +1,19 @@
 """Our Mask2Former for other libraries: transformers and mmdetection."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmpanseg.checkpoints.class_names import OWN_ENTRY
-from mmpanseg.checkpoints.expressible import HUGGINGFACE, MMDET, check_expressible
-from mmpanseg.checkpoints.files import write_safetensors
+from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible
 from mmpanseg.checkpoints.huggingface import to_huggingface
 from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.checkpoints.weight_files import write_safetensors
 
 _STAGES = ['stage1', 'stage2', 'stage3', 'stage4']
 _RESNET_DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3],
@@ -21,8 +22,8 @@ _LABELS = 'panoptic_head.label_embed.weight'
 _POSITIONS = 'panoptic_head.query_embed.weight'
 
 
-def to_mmdet(state_dict: dict[str, Tensor], unused: Optional[dict[str, str]] = None,
-             model: Optional[ConfigDict] = None) -> dict[str, Tensor]:
+def to_mmdet(state_dict: dict[str, Tensor], unused: dict[str, str] | None = None,
+             model: ConfigDict | None = None) -> dict[str, Tensor]:
     """Our Mask2Former or MP-Former for mmdetection 3.x's ``Mask2Former``.
 
     Names are the same. What MP-Former has for training only goes; queries without position codes
@@ -51,7 +52,7 @@ def to_mmdet(state_dict: dict[str, Tensor], unused: Optional[dict[str, str]] = N
 
 def write_huggingface(state_dict: dict[str, Tensor], model: ConfigDict, folder: Path,
                       classes: Sequence[str] = (),
-                      pipeline: Optional[Sequence[dict]] = None) -> dict[str, str]:
+                      pipeline: Sequence[dict] | None = None) -> dict[str, str]:
     """Write a folder that transformers loads as Mask2FormerForUniversalSegmentation.
 
     Args:

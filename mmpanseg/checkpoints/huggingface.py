@@ -1,13 +1,13 @@
 """Mask2FormerForUniversalSegmentation of transformers, both ways: names in its files and ours."""
 import re
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.detectron2_backbones import group_order, unfold_order
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
 from mmpanseg.checkpoints.sources import Source, register_source
-from mmpanseg.checkpoints.swin import group_order, unfold_order
 
 # their name, our name; {} is a number or the last part of a name, the same on both sides
 Pair = tuple[str, str]
@@ -96,7 +96,7 @@ _MERGING: list[Pair] = [
     for name in ('norm.weight', 'norm.bias', 'reduction.weight')]
 
 
-def _rule(source: str, target: str, change: Optional[Callable[[Tensor], Tensor]] = None) -> Rule:
+def _rule(source: str, target: str, change: Callable[[Tensor], Tensor] | None = None) -> Rule:
     pattern = r'([^.#]+)'.join(map(re.escape, source.split('{}')))
     parts = target.split('{}')
     return pattern, ''.join(
@@ -109,7 +109,7 @@ def _pairs() -> list[Pair]:
 
 
 def convert_huggingface(state_dict: dict[str, Tensor],
-                        unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+                        unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Names in a folder of transformers to ours (``MaskTransformer`` with ``Mask2FormerHead``).
 
     Args:
@@ -132,7 +132,7 @@ def convert_huggingface(state_dict: dict[str, Tensor],
             unused)
 
 
-def to_huggingface(state_dict: dict[str, Tensor], unused: Optional[dict[str, str]] = None,
+def to_huggingface(state_dict: dict[str, Tensor], unused: dict[str, str] | None = None,
                    no_object_weight: float = 0.1) -> dict[str, Tensor]:
     """Our Mask2Former's tensors under the names of transformers' files.
 

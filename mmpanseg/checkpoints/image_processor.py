@@ -1,5 +1,6 @@
 """How a config prepares images for testing, as transformers' ``preprocessor_config.json``."""
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmpanseg.checkpoints.sources import CheckpointError
 
@@ -39,7 +40,7 @@ def processor_config(model: dict, pipeline: Sequence[dict]) -> dict[str, Any]:
     return config
 
 
-def _size(pipeline: Sequence[dict]) -> Optional[dict[str, int]]:
+def _size(pipeline: Sequence[dict]) -> dict[str, int] | None:
     """What the steps resize images to; None if they keep their size."""
     size = None
     for step in pipeline:

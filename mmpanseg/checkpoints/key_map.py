@@ -1,13 +1,13 @@
 """Renaming of parameters from other code bases' releases to ours."""
 import re
-from typing import Callable, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 # pattern for the whole key; replacement, None = the tensor has no place here; change of the values
 # (or, for a tensor without a place, why: see `drop`)
-Rule = tuple[str, Optional[str], Union[None, str, Callable[[Tensor], Tensor]]]
+Rule = tuple[str, str | None, None | str | Callable[[Tensor], Tensor]]
 
 _PIECE = re.compile(r'(.+)#(\d+)')
 
@@ -18,7 +18,7 @@ def drop(pattern: str, reason: str) -> Rule:
 
 
 def rename(state_dict: dict[str, Tensor], rules: Sequence[Rule],
-           unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+           unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """State dict under new names.
 
     Args:

@@ -1,13 +1,74 @@
 """Key map of bytedance/kmax-deeplab (detectron2) to this library's names."""
-from typing import Optional
 
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.detectron2_backbones import resnet_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
-from mmpanseg.checkpoints.kmax_backbones import backbone_rules
-from mmpanseg.checkpoints.kmax_blocks import block_rules, part_rules
 from mmpanseg.checkpoints.sources import Source, register_source
+
+_REST = r'\.(.+)'
+
+# names of one convolution each, theirs to ours; both hold ``conv`` and ``norm``
+_BLOCK = {'_conv1_bn_act': 'conv1', '_conv2_bn_act': 'conv2', '_conv3_bn': 'conv3',
+          '_shortcut': 'shortcut'}
+_AXIS = {r'qkv_transform\.conv': 'qkv.conv', '_batch_norm_qkv': 'qkv.norm',
+         r'_query_rpe\._embeddings': 'query_rpe.embeddings',
+         r'_key_rpe\._embeddings': 'key_rpe.embeddings',
+         r'_value_rpe\._embeddings': 'value_rpe.embeddings',
+         '_batch_norm_similarity': 'norm_similarity',
+         '_batch_norm_retrieved_output': 'norm_output'}
+
+
+def block_rules(theirs: str, ours: str) -> list[Rule]:
+    """Rules for a residual block with convolutions or axial attention.
+
+    Args:
+        theirs: pattern in front of the block's own names; its groups may be used in ``ours``.
+        ours: replacement for it, with at most two groups.
+    """
+    return [*part_rules(theirs, ours, _BLOCK), *(
+        rule for axis in ('height_axis', 'width_axis')
+        for rule in part_rules(rf'{theirs}_attention\._{axis}\.', f'{ours}attn.{axis}.', _AXIS))]
+
+
+def _last(pattern: str) -> int:
+    """Number of the group that follows those of a pattern."""
+    return pattern.count('(') - pattern.count('(?') + 1
+
+
+def part_rules(theirs: str, ours: str, parts: dict[str, str]) -> list[Rule]:
+    """Rules for all tensors of some parts behind a prefix, whose groups ``ours`` may use."""
+    return [(rf'{theirs}{name}{_REST}', rf'{ours}{our_name}.\g<{_last(theirs)}>', None)
+            for name, our_name in parts.items()]
+
+
+_BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
+
+
+def convnext_rules() -> list[Rule]:
+    """Rules for the official ConvNeXt behind the prefix ``backbone.``."""
+    return [
+        (_BLOCK + r'dwconv\.(.+)', r'\1depthwise_conv.\2', None),
+        (_BLOCK + r'pwconv(\d)\.(.+)', r'\1pointwise_conv\2.\3', None),
+        (_BLOCK + r'(gamma|norm\..+)', r'\1\2', None),
+        (r'(backbone\.downsample_layers\..+)', r'\1', None)]
+
+
+def max_s_rules() -> list[Rule]:
+    """Rules for MaX-S behind the prefix ``backbone.``, named in the style of the pixel decoder."""
+    rules = part_rules(r'backbone\.stem\.', 'backbone.stem.', {
+        '_conv1_bn_act': '0', '_conv2_bn_act': '1', '_conv3_bn': '2'})
+    for stage in range(4):
+        rules += block_rules(rf'backbone\.stage{stage + 2}\.(\d+)\.',
+                             rf'backbone.stages.{stage}.\1.')
+    return rules
+
+
+def backbone_rules() -> list[Rule]:
+    """Rules for all backbones, behind the prefix ``backbone.``."""
+    return [*resnet_rules(), *convnext_rules(), *max_s_rules()]
+
 
 _PIXEL = 'panoptic_head.pixel_decoder.'
 _DECODER = 'panoptic_head.transformer_decoder.layers.'
@@ -66,7 +127,7 @@ def _query_rules(head: str) -> list[Rule]:
 
 
 def convert_kmax_deeplab(state_dict: dict[str, Tensor],
-                         unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+                         unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Names of a published kMaX-DeepLab checkpoint to ours (``MaskTransformer``).
 
     Checkpoints of the TensorFlow version come in these names too, through the converter that its

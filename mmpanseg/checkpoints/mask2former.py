@@ -1,14 +1,12 @@
 """Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
 import re
-from typing import Optional
 
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.detectron2_backbones import resnet_rules, swin_rules
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.resnet import resnet_rules
 from mmpanseg.checkpoints.sources import Source, register_source
-from mmpanseg.checkpoints.swin import swin_rules
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
 _WEIGHT = r'\.(weight|bias)'
@@ -86,7 +84,7 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
 
 
 def convert_mask2former(state_dict: dict[str, Tensor],
-                        unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+                        unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
 
     Args:
@@ -111,3 +109,35 @@ register_source(Source(
     signature=(r'sem_seg_head\.predictor\.(query_feat|static_query)\.weight',
                r'sem_seg_head\.predictor\.query_embed\.weight'),
     class_tensors=r'panoptic_head\.cls_embed\.(weight|bias)'))
+
+
+_LABEL_TABLE = re.compile(r'(?:sem_seg_head\.)?predictor\.label_enc\.weight')
+
+
+def convert_mp_former(state_dict: dict[str, Tensor],
+                      unused: dict[str, str] | None = None) -> dict[str, Tensor]:
+    """Names of a published MP-Former checkpoint to ours (``MaskTransformer``, ``MPFormerHead``).
+
+    It is a Mask2Former with ``query_positions='none'`` and a table of label embeddings, which is
+    of use in training only; a ``Mask2FormerHead`` reports it as unexpected.
+
+    Args:
+        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
+            that prefix works too.
+        unused: gets the keys without a place here, with the reason.
+
+    Raises:
+        KeyError: for a parameter that does not belong to the model.
+    """
+    tables = {key for key in state_dict if _LABEL_TABLE.fullmatch(key)}
+    converted = convert_mask2former(
+        {key: value for key, value in state_dict.items() if key not in tables},
+        unused)
+    converted.update({'panoptic_head.label_embed.weight': state_dict[key] for key in tables})
+    return converted
+
+
+register_source(Source(
+    name='mp_former', title='IDEA-Research/MP-Former, detectron2', convert=convert_mp_former,
+    signature=(r'sem_seg_head\.predictor\.label_enc\.weight', ),
+    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))

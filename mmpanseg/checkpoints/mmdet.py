@@ -1,5 +1,4 @@
 """mmdetection's Mask2Former: version 3 has this library's names, version 2 has older ones."""
-from typing import Optional
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ _RULES: list[Rule] = [
 
 
 def convert_mmdet(state_dict: dict[str, Tensor],
-                  unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+                  unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Names of mmdetection's Mask2Former to ours; nothing changes for version 3 and for ours.
 
     Args:

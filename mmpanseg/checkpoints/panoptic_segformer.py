@@ -1,12 +1,11 @@
 """Key map of Panoptic SegFormer's released code (CVPR version, mmdet 2) to this library's names."""
-from typing import Optional
 
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.detectron2_backbones import swin_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
 from mmpanseg.checkpoints.sources import Source, register_source
-from mmpanseg.checkpoints.swin import swin_rules
 
 _HEAD = 'panoptic_head.'
 _WEIGHT = r'\.(weight|bias)'
@@ -102,7 +101,7 @@ def _as_convolution(weight: Tensor) -> Tensor:
 
 
 def convert_panoptic_segformer(state_dict: dict[str, Tensor],
-                               unused: Optional[dict[str, str]] = None) -> dict[str, Tensor]:
+                               unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Names of a released Panoptic SegFormer checkpoint to ours (``MaskTransformer``).
 
     The model needs ``mask_decoder=dict(classify=True, locate=True)``: branches whose losses have no

@@ -2,7 +2,7 @@
 import datetime
 import hashlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ _DESCRIPTION = ('source', 'epoch', 'iter', 'seed', 'experiment_name', 'dataset_m
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def published_content(checkpoint: dict[str, Any], averaged: Optional[bool] = None) -> dict:
+def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) -> dict:
     """Weights and metadata of a checkpoint from training or conversion.
 
     Args:
@@ -46,7 +46,7 @@ def published_content(checkpoint: dict[str, Any], averaged: Optional[bool] = Non
                     if isinstance(value, Tensor)})
 
 
-def write_published(content: dict, prefix: Path, date: Optional[datetime.date] = None) -> Path:
+def write_published(content: dict, prefix: Path, date: datetime.date | None = None) -> Path:
     """Write a file named ``{prefix}_{date}-{first 8 digits of its sha256}.pth``."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     unnamed = prefix.with_name(f'{prefix.name}.tmp')

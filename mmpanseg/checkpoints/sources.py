@@ -1,13 +1,14 @@
 """The code bases whose checkpoints convert to ours: one entry each, in the order of detection."""
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Iterable, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, recognised or converted; the text names file or key."""
+    """A checkpoint that cannot be read, recognized or converted; the text names file or key."""
 
 
 class Converter(Protocol):

@@ -1,17 +1,32 @@
-from .ade20k import ADE20KInstanceDataset, ADE20KPanopticDataset, ADE20KSemanticDataset
-from .camvid import CamVidInstanceDataset, CamVidPanopticDataset, CamVidSemanticDataset
-from .cityscapes import (CityscapesInstanceDataset, CityscapesPanopticDataset,
-                         CityscapesSemanticDataset)
-from .coco_panoptic import CocoPanopticDataset
-from .coco_semantic import CocoSemanticDataset, CocoStuffDataset
-from .instance import CocoInstanceDataset, InstanceDataset
-from .mapillary import MapillaryPanopticDataset, MapillarySemanticDataset
-from .mix import RedrawingMixDataset
-from .panoptic import PanopticDataset
-from .scenes import ScenesDataset
-from .semantic import SemanticDataset
-from .transforms import (LoadInstanceMasks, LoadPanopticMap, LoadSemanticMap, PackPanopticInputs,
-                         SSDColorJitter)
+from mmpanseg.datasets.ade20k import (
+                         ADE20KInstanceDataset,
+                         ADE20KPanopticDataset,
+                         ADE20KSemanticDataset,
+)
+from mmpanseg.datasets.camvid import (
+                         CamVidInstanceDataset,
+                         CamVidPanopticDataset,
+                         CamVidSemanticDataset,
+)
+from mmpanseg.datasets.cityscapes import (
+                         CityscapesInstanceDataset,
+                         CityscapesPanopticDataset,
+                         CityscapesSemanticDataset,
+)
+from mmpanseg.datasets.coco import CocoPanopticDataset, CocoSemanticDataset, CocoStuffDataset
+from mmpanseg.datasets.instance import CocoInstanceDataset, InstanceDataset
+from mmpanseg.datasets.mapillary import MapillaryPanopticDataset, MapillarySemanticDataset
+from mmpanseg.datasets.multi_sample import ResamplingMixDataset
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.scenes import ScenesDataset
+from mmpanseg.datasets.semantic import SemanticDataset
+from mmpanseg.datasets.transforms import (
+                         LoadInstanceMasks,
+                         LoadPanopticMap,
+                         LoadSemanticMap,
+                         PackPanopticInputs,
+                         SSDColorJitter,
+)
 
 __all__ = [
     'ADE20KInstanceDataset', 'ADE20KPanopticDataset', 'ADE20KSemanticDataset',
@@ -20,5 +35,5 @@ __all__ = [
     'CocoInstanceDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'CocoStuffDataset',
     'InstanceDataset', 'LoadInstanceMasks', 'LoadPanopticMap', 'LoadSemanticMap',
     'MapillaryPanopticDataset', 'MapillarySemanticDataset', 'PackPanopticInputs', 'PanopticDataset',
-    'RedrawingMixDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
+    'ResamplingMixDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
 ]

@@ -1,9 +1,9 @@
 """ADE20K (Zhou et al., CVPR 2017) as released for the challenges: 100 things and 50 stuff."""
 from mmdet.datasets import ade20k as mmdet_ade20k
 
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
-from .panoptic import PanopticDataset
-from .semantic import SemanticDataset
 
 # Place of each thing among the 150 classes of the semantic files, from 0. In this order they are
 # the classes 1 .. 100 of the instance files.

@@ -4,8 +4,9 @@ Entries are checked a column at a time, which costs little beside reading the fi
 """
 import difflib
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Iterable, NamedTuple, Optional, Sequence
+from typing import NamedTuple
 
 from mmengine import fileio
 
@@ -33,7 +34,7 @@ _HINTS = {
 
 
 def read_annotation_file(path: str, keys: Iterable[str], kind: str,
-                         backend_args: Optional[dict] = None) -> dict:
+                         backend_args: dict | None = None) -> dict:
     """Content of a JSON that has lists of dicts under some keys.
 
     Args:

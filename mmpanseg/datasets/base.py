@@ -1,10 +1,9 @@
 """What the datasets of this library have in common."""
-from typing import Optional
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.dataset import force_full_init
 
-from .transforms.carrying import carry_map, loads_index_map
+from mmpanseg.datasets.transforms.foreign_transforms import carry_map, loads_index_map
 
 
 class SegmentationDataset(BaseDetDataset):
@@ -14,7 +13,8 @@ class SegmentationDataset(BaseDetDataset):
     of this data set code labels. It is stored once.
 
     Transforms of the pipeline carry the index map along, with a void border, see
-    :func:`mmpanseg.datasets.transforms.carrying.carry_map`; one that cannot is an error here.
+    :func:`mmpanseg.datasets.transforms.foreign_transforms.carry_map`; one that cannot
+    is an error here.
     """
 
     METAINFO: dict = {}
@@ -48,7 +48,7 @@ class SegmentationDataset(BaseDetDataset):
         """Whether an image has anything that counts: not void, no crowd."""
         return True
 
-    def prepare_data(self, idx: int) -> Optional[dict]:
+    def prepare_data(self, idx: int) -> dict | None:
         try:
             return super().prepare_data(idx)
         except Exception as error:
@@ -68,7 +68,7 @@ class SegmentationDataset(BaseDetDataset):
                              'classes')
 
     @classmethod
-    def _load_metainfo(cls, metainfo: Optional[dict] = None) -> dict:
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
         """mmengine's, where names that the user gives replace what belongs to the class's names."""
         meta = super()._load_metainfo(metainfo)
         given = set(metainfo or ())

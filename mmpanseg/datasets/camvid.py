@@ -2,12 +2,12 @@
 
 ``tools/dataset_converters/camvid.py`` writes what the three data sets here read.
 """
+from mmpanseg.datasets.instance import InstanceDataset
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
-from .instance import InstanceDataset
-from .panoptic import PanopticDataset
-from .semantic import SemanticDataset
 
-# by label in the raw files: name, is a thing, colour; the label after the last is void
+# by label in the raw files: name, is a thing, color; the label after the last is void
 RAW_CLASSES = (
     ('Sky', False, (128, 180, 230)), ('Building', False, (150, 80, 80)),
     ('Pole', False, (190, 190, 130)), ('Road', False, (128, 64, 128)),
@@ -15,7 +15,7 @@ RAW_CLASSES = (
     ('SignSymbol', True, (220, 200, 40)), ('Fence', False, (110, 90, 160)),
     ('Car', True, (40, 60, 190)), ('Pedestrian', True, (220, 40, 70)),
     ('Bicyclist', True, (20, 150, 160)))
-UNLABELLED = len(RAW_CLASSES)
+UNLABELED = len(RAW_CLASSES)
 
 _THINGS, _STUFF = ([entry for entry in RAW_CLASSES if entry[1] == thing] for thing in (True, False))
 
@@ -44,4 +44,4 @@ class CamVidSemanticDataset(SemanticDataset):
 
     METAINFO = dict(
         classes=tuple(name for name, *_ in RAW_CLASSES),
-        palette=[color for *_, color in RAW_CLASSES], ignore_index=UNLABELLED)
+        palette=[color for *_, color in RAW_CLASSES], ignore_index=UNLABELED)

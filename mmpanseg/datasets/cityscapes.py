@@ -1,13 +1,13 @@
 """Cityscapes (Cordts et al., CVPR 2016): street scenes with 8 thing and 11 stuff classes."""
 from typing import NamedTuple
 
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
-from .panoptic import PanopticDataset
-from .semantic import SemanticDataset
 
 
 class CityscapesLabel(NamedTuple):
-    """A class that counts: its id in the original files, its name, kind and colour."""
+    """A class that counts: its id in the original files, its name, kind and color."""
 
     id: int
     name: str

@@ -3,12 +3,16 @@ import os.path as osp
 
 from mmdet.datasets import CocoDataset
 
+from mmpanseg.datasets.annotation_file import (
+    check_classes,
+    check_listed,
+    read_annotation_file,
+    read_categories,
+    read_images,
+)
+from mmpanseg.datasets.base import SegmentationDataset, with_slashes
+from mmpanseg.datasets.object_masks import read_boxes
 from mmpanseg.registry import DATASETS
-
-from .annotation_file import (check_classes, check_listed, read_annotation_file, read_categories,
-                              read_images)
-from .base import SegmentationDataset, with_slashes
-from .object_masks import read_boxes
 
 
 @DATASETS.register_module()

@@ -1,15 +1,15 @@
 """Mapillary Vistas (Neuhold et al., ICCV 2017): street scenes all over the world."""
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from mmengine import fileio
 
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
-from .panoptic import PanopticDataset
-from .semantic import SemanticDataset
 
 
 class VistasLabel(NamedTuple):
-    """A class: name, kind and colour. Its place in the list is its value in the files."""
+    """A class: name, kind and color. Its place in the list is its value in the files."""
 
     name: str
     is_thing: bool
@@ -17,7 +17,7 @@ class VistasLabel(NamedTuple):
     evaluated: bool = True
 
 
-# version 1.2, values 0 .. 64; 65 is unlabelled
+# version 1.2, values 0 .. 64; 65 is unlabeled
 _STUFF_1_2 = (
     (2, 'Curb', (196, 196, 196)), (3, 'Fence', (190, 153, 153)),
     (4, 'Guard Rail', (180, 165, 180)), (5, 'Barrier', (90, 120, 150)),
@@ -59,7 +59,7 @@ LABELS = tuple(VistasLabel(name, (value, name, color) in _THINGS_1_2, color)
                for value, name, color in sorted(_THINGS_1_2 + _STUFF_1_2))
 
 
-def read_labels(config_file: str, backend_args: Optional[dict] = None) -> tuple[VistasLabel, ...]:
+def read_labels(config_file: str, backend_args: dict | None = None) -> tuple[VistasLabel, ...]:
     """The classes in the JSON that comes with the data set, in the order of their values.
 
     Args:
@@ -102,7 +102,7 @@ class MapillaryPanopticDataset(PanopticDataset):
 
 @DATASETS.register_module()
 class MapillarySemanticDataset(SemanticDataset):
-    """The 65 classes of version 1.2 in the order of the files, where 65 is unlabelled.
+    """The 65 classes of version 1.2 in the order of the files, where 65 is unlabeled.
 
     Args:
         config_file: JSON of another version, relative to ``data_root``; its evaluated classes are
@@ -115,7 +115,7 @@ class MapillarySemanticDataset(SemanticDataset):
         palette=[label.color for label in LABELS],
         ignore_index=65)
 
-    def __init__(self, *args, config_file: Optional[str] = None, **kwargs) -> None:
+    def __init__(self, *args, config_file: str | None = None, **kwargs) -> None:
         self.config_file = config_file
         super().__init__(*args, **kwargs)
 

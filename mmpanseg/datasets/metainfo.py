@@ -1,6 +1,6 @@
 """Class names that a config's data set gives to labels."""
 import copy
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.config import Config
 
@@ -52,8 +52,8 @@ def first_dataset(dataset: dict) -> dict:
     return dataset
 
 
-def check_class_names(num_classes: int, known: Optional[Sequence[str]],
-                      configured: Optional[Sequence[str]] = None) -> None:
+def check_class_names(num_classes: int, known: Sequence[str] | None,
+                      configured: Sequence[str] | None = None) -> None:
     """Compare the names of a checkpoint with the model's classes and the config's names.
 
     Args:
@@ -80,3 +80,39 @@ def check_class_names(num_classes: int, known: Optional[Sequence[str]],
             f"the checkpoint and the config's data set have the same classes in another order: "
             f'label {label} is {known[label]!r} in the checkpoint, {configured[label]!r} in the '
             'config; set metainfo to the order of the checkpoint')
+
+
+def common_metainfo(metainfo: dict | Sequence[dict] | None) -> dict | None:
+    """One metainfo for several sources: mmdet's ConcatDataset gives a list where they differ.
+
+    They may differ in how their files number the classes, which every sample carries itself. The
+    first one's colors count.
+
+    Raises:
+        ValueError: when the classes of two sources differ.
+    """
+    if metainfo is None or isinstance(metainfo, dict):
+        return metainfo
+    # a source may be concatenated itself
+    first, *others = map(common_metainfo, metainfo)
+    for number, other in enumerate(others, 1):
+        for key in ('classes', 'thing_classes', 'stuff_classes'):
+            ours, theirs = tuple(first.get(key, ())), tuple(other.get(key, ()))
+            if ours != theirs:
+                raise ValueError(
+                    f'the data sets of a ConcatDataset must have the same {key}: number 0 has '
+                    f'{ours}, number {number} has {theirs}; name them in the metainfo of each')
+    return first
+
+
+class CommonMetainfo:
+    """For metrics and visualizers: ``dataset_meta`` is one dict also for concatenated data sets."""
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Metainfo of the data set; in every process, as each draws its own images."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, metainfo: dict | Sequence[dict] | None) -> None:
+        self._dataset_meta = common_metainfo(metainfo)

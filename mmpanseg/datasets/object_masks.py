@@ -2,15 +2,14 @@
 
 N annotations.
 """
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Mapping, Sequence
 
 import numpy as np
 from pycocotools import mask as rle_tools
 
+from mmpanseg.datasets.annotation_file import FLAG, check_kind
 from mmpanseg.structures.encoded_masks import encode
-
-from .annotation_file import FLAG, check_kind
 
 # Annotations whose coordinates are in arrays at a time.
 CHUNK = 20000

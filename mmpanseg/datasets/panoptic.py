@@ -1,14 +1,21 @@
 """Datasets in COCO panoptic format: a JSON file, and one id-coded PNG per image."""
 import os.path as osp
-from typing import Optional
 
 from mmdet.datasets.transforms import LoadPanopticAnnotations
 
+from mmpanseg.datasets.annotation_file import (
+    FLAG,
+    check_classes,
+    check_kind,
+    check_listed,
+    column,
+    read_annotation_file,
+    read_categories,
+    read_images,
+    read_panoptic_annotations,
+)
+from mmpanseg.datasets.base import SegmentationDataset, with_slashes
 from mmpanseg.registry import DATASETS
-from .annotation_file import (FLAG, check_classes, check_kind, check_listed, column,
-                              read_annotation_file, read_categories, read_images,
-                              read_panoptic_annotations)
-from .base import SegmentationDataset, with_slashes
 
 
 @DATASETS.register_module()
@@ -125,7 +132,7 @@ class PanopticDataset(SegmentationDataset):
             meta['palette'] = [colors[name] for name in names]
         self._check_palette()
 
-    def _labels_of_categories(self, content: dict) -> dict[int, Optional[int]]:
+    def _labels_of_categories(self, content: dict) -> dict[int, int | None]:
         """Category id -> label, None where the metainfo does not select the category."""
         names, categories = self._metainfo['classes'], content['categories']
         by_name = {c['name']: c for c in categories}

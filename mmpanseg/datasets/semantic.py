@@ -1,18 +1,21 @@
 """Datasets with an image of class labels for each image."""
 import logging
 import os.path as osp
-from typing import Optional
 
 import numpy as np
 from mmengine import fileio
 from mmengine.logging import print_log
 
+from mmpanseg.datasets.base import SegmentationDataset
+from mmpanseg.datasets.transforms import LoadSemanticMap
 from mmpanseg.registry import DATASETS
 from mmpanseg.structures.image_file import IMAGE_SUFFIXES
-from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
-                                              read_label_image)
-from .base import SegmentationDataset
-from .transforms import LoadSemanticMap
+from mmpanseg.structures.label_image import (
+    IGNORE_INDEX,
+    distinct_values,
+    label_table,
+    read_label_image,
+)
 
 # to find out whether they are binary masks
 MAPS_LOOKED_AT = 50
@@ -44,7 +47,7 @@ class SemanticDataset(SegmentationDataset):
 
     METAINFO: dict = {}
 
-    def __init__(self, *args, img_suffix: Optional[str] = None,
+    def __init__(self, *args, img_suffix: str | None = None,
                  seg_map_suffix: str = '.png', **kwargs) -> None:
         self.img_suffix = img_suffix
         super().__init__(*args, seg_map_suffix=seg_map_suffix, **kwargs)
@@ -132,8 +135,8 @@ class SemanticDataset(SegmentationDataset):
                 f'single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mean pixels that '
                 f'do not count, say so: label_map={{0: 0, {ignored}: {ignored}}}')
 
-    def _files(self, folder: str, suffix: Optional[str],
-               not_suffix: Optional[str] = None) -> tuple[dict[str, str], list[str]]:
+    def _files(self, folder: str, suffix: str | None,
+               not_suffix: str | None = None) -> tuple[dict[str, str], list[str]]:
         """Files in a folder and its subfolders, by name without suffix; images of other suffixes.
 
         Args:

@@ -2,8 +2,8 @@
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from mmengine.config import Config
 from mmengine.config import DictAction as _DictAction
@@ -12,8 +12,14 @@ from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (UsageError, load_config, one_line, set_launcher, set_work_dir,
-                                    use_compile_hook)
+from mmpanseg.engine.launch import (
+    UsageError,
+    load_config,
+    one_line,
+    set_launcher,
+    set_work_dir,
+    use_compile_hook,
+)
 from mmpanseg.registry import RUNNERS
 
 

@@ -1,15 +1,15 @@
 """What the command lines share: reading a config, and preparing it for one or many processes."""
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
-from mmpanseg.checkpoints.files import kind_of_file
+from mmpanseg.checkpoints.weight_files import kind_of_file
 
 
 class UsageError(Exception):
@@ -41,7 +41,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
 
 def one_line(error: Exception) -> str:
     """Kind and text of an error, without line breaks; of the kinds that speak for themselves, the
-    text."""
+    text.
+    """
     text = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
     plain = isinstance(error, (ValueError, OSError)) and text
     return text if plain else f'{type(error).__name__}: {text}'

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from torch import nn
 
-from mmpanseg.engine.unwrapped import unwrapped
+from mmpanseg.utils.modules import unwrapped
 
 # Keys of mmengine's DefaultOptimWrapperConstructor, which ignores all others.
 _DEFAULT_KEYS = (

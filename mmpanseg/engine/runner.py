@@ -11,15 +11,25 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOOPS
-from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner,
-                             find_latest_checkpoint)
+from mmengine.runner import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    Runner,
+    find_latest_checkpoint,
+)
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.engine.console import ConsoleFilter, split_messages
-from mmpanseg.engine.hooks import (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook,
-                                   RunSummaryHook, ScheduleConsistencyHook)
+from mmpanseg.engine.hooks import (
+    BatchSizeHook,
+    ClassConsistencyHook,
+    LoadSummaryHook,
+    RunSummaryHook,
+    ScheduleConsistencyHook,
+)
 from mmpanseg.engine.launch import UsageError, check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise

@@ -21,7 +21,7 @@ def check_boundary_width(width: float) -> None:
 
 
 def boundary_distance(shape: tuple[int, int], width: float) -> int:
-    """d in pixels, at least 1, of an image of size (H, W); ``width`` is a share of its diagonal."""
+    """D in pixels, at least 1, of an image of size (H, W); ``width`` is a share of its diagonal."""
     return max(1, round(width * math.hypot(*shape)))
 
 

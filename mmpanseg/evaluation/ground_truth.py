@@ -1,12 +1,11 @@
 """Panoptic ground truth of a sample, for every metric that is scored against it."""
-from typing import Optional
 
 import numpy as np
 
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, Segments
+from mmpanseg.structures.exif_orientation import annotation_turn, inverse, turn, turn_annotation
 from mmpanseg.structures.image_file import file_orientation
-from mmpanseg.structures.orientation import annotation_turn, inverse, turn, turn_annotation
 from mmpanseg.structures.panoptic_png import read_panoptic_png
-from .panoptic_quality import PanopticDataError, Segments
 
 
 def sample_name(sample: dict) -> str:
@@ -25,7 +24,7 @@ def require_keys(sample: dict, keys: tuple[str, ...]) -> None:
 
 
 def orientation_of(sample: dict) -> dict:
-    """What :func:`mmpanseg.structures.orientation.annotation_turn` wants to know of a sample.
+    """What :func:`mmpanseg.structures.exif_orientation.annotation_turn` wants to know of a sample.
 
     Where the sample does not say how its image was turned, the file is asked.
     """
@@ -35,7 +34,7 @@ def orientation_of(sample: dict) -> dict:
 
 
 def turn_back(array: np.ndarray, sample: dict,
-              backend_args: Optional[dict] = None) -> np.ndarray:
+              backend_args: dict | None = None) -> np.ndarray:
     """A result [H, W, ...] of the upright image, as the annotation of the sample lies.
 
     It is that of the data set: of the ground truth PNG where the sample has one, else of the
@@ -54,7 +53,7 @@ def turn_back(array: np.ndarray, sample: dict,
 
 
 def read_ground_truth(sample: dict, dataset_meta: dict,
-                      backend_args: Optional[dict] = None) -> Optional[Segments]:
+                      backend_args: dict | None = None) -> Segments | None:
     """Segments of the PNG at ``seg_map_path``, which ``segments_info`` describes.
 
     The ids of ``void_ids``, if the sample has them, are void. The map lies as the image does that

@@ -1,12 +1,16 @@
 """COCO instance annotations as run-length encoded objects of each image."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
-from mmpanseg.datasets.annotation_file import (check_classes, check_listed, read_annotation_file,
-                                               read_categories, read_sizes)
+from mmpanseg.datasets.annotation_file import (
+    check_classes,
+    check_listed,
+    read_annotation_file,
+    read_categories,
+    read_sizes,
+)
 from mmpanseg.datasets.object_masks import encode_annotation, read_boxes
-
-from .ground_truth import require_keys, sample_name
-from .panoptic_quality import PanopticDataError
+from mmpanseg.evaluation.ground_truth import require_keys, sample_name
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError
 
 
 class InstanceAnnotations:
@@ -23,7 +27,7 @@ class InstanceAnnotations:
             annotations are crowds.
     """
 
-    def __init__(self, ann_file: str, backend_args: Optional[dict] = None) -> None:
+    def __init__(self, ann_file: str, backend_args: dict | None = None) -> None:
         self.ann_file = ann_file
         content = self._read(backend_args)
         self.images = read_sizes(ann_file, content['images'])
@@ -77,7 +81,7 @@ class InstanceAnnotations:
                 objects.append(item)
         return size, objects
 
-    def _read(self, backend_args: Optional[dict]) -> dict:
+    def _read(self, backend_args: dict | None) -> dict:
         try:
             return read_annotation_file(self.ann_file, ('images', 'categories', 'annotations'),
                                         'instance', backend_args)

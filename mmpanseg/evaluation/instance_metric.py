@@ -2,7 +2,7 @@
 import contextlib
 import io
 import math
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,17 +12,22 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmpanseg.datasets.concatenated import CommonMetainfo
+from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.evaluation.boundary import (
+    PUBLISHED_WIDTH,
+    boundary_distance,
+    check_boundary_width,
+    mask_boundary,
+)
+from mmpanseg.evaluation.ground_truth import orientation_of, read_ground_truth, sample_name
+from mmpanseg.evaluation.instance_annotations import InstanceAnnotations
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
+from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.orientation import annotation_turn, turn, turn_size
-from .boundary import PUBLISHED_WIDTH, boundary_distance, check_boundary_width, mask_boundary
-from .ground_truth import orientation_of, read_ground_truth, sample_name
-from .instance_annotations import InstanceAnnotations
-from .panoptic_quality import PanopticDataError, index_map
-from .tables import make_table, percent
+from mmpanseg.structures.exif_orientation import annotation_turn, turn, turn_size
 
 # bool [H, W], or a run-length encoding
-Mask = Union[np.ndarray, dict]
+Mask = np.ndarray | dict
 
 # name -> row of COCOeval's precision: IoU threshold or all, then range of areas
 AVERAGES = {'AP': (None, 0), 'AP50': (0.5, 0), 'AP75': (0.75, 0),
@@ -62,12 +67,12 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
     evaluation_type = COCOeval
 
     def __init__(self,
-                 ann_file: Optional[str] = None,
+                 ann_file: str | None = None,
                  classwise: bool = True,
-                 backend_args: Optional[dict] = None,
+                 backend_args: dict | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 collect_dir: Optional[str] = None) -> None:
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.classwise = classwise
         self.backend_args = backend_args
@@ -150,7 +155,7 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
                 item['segmentation'] = encode(turn(mask, orientation))
         return size, [self._object(item.pop('segmentation'), **item) for item in objects]
 
-    def _panoptic_objects(self, sample: dict) -> Optional[tuple[tuple[int, int], list[dict]]]:
+    def _panoptic_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]] | None:
         """Size of the image and its thing segments, None where it is not annotated."""
         segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
         if segments is None:
@@ -202,7 +207,7 @@ class BoundaryEvaluation(COCOeval):
     be any part, is compared by mask alone.
     """
 
-    def computeIoU(self, image_id: int, category_id: int) -> Union[list, np.ndarray]:
+    def computeIoU(self, image_id: int, category_id: int) -> list | np.ndarray:
         iou = super().computeIoU(image_id, category_id)
         true, predicted = self._gts[image_id, category_id], self._dts[image_id, category_id]
         if not true or not predicted:
@@ -248,8 +253,8 @@ def encode(mask: np.ndarray) -> dict:
     return rle_tools.encode(np.asfortranarray(mask).view(np.uint8))
 
 
-def _average(evaluation: COCOeval, threshold: Optional[float], area: int,
-             category: Union[int, slice] = slice(None)) -> float:
+def _average(evaluation: COCOeval, threshold: float | None, area: int,
+             category: int | slice = slice(None)) -> float:
     """Mean precision over recalls and IoU thresholds, or at one; -1 without annotated objects."""
     # [IoU threshold, recall, category, range of areas, number of detections]
     precision = evaluation.eval['precision'][..., area, -1]

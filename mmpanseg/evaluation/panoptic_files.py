@@ -7,13 +7,12 @@ names), that must agree with the ground truth, or names decide.
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Union
 
-from .panoptic_quality import PanopticDataError
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError
 
 MAX_SEGMENT_ID = (1 << 24) - 1
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 def load_panoptic_json(path: PathLike, keys: Sequence[str]) -> dict:
@@ -167,7 +166,8 @@ def _same_image(a: str, b: str) -> bool:
 
 def _by_file_name(ids: Sequence, gt_files: dict, pred_files: dict) -> dict | None:
     """Image id in the ground truth -> id in the results by their file names, None where not every
-    image has exactly one that no other has."""
+    image has exactly one that no other has.
+    """
     by_stem: dict[str, list] = {}
     for image_id, name in pred_files.items():
         by_stem.setdefault(PurePosixPath(name).stem, []).append(image_id)

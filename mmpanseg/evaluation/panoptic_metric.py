@@ -1,23 +1,35 @@
 """Panoptic quality as an mmengine metric."""
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
-from mmpanseg.datasets.concatenated import CommonMetainfo
+from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.evaluation.boundary import check_boundary_width
+from mmpanseg.evaluation.boundary_and_size_pq import (
+    SIZES,
+    expand_stats,
+    image_pq_variants,
+    occurring,
+    sum_stats,
+)
+from mmpanseg.evaluation.ground_truth import read_ground_truth, require_keys, sample_name, turn_back
+from mmpanseg.evaluation.panoptic_quality import (
+    PanopticDataError,
+    PQStat,
+    Segments,
+    index_map,
+    map_ids,
+)
+from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from mmpanseg.structures.result_coding import check_codable, split_values
-from mmpanseg.structures.result_names import result_names
-from .boundary import check_boundary_width
-from .ground_truth import read_ground_truth, require_keys, sample_name, turn_back
-from .panoptic_quality import PanopticDataError, PQStat, Segments, index_map, map_ids
-from .panoptic_variants import SIZES, expand_stats, image_pq_variants, occurring, sum_stats
-from .tables import make_table, percent
+from mmpanseg.structures.result_file_names import result_names
 
 
 @METRICS.register_module()
@@ -55,14 +67,14 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
 
     def __init__(self,
                  classwise: bool = True,
-                 outfile_prefix: Optional[str] = None,
+                 outfile_prefix: str | None = None,
                  format_only: bool = False,
-                 boundary_width: Optional[float] = None,
+                 boundary_width: float | None = None,
                  by_size: bool = False,
-                 backend_args: Optional[dict] = None,
+                 backend_args: dict | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 collect_dir: Optional[str] = None) -> None:
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if format_only and outfile_prefix is None:
             raise ValueError('PanopticMetric(format_only=True) needs outfile_prefix, the path '
@@ -124,7 +136,7 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
         return metrics
 
     def _is_thing(self) -> np.ndarray:
-        """bool [C]."""
+        """Bool [C]."""
         if 'thing_classes' not in self.dataset_meta:
             raise PanopticDataError(
                 'the metainfo of the data set has no thing_classes, so things and stuff cannot be '
@@ -134,7 +146,8 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
 
     def _write(self, sample: dict, pred: Segments) -> dict:
         """Write a prediction as PNG under a name of its own; returns its annotation, and the path
-        of the image for :meth:`_finish_files`, which sees all of them, to give a better name."""
+        of the image for :meth:`_finish_files`, which sees all of them, to give a better name.
+        """
         require_keys(sample, ('img_id', 'img_path'))
         # concatenated data sets may number their categories differently
         label2cat = sample.get('label2cat') or self.dataset_meta.get('label2cat', {})

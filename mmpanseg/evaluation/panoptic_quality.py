@@ -3,8 +3,8 @@
 Shapes: H, W image size; C classes; G ground-truth segments and P predicted segments of one image.
 """
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Segments:
     map: np.ndarray
     ids: np.ndarray
     labels: np.ndarray
-    crowd: Optional[np.ndarray] = None
+    crowd: np.ndarray | None = None
     void: int = 0
     name: str = 'segmentation'
 
@@ -77,7 +77,7 @@ class PQStat:
         sums: float64 [C, 4] with columns iou, tp, fp, fn; zeros by default.
     """
 
-    def __init__(self, num_classes: int, sums: Optional[np.ndarray] = None) -> None:
+    def __init__(self, num_classes: int, sums: np.ndarray | None = None) -> None:
         self.sums = np.zeros((num_classes, 4)) if sums is None else sums
 
     @property
@@ -119,7 +119,7 @@ class PQStat:
         rq = np.divide(tp, size, out=zero.copy(), where=size > 0)
         return pq, sq, rq, size > 0
 
-    def average(self, classes: Optional[np.ndarray] = None) -> dict:
+    def average(self, classes: np.ndarray | None = None) -> dict:
         """Mean quality over the classes that occur.
 
         Args:
@@ -206,7 +206,7 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
 
 
 def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str,
-                   boundary: Optional[tuple[np.ndarray, np.ndarray]] = None) -> Matching:
+                   boundary: tuple[np.ndarray, np.ndarray] | None = None) -> Matching:
     """Match segments as :func:`image_pq` says.
 
     Args:
@@ -249,10 +249,10 @@ def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str
 
 
 def segment_overlaps(gt: Segments, pred: Segments, image: str,
-                     layers: Optional[np.ndarray] = None) -> np.ndarray:
+                     layers: np.ndarray | None = None) -> np.ndarray:
     """Pixels that each pair of segments shares, int64 [G + 1, P + 1]; row and column 0 are void.
 
-    Neighbouring pixels mostly agree in both maps, so ids are looked up once per run of equal
+    Neighboring pixels mostly agree in both maps, so ids are looked up once per run of equal
     pairs in reading order, not once per pixel.
 
     Args:

@@ -1,22 +1,32 @@
 """Panoptic quality of result files in COCO panoptic format."""
 import multiprocessing
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Optional, Sequence
 
 import cv2
 import numpy as np
 
-from mmpanseg.datasets.annotation_file import (FLAG, by_image_id, column, read_categories,
-                                               read_panoptic_annotations)
+from mmpanseg.datasets.annotation_file import (
+    FLAG,
+    by_image_id,
+    column,
+    read_categories,
+    read_panoptic_annotations,
+)
+from mmpanseg.evaluation.boundary import check_boundary_width
+from mmpanseg.evaluation.boundary_and_size_pq import image_pq_variants, sum_stats, zero_stats
+from mmpanseg.evaluation.panoptic_files import (
+    PathLike,
+    category_ids,
+    load_panoptic_json,
+    pair_annotations,
+    png_folder,
+)
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, Segments
 from mmpanseg.structures.panoptic_png import read_panoptic_png
-from .boundary import check_boundary_width
-from .panoptic_files import (PathLike, category_ids, load_panoptic_json, pair_annotations,
-                             png_folder)
-from .panoptic_quality import PanopticDataError, PQStat, Segments
-from .panoptic_variants import image_pq_variants, sum_stats, zero_stats
 
 # Below this many images a further process costs more than it saves.
 IMAGES_PER_PROCESS = 128
@@ -24,11 +34,11 @@ IMAGES_PER_PROCESS = 128
 
 def pq_compute(gt_json_file: PathLike,
                pred_json_file: PathLike,
-               gt_folder: Optional[PathLike] = None,
-               pred_folder: Optional[PathLike] = None,
+               gt_folder: PathLike | None = None,
+               pred_folder: PathLike | None = None,
                *,
-               num_processes: Optional[int] = None,
-               boundary_width: Optional[float] = None,
+               num_processes: int | None = None,
+               boundary_width: float | None = None,
                by_size: bool = False) -> dict:
     """Panoptic quality of predictions on disk, with the numbers of the official COCO evaluation.
 
@@ -102,7 +112,7 @@ def _report(stat: PQStat, labels: dict, is_thing: np.ndarray) -> dict:
     }
 
 
-def _map_chunks(score, pairs: list[tuple], num_processes: Optional[int]):
+def _map_chunks(score, pairs: list[tuple], num_processes: int | None):
     """Statistics of each chunk of the pairs, in several processes if that is worth it."""
     if num_processes is None:
         num_processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') \

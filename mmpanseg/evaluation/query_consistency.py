@@ -3,7 +3,7 @@
 Shapes: L decoder layers, so L + 1 predictions, number 0 before the first layer; N queries, h, w
 mask size, O segments of an image.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -53,7 +53,7 @@ class QueryConsistencyMetric(BaseMetric):
     ``Util_0`` to ``Util_{L}``.
     """
 
-    def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:

@@ -1,17 +1,17 @@
 """What every query of a model predicts and is matched to, layer by layer."""
 import copy
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
-from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.losses import MaskCriterion
-from mmpanseg.models.losses.comparison import MATCH_ON
+from mmpanseg.models.losses.mask_criterion import MATCH_ON
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
+from mmpanseg.utils.config_checks import resolve_option
 
 PARTS = ('matching', 'piloted')
 
@@ -90,7 +90,7 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
-    choose('match_on', match_on, MATCH_ON)
+    resolve_option('match_on', match_on, MATCH_ON)
     head = getattr(model, 'panoptic_head', None)
     name = type(model if head is None else head).__name__
     if not isinstance(head, Mask2FormerHead):
@@ -125,7 +125,7 @@ def aligned_segments(sample: object) -> SegmentMap:
 def reproducible(criterion: MaskCriterion, match_on: str) -> MaskCriterion:
     """A criterion that matches the same way every time, and shares the original's settings."""
     fixed = copy.copy(criterion)
-    fixed.compare_all = choose('match_on', match_on, MATCH_ON)
+    fixed.compare_all = resolve_option('match_on', match_on, MATCH_ON)
     fixed.sampler = FixedPoints(criterion.sampler.num_points)
     return fixed
 

@@ -1,18 +1,27 @@
 """Mean intersection over union as an mmengine metric. H, W image size; C classes."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmpanseg.datasets.concatenated import CommonMetainfo
+from mmpanseg.datasets.metainfo import CommonMetainfo
+from mmpanseg.evaluation.ground_truth import (
+    orientation_of,
+    read_ground_truth,
+    require_keys,
+    sample_name,
+)
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
+from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
-                                              read_label_image)
-from mmpanseg.structures.orientation import turn_annotation
-from .ground_truth import orientation_of, read_ground_truth, require_keys, sample_name
-from .panoptic_quality import PanopticDataError, index_map
-from .tables import make_table, percent
+from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.label_image import (
+    IGNORE_INDEX,
+    distinct_values,
+    label_table,
+    read_label_image,
+)
 
 # Pixels that are counted at once; bounds the memory that large images take.
 CHUNK = 1 << 22
@@ -57,14 +66,14 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
 
     def __init__(self,
                  source: str = 'semantic',
-                 ignore_index: Optional[int] = None,
-                 label_map: Optional[dict[int, int]] = None,
+                 ignore_index: int | None = None,
+                 label_map: dict[int, int] | None = None,
                  reduce_zero_label: bool = False,
                  classwise: bool = True,
-                 backend_args: Optional[dict] = None,
+                 backend_args: dict | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 collect_dir: Optional[str] = None) -> None:
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if source not in ('semantic', 'panoptic'):
             raise ValueError(f'source={source!r} must be \'semantic\' or \'panoptic\'')
@@ -104,7 +113,7 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
         if not total.any():
             raise PanopticDataError(
                 f'{len(confusions)} of {len(results)} images have a ground truth and none of them '
-                'has a labelled pixel, so there is nothing to score against; check seg_map_path '
+                'has a labeled pixel, so there is nothing to score against; check seg_map_path '
                 'and ignore_index')
         total = total.reshape(len(names), len(names))
         right, true, predicted = total.diagonal(), total.sum(1), total.sum(0)
@@ -139,7 +148,7 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
                 'num_stuff_classes of the model to those of the data set')
         return pred
 
-    def _panoptic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
+    def _panoptic_ground_truth(self, sample: dict) -> np.ndarray | None:
         """Labels int32 [H, W], -1 = ignored."""
         segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
         if segments is None:
@@ -147,7 +156,7 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
         labels = np.append(-1, segments.labels).astype(np.int32)
         return labels[index_map(segments, sample_name(sample))]
 
-    def _semantic_ground_truth(self, sample: dict) -> Optional[np.ndarray]:
+    def _semantic_ground_truth(self, sample: dict) -> np.ndarray | None:
         """Labels int32 [H, W], -1 = ignored."""
         require_keys(sample, ('seg_map_path', ))
         path = sample['seg_map_path']

@@ -1,5 +1,5 @@
 """Tables of scores for the log."""
-from typing import Sequence
+from collections.abc import Sequence
 
 from terminaltables import AsciiTable
 

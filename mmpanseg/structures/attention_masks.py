@@ -3,12 +3,13 @@
 Shapes: B images, N queries, h heads, d channels of a head, S tokens, H, W size of the masks; M
 picked queries.
 """
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.utils.device import chunk_rows
 
 
 class AttentionMasks(NamedTuple):
@@ -30,12 +31,12 @@ class AttentionMasks(NamedTuple):
         """(H, W) of the masks."""
         return self.sizes[0]
 
-    def attention(self, image: int, index: Optional[Tensor] = None) -> Tensor:
+    def attention(self, image: int, index: Tensor | None = None) -> Tensor:
         """Attention logits [M, h, S] of some queries of an image, by default all."""
         query = self.query[image] if index is None else self.query[image][:, index]
         return torch.matmul(query, self.key[image].transpose(1, 2)).transpose(0, 1)
 
-    def masks(self, image: int, index: Optional[Tensor] = None) -> Tensor:
+    def masks(self, image: int, index: Tensor | None = None) -> Tensor:
         """Masks [M, H, W] of some queries of an image; by default all, a chunk at a time."""
         if index is not None:
             return self.generator(self.attention(image, index), self.sizes)

@@ -1,5 +1,5 @@
 """Masks of objects as polygons or run lengths. H, W image size; N objects."""
-from typing import Sequence, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -7,13 +7,13 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmdet.structures.mask.structures import BaseInstanceMasks
 from pycocotools import mask as rle_tools
 
-from .segment_map import VOID, SegmentMap
+from mmpanseg.structures.segment_map import VOID, SegmentMap
 
 # polygons [x1, y1, x2, y2, ...], or COCO's run lengths
-Mask = Union[list[np.ndarray], dict]
+Mask = list[np.ndarray] | dict
 
 
-def encode(segmentation: Union[list, dict], height: int, width: int) -> dict:
+def encode(segmentation: list | dict, height: int, width: int) -> dict:
     """Compressed run lengths of polygons, of uncompressed or of compressed run lengths.
 
     Args:
@@ -53,7 +53,7 @@ class EncodedMasks(BaseInstanceMasks):
         return (f'{type(self).__name__}(num_masks={len(self)}, height={self.height}, '
                 f'width={self.width})')
 
-    def __getitem__(self, index: Union[int, slice, np.ndarray]) -> 'EncodedMasks':
+    def __getitem__(self, index: int | slice | np.ndarray) -> 'EncodedMasks':
         numbers = np.atleast_1d(np.arange(len(self))[index])
         return EncodedMasks([self.masks[i] for i in numbers], self.height, self.width)
 
@@ -64,7 +64,7 @@ class EncodedMasks(BaseInstanceMasks):
         """Compressed run lengths of every mask."""
         return [encode(mask, self.height, self.width) for mask in self.masks]
 
-    def _one(self, mask: Mask) -> Union[BitmapMasks, PolygonMasks]:
+    def _one(self, mask: Mask) -> BitmapMasks | PolygonMasks:
         if isinstance(mask, dict):
             return BitmapMasks(rle_tools.decode(mask)[None], self.height, self.width)
         return PolygonMasks([mask], self.height, self.width)

@@ -1,17 +1,17 @@
 """Image files: what their headers say, and reading them upright."""
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 import mmcv
 import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from .orientation import inverse, turn, turn_size
+from mmpanseg.structures.exif_orientation import inverse, turn, turn_size
 
 # in lower case
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff',
@@ -44,10 +44,10 @@ class DecodedImage(NamedTuple):
 
     pixels: np.ndarray
     orientation: int
-    header: Optional[ImageHeader]
+    header: ImageHeader | None
 
 
-def read_header(data: bytes) -> Optional[ImageHeader]:
+def read_header(data: bytes) -> ImageHeader | None:
     """Header of an encoded image; None where Pillow does not know the format."""
     try:
         with _any_size(), Image.open(io.BytesIO(data)) as image:
@@ -69,7 +69,7 @@ def read_header(data: bytes) -> Optional[ImageHeader]:
 
 
 def decode_image(data: bytes, name: str, color_type: str = 'color',
-                 backend: Optional[str] = None) -> DecodedImage:
+                 backend: str | None = None) -> DecodedImage:
     """Pixels of an encoded image, upright with any version of OpenCV and any format.
 
     Args:
@@ -114,7 +114,7 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
     return DecodedImage(turn(pixels, orientation), orientation, header)
 
 
-def file_header(path: Optional[str], backend_args: Optional[dict] = None) -> Optional[ImageHeader]:
+def file_header(path: str | None, backend_args: dict | None = None) -> ImageHeader | None:
     """Header of an image file; None where there is none that can be read."""
     try:
         return read_header(fileio.get(path, backend_args=backend_args)) if path else None
@@ -123,7 +123,7 @@ def file_header(path: Optional[str], backend_args: Optional[dict] = None) -> Opt
         return None
 
 
-def file_orientation(path: Optional[str], backend_args: Optional[dict] = None) -> int:
+def file_orientation(path: str | None, backend_args: dict | None = None) -> int:
     """EXIF orientation of an image file; 1 where it has none or cannot be read."""
     header = file_header(path, backend_args)
     return 1 if header is None else header.orientation
@@ -141,7 +141,7 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 
-def sample_picture(sample: Mapping, backend_args: Optional[dict] = None) -> np.ndarray:
+def sample_picture(sample: Mapping, backend_args: dict | None = None) -> np.ndarray:
     """uint8 RGB [H, W, 3] of a sample's file, lying as the network saw it.
 
     Args:
@@ -198,7 +198,7 @@ def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:
             f'(beyond {MAX_PIXELS} OPENCV_IO_MAX_IMAGE_PIXELS too)')
 
 
-def _exif_orientation(exif: Optional[bytes]) -> int:
+def _exif_orientation(exif: bytes | None) -> int:
     if not exif:
         return 1
     # not image.getexif(): it adds tags of XMP, which other readers do not look at

@@ -1,6 +1,5 @@
 """Semantic annotations: images of one channel with the class of each pixel."""
 import io
-from typing import Optional
 
 import numpy as np
 from mmengine import fileio
@@ -9,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 IGNORE_INDEX = 255
 
 
-def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
+def read_label_image(path: str, backend_args: dict | None = None) -> np.ndarray:
     """Pixel values of an image of one channel (8 or 16 bit, or palette indices), integer [H, W].
 
     Raises:
@@ -23,7 +22,7 @@ def read_label_image(path: str, backend_args: Optional[dict] = None) -> np.ndarr
             f'label map {path} does not exist; check the folder of the segmentation '
             'maps') from error
     try:
-        # OpenCV would replace palette indices by their colours
+        # OpenCV would replace palette indices by their colors
         values = np.asarray(Image.open(io.BytesIO(data)))
     except Image.DecompressionBombError as error:
         raise ValueError(f'label map {path}: {error}; set PIL.Image.MAX_IMAGE_PIXELS to the '
@@ -47,7 +46,7 @@ def distinct_values(values: np.ndarray) -> np.ndarray:
 def label_table(present: np.ndarray,
                 num_classes: int,
                 path: str,
-                label_map: Optional[dict[int, int]] = None,
+                label_map: dict[int, int] | None = None,
                 ignore_index: int = IGNORE_INDEX,
                 reduce_zero_label: bool = False) -> np.ndarray:
     """Table value in the file -> label, -1 = ignored; ``table[values]`` is the map of labels.

@@ -3,16 +3,17 @@
 Shapes: L predictions (decoder layers) of B images with Q queries each, C channels, h, w mask size;
 P points; M (layer, image, query) rows. Points are (x, y) in [0, 1], see ``segment_map``.
 """
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Callable, Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mmpanseg.structures.bilinear import sample_table
-from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.structures.bilinear_sampling import sample_table
+from mmpanseg.utils.device import chunk_rows
 
 
 class MaskRows(NamedTuple):
@@ -54,12 +55,12 @@ class MaskLogits:
         raise NotImplementedError
 
     def sample_rows(self, rows: MaskRows,
-                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+                    choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Logits of single masks, each at points of its own, with gradient.
 
         Args:
             rows: which M masks.
-            choose: gets dense logits [m, h, w] of some rows, gives their points [m, P, 2].
+            choose_points: gets dense logits [m, h, w] of some rows, gives their points [m, P, 2].
 
         Returns:
             logits [M, P] and points [M, P, 2].
@@ -121,9 +122,9 @@ class ProductMaskLogits(MaskLogits):
         return self.embeds[layer] @ features.transpose(1, 2)
 
     def sample_rows(self, rows: MaskRows,
-                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+                    choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         embeds = self.embeds[rows.layer, rows.image, rows.query]
-        return _SampleProduct.apply(embeds, self.features, rows.splits, choose)
+        return _SampleProduct.apply(embeds, self.features, rows.splits, choose_points)
 
     def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
                     row_elements: int) -> Tensor:
@@ -156,10 +157,10 @@ class DenseMaskLogits(MaskLogits):
         return _grid_sample(self.logits[layer], points)
 
     def sample_rows(self, rows: MaskRows,
-                    choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+                    choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         picked = self._pick(rows)
         with torch.no_grad():
-            points = choose(picked)
+            points = choose_points(picked)
         return sample_own_points(picked, points), points
 
     def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
@@ -220,17 +221,17 @@ class _SampleProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, embeds: Tensor, features: Tensor, splits: Sequence[int],
-                choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+                choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         height, width = features.shape[-2:]
         step = chunk_rows(features.device, height * width)
         planes = features.flatten(2)
         values, points = [], []
         for image, part in image_chunks(splits, step):
             logits = (embeds[part] @ planes[image]).view(-1, height, width)
-            points.append(choose(logits))
+            points.append(choose_points(logits))
             values.append(sample_own_points(logits, points[-1]))
         if not values:
-            points.append(choose(embeds.new_zeros(0, height, width)))
+            points.append(choose_points(embeds.new_zeros(0, height, width)))
             values.append(points[-1][..., 0])
         points = torch.cat(points)
         ctx.save_for_backward(embeds, features, points)

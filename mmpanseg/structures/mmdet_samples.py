@@ -2,8 +2,8 @@
 import torch
 from mmdet.structures import DetDataSample
 
-from .encoded_masks import encode_all, encode_mask, encoded_segments
-from .segment_map import VOID, SegmentMap
+from mmpanseg.structures.encoded_masks import encode_all, encode_mask, encoded_segments
+from mmpanseg.structures.segment_map import VOID, SegmentMap
 
 # value of pixels without label in mmdet's label maps
 IGNORE_INDEX = 255

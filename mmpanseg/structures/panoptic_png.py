@@ -1,12 +1,46 @@
-"""Reading and writing of colour-coded panoptic PNGs."""
+"""Panoptic PNGs in COCO's color coding: segment id = R + 256 G + 65536 B."""
 from pathlib import Path
-from typing import Optional, Union
 
 import cv2
 import numpy as np
 from mmengine import fileio
 
-from .panoptic_coding import id2rgb
+
+def rgb2id(color: np.ndarray) -> np.ndarray:
+    """Segment ids of a color-coded panoptic image.
+
+    Args:
+        color: uint8 array [..., 3], channels in RGB order.
+
+    Returns:
+        int32 array [...], ids in 0 .. 2**24 - 1.
+    """
+    color = np.asarray(color)
+    if color.shape[-1] != 3:
+        raise ValueError(f'a color-coded panoptic image has 3 channels, got shape {color.shape}')
+    ids = color[..., 2].astype(np.int32)
+    ids <<= 8
+    ids += color[..., 1]
+    ids <<= 8
+    ids += color[..., 0]
+    return ids
+
+
+def id2rgb(ids: np.ndarray) -> np.ndarray:
+    """Color coding of segment ids, the inverse of :func:`rgb2id`.
+
+    Args:
+        ids: integer array [...], values in 0 .. 2**24 - 1.
+
+    Returns:
+        uint8 array [..., 3], channels in RGB order.
+    """
+    ids = np.asarray(ids)
+    if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
+        raise ValueError(
+            f'segment ids must lie in 0 .. {(1 << 24) - 1}, got {ids.min()} .. {ids.max()}')
+    return np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
+
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _COLOR_8_BIT, _PALETTE = (b'\x08\x02', b'\x08\x06'), b'\x03'
@@ -18,7 +52,7 @@ else:
     _READ_FLAGS, _TO_RGBA = cv2.IMREAD_COLOR, cv2.COLOR_BGR2RGBA
 _READ_FLAGS |= cv2.IMREAD_IGNORE_ORIENTATION
 
-# Rows of equal colours compress best unfiltered: half the size of OpenCV's default, and read more
+# Rows of equal colors compress best unfiltered: half the size of OpenCV's default, and read more
 # than twice as fast.
 _PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 6,
                  cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
@@ -26,7 +60,7 @@ if hasattr(cv2, 'IMWRITE_PNG_FILTER'):  # OpenCV < 4.12 cannot choose the filter
     _PNG_SETTINGS += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 
 
-def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = None) -> np.ndarray:
+def read_panoptic_png(path: str | Path, backend_args: dict | None = None) -> np.ndarray:
     """Segment ids of a panoptic PNG file, coded as in :func:`rgb2id`.
 
     Transparency does not count, as in the official evaluation; the colors of a palette do.
@@ -52,10 +86,10 @@ def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = Non
         raise ValueError(f'panoptic PNG {path} is an empty file; write or download it again')
     if data[:8] != _PNG_SIGNATURE:
         raise ValueError(f'panoptic PNG {path} is no PNG file; write or download it again')
-    # IHDR, the first chunk, has the bit depth at byte 24 and the colour type at byte 25.
+    # IHDR, the first chunk, has the bit depth at byte 24 and the color type at byte 25.
     if data[24:26] not in _COLOR_8_BIT and data[25:26] != _PALETTE:
         raise ValueError(
-            f'panoptic PNG {path} is not an 8-bit RGB image, but grey or 16-bit; colour-code its '
+            f'panoptic PNG {path} is not an 8-bit RGB image, but gray or 16-bit; color-code its '
             'segment ids (id = R + 256 G + 65536 B)')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
     if image is None:
@@ -67,7 +101,7 @@ def read_panoptic_png(path: Union[str, Path], backend_args: Optional[dict] = Non
     return ids.astype(np.int32, copy=False)
 
 
-def write_panoptic_png(path: Union[str, Path], ids: np.ndarray) -> None:
+def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
     """Write segment ids [H, W], 0 .. 2**24 - 1, as a panoptic PNG; makes missing folders."""
     image = np.ascontiguousarray(id2rgb(ids)[..., ::-1])
     _, data = cv2.imencode('.png', image, _PNG_SETTINGS)

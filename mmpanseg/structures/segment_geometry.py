@@ -1,12 +1,12 @@
-"""Where segments lie: boxes and centres of mass, read off the ground truth.
+"""Where segments lie: boxes and centers of mass, read off the ground truth.
 
 Shapes: N segments of one image, H, W its size.
 """
 import torch
 from torch import Tensor
 
-from mmpanseg.structures.counting import count_numbers
 from mmpanseg.structures.segment_map import SegmentMap
+from mmpanseg.utils.device import count_numbers
 
 
 def segment_boxes(segments: SegmentMap) -> Tensor:
@@ -25,10 +25,10 @@ def mask_boxes(masks: Tensor) -> Tensor:
     return _boxes(masks.any(1), masks.any(2))
 
 
-def segment_centres(segments: SegmentMap) -> Tensor:
-    """Centres of mass (x, y) of the segments in pixels, 0 = first pixel, float32 [N, 2].
+def segment_centers(segments: SegmentMap) -> Tensor:
+    """Centers of mass (x, y) of the segments in pixels, 0 = first pixel, float32 [N, 2].
 
-    An empty segment has its centre at 0.
+    An empty segment has its center at 0.
     """
     height, width = segments.shape
     device = segments.device

@@ -1,20 +1,18 @@
 """Ground truth of an image: one label per segment, one segment index per pixel.
 
 Shapes: H, W image size; N segments of one image; P points; M (image, segment) pairs.
-Points are (x, y) in [0, 1] over the padded input (the batch's common size), pixel centres at
+Points are (x, y) in [0, 1] over the padded input (the batch's common size), pixel centers at
 (i + 0.5) / size, as in PointRend and Mask2Former.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmpanseg.structures.cells import pool_maps, pool_masks
-from mmpanseg.structures.bilinear import bilinear_corners, sample_labels
-from mmpanseg.structures.chunks import chunk_rows
-from mmpanseg.structures.segment_pixels import SegmentPixels
-from mmpanseg.structures.staging import stage
+from mmpanseg.structures.bilinear_sampling import bilinear_corners, sample_labels
+from mmpanseg.structures.segment_grids import SegmentPixels, pool_maps, pool_masks
+from mmpanseg.utils.device import chunk_rows, stage
 
 VOID = -1
 
@@ -37,8 +35,8 @@ class SegmentMap:
         ValueError: when both or none of map and masks are given, or their sizes do not fit.
     """
 
-    def __init__(self, labels: Tensor, map: Optional[Tensor] = None,
-                 masks: Optional[Tensor] = None) -> None:
+    def __init__(self, labels: Tensor, map: Tensor | None = None,
+                 masks: Tensor | None = None) -> None:
         if (map is None) == (masks is None):
             raise ValueError('SegmentMap takes either map or masks, exactly one of them')
         if map is not None and map.ndim != 2:
@@ -50,7 +48,7 @@ class SegmentMap:
         self.map = map
         self._masks = masks
         # of bits that stand for the masks
-        self._width: Optional[int] = None
+        self._width: int | None = None
 
     @classmethod
     def packed(cls, labels: Tensor, bits: Tensor, width: int) -> 'SegmentMap':
@@ -89,7 +87,7 @@ class SegmentMap:
             None if self.map is None else self.map.to(*args, **kwargs),
             None if self._masks is None else self._masks.to(*args, **kwargs))
 
-    def _like(self, labels: Tensor, map: Optional[Tensor], masks: Optional[Tensor]) -> 'SegmentMap':
+    def _like(self, labels: Tensor, map: Tensor | None, masks: Tensor | None) -> 'SegmentMap':
         """Other content in the same form."""
         segments = SegmentMap(labels, map, masks)
         segments._width = self._width
@@ -178,14 +176,14 @@ class SegmentBatch:
         return max(self.counts, default=0)
 
     def _stack_maps(self, segments: Sequence[SegmentMap]) -> Tensor:
-        """int [B, H, W], padded with void."""
+        """Int [B, H, W], padded with void."""
         height, width = self.size
         return torch.stack([
             F.pad(s.map, (0, width - s.shape[1], 0, height - s.shape[0]), value=VOID)
             for s in segments])
 
     def _stack_masks(self, segments: Sequence[SegmentMap]) -> Tensor:
-        """bool [sum N, H, W] of all images, padded with False."""
+        """Bool [sum N, H, W] of all images, padded with False."""
         height, width = self.size
         return torch.cat([
             F.pad(s.dense(), (0, width - s.shape[1], 0, height - s.shape[0]))

@@ -1,6 +1,6 @@
-"""Class colours and instance shades in OKLCh, where equal steps look equally large.
+"""Class colors and instance shades in OKLCh, where equal steps look equally large.
 
-Colours are RGB, 0-255. The OKLab matrices are those of B. Ottosson, "A perceptual color space for
+Colors are RGB, 0-255. The OKLab matrices are those of B. Ottosson, "A perceptual color space for
 image processing" (2020); lightness lies in 0..1, chroma in 0..0.4, hue in turns.
 """
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _LMS_TO_RGB = np.linalg.inv(_RGB_TO_LMS)
 
 
 def rgb_to_oklch(color: Sequence[int]) -> tuple[float, float, float]:
-    """Lightness, chroma and hue (turns) of an sRGB colour."""
+    """Lightness, chroma and hue (turns) of an sRGB color."""
     srgb = np.asarray(color, dtype=np.float64) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     lightness, a, b = _LMS_TO_LAB @ np.cbrt(_RGB_TO_LMS @ linear)
@@ -31,7 +31,7 @@ def rgb_to_oklch(color: Sequence[int]) -> tuple[float, float, float]:
 
 
 def oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
-    """The sRGB colour; chroma shrinks as far as the colour would leave the sRGB gamut."""
+    """The sRGB color; chroma shrinks as far as the color would leave the sRGB gamut."""
     direction = np.array([np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)])
     for shrink in np.linspace(1, 0, 21):
         lab = np.array([lightness, *(chroma * shrink * direction)])
@@ -46,7 +46,7 @@ def oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
 
 @lru_cache
 def _candidates() -> tuple[list[Color], np.ndarray]:
-    """Colours of medium lightness and their places in OKLab, [N,3]."""
+    """Colors of medium lightness and their places in OKLab, [N,3]."""
     colors = sorted({oklch_to_rgb(lightness, chroma, hue / 36)
                      for lightness in (0.50, 0.60, 0.70, 0.80, 0.88)
                      for chroma in (0.05, 0.10, 0.15) for hue in range(36)})
@@ -56,10 +56,10 @@ def _candidates() -> tuple[list[Color], np.ndarray]:
 
 
 def generate_palette(num_classes: int) -> list[Color]:
-    """Distinct colours for classes without a palette of their own; the same on every call.
+    """Distinct colors for classes without a palette of their own; the same on every call.
 
-    Each colour is the candidate furthest from those before it, so few classes get very different
-    colours, and more classes do not change the first ones.
+    Each color is the candidate furthest from those before it, so few classes get very different
+    colors, and more classes do not change the first ones.
     """
     colors, places = _candidates()
     # On a picture, whose light and shade shine through, hue tells more than lightness.
@@ -73,7 +73,7 @@ def generate_palette(num_classes: int) -> list[Color]:
 
 
 def instance_shade(color: Sequence[int], index: int) -> Color:
-    """The class colour for the first instance (index 0), and a neighbour of it for each next one.
+    """The class color for the first instance (index 0), and a neighbor of it for each next one.
 
     Hue and lightness move little enough (20 degrees, 0.15) for the class to stay recognisable.
     """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .color import Color, generate_palette, instance_shade
-from .labels import LabelPlacer, draw_labels, text_ink
+from mmpanseg.visualization.color import Color, generate_palette, instance_shade
+from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels, text_ink
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Segment:
 
 def segment_colors(pan_map: np.ndarray, segments: Sequence[Segment],
                    palette: Sequence[Color]) -> dict[int, Color]:
-    """Colour of each segment id: the class colour, shaded by instance for things.
+    """Color of each segment id: the class color, shaded by instance for things.
 
     Instances of a class take their shades from left to right, so that a prediction and a ground
     truth with the same objects look alike.
@@ -56,7 +56,7 @@ def draw_panoptic(image: np.ndarray,
         pan_map: integers [H,W]; values that no segment names are void and stay as they are.
         segments: what is drawn.
         classes: name of each label; without them nothing is written.
-        palette: RGB colour of each label; generated when absent.
+        palette: RGB color of each label; generated when absent.
         alpha: opacity of the tint, 0..1.
         min_side: images whose longer side is shorter than this many pixels are enlarged to it,
             since text and lines need room.
@@ -67,7 +67,7 @@ def draw_panoptic(image: np.ndarray,
         uint8 RGB [H',W',3]; H' = H and W' = W unless enlarged.
 
     Raises:
-        ValueError: sizes of image and map differ, or a label has no class name or colour.
+        ValueError: sizes of image and map differ, or a label has no class name or color.
     """
     if image.shape[:2] != pan_map.shape:
         raise ValueError(f'the image has {image.shape[:2]} pixels (height, width), '
@@ -169,15 +169,15 @@ def _bands(height: int) -> list[slice]:
 
 def _tint(image: np.ndarray, index: np.ndarray, table: np.ndarray, visible: np.ndarray,
           alpha: float) -> np.ndarray:
-    """Blend colours (rows of `table`) over a picture whose own colours are muted.
+    """Blend colors (rows of `table`) over a picture whose own colors are muted.
 
     Muted, so that the hues seen are those of the classes.
     """
     result = image.copy()
     for rows in _bands(len(image)):
         part = image[rows]
-        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-        blended = (1 - alpha) * (0.35 * part + 0.65 * grey) + alpha * table[index[rows]]
+        gray = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+        blended = (1 - alpha) * (0.35 * part + 0.65 * gray) + alpha * table[index[rows]]
         shown = visible[rows]
         result[rows][shown] = blended[shown].round().clip(0, 255)
     return result

@@ -1,6 +1,7 @@
 """The visualizer that runner hooks and inferencers call."""
 import sys
 
+import matplotlib
 import mmcv
 import numpy as np
 import torch
@@ -12,15 +13,46 @@ from mmengine.dist import master_only
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
-from mmpanseg.datasets.concatenated import CommonMetainfo
+from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.image_file import picture_as_seen
+from mmpanseg.visualization.color import Color
+from mmpanseg.visualization.label_drawing import resize_map
+from mmpanseg.visualization.panoptic import Segment, draw_panoptic, side_by_side
 
-from .color import Color
-from .display import require_display
-from .labels import resize_map
-from .panoptic import Segment, draw_panoptic, side_by_side
+
+class NoDisplayError(RuntimeError):
+    """A window was asked for where there can be none."""
+
+
+def require_display() -> None:
+    """Refuse to show pictures where matplotlib can open no window: it would wait for ever.
+
+    Raises:
+        NoDisplayError: there is no display, or no toolkit for windows.
+    """
+    from matplotlib import pyplot
+    backend = pyplot.get_backend()
+    name = backend.lower().removeprefix('module://')
+    # notebooks show pictures in the page
+    if 'inline' in name or 'ipympl' in name or 'notebook' in name or 'nbagg' in name:
+        return
+    if name in {known.lower() for known in _interactive()}:
+        return
+    raise NoDisplayError(
+        f'show: matplotlib has no window to show pictures in (backend {backend}); write them to '
+        'files instead (--out, --show-dir, out_dir), or log in with a display (ssh -X) and a '
+        'toolkit (e.g. pip install PyQt5)')
+
+
+def _interactive() -> list[str]:
+    try:
+        from matplotlib.backends.registry import BackendFilter, backend_registry
+        return backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    except ImportError:  # matplotlib < 3.9
+        return matplotlib.rcsetup.interactive_bk
+
 
 # Value of void in the maps drawn here: no segment has it.
 _VOID = -1
@@ -134,7 +166,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         return classes + [f'class {label}' for label in range(len(classes), num_labels)]
 
     def _palette(self, num_labels: int) -> list[Color] | None:
-        """The dataset's colours, or None where it has none (or too few)."""
+        """The dataset's colors, or None where it has none (or too few)."""
         palette = (self.dataset_meta or {}).get('palette')
         if isinstance(palette, str) and palette != 'random':
             palette = get_palette(palette, num_labels)

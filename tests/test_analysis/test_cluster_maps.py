@@ -53,7 +53,7 @@ def test_owners_are_the_largest_logits(model, batch):
     assert np.array_equal(last_of_stages[0].owner, maps[1].owner)
 
 
-def test_picture_shows_each_pixel_in_the_colour_of_its_query():
+def test_picture_shows_each_pixel_in_the_color_of_its_query():
     image = np.zeros((64, 96, 3), np.uint8)
     # the image fills 48 x 72 of an input of 65 x 97: two of three rows, three of four columns
     owner = np.array([[0, 1, 2, 9], [3, 4, 5, 9], [9, 9, 9, 9]], np.int32)[None]

@@ -5,8 +5,13 @@ from mmdet.models.backbones import ResNet
 from mmengine.config import Config
 from torch import nn
 
-from mmpanseg.analysis import (build_on_meta, coco_test_sizes, count_flops, count_parameters,
-                               mean_flops)
+from mmpanseg.analysis import (
+    build_on_meta,
+    coco_test_sizes,
+    count_flops,
+    count_parameters,
+    mean_flops,
+)
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 # masks of nine layers at 1/4, less those at the sizes of the maps that the layers read

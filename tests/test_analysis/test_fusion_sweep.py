@@ -3,10 +3,16 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.analysis.fusion_sweep import (heads_of_table_b2, mask_wise, score_fusion_heads,
-                                            table_b2, table_b3, table_b4)
+from mmpanseg.analysis.fusion_sweep import (
+    heads_of_table_b2,
+    mask_wise,
+    score_fusion_heads,
+    table_b2,
+    table_b3,
+    table_b4,
+)
 from mmpanseg.analysis.raw_outputs import RawOutputs, save_raw_outputs
-from mmpanseg.evaluation import PanopticMetric, PanopticDataError
+from mmpanseg.evaluation import PanopticDataError, PanopticMetric
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 import numpy as np
 import pytest
 
-from mmpanseg.analysis.query_preference import (QueryCounts, count_queries, group_by_preference,
-                                                table_b6)
+from mmpanseg.analysis.query_preference import (
+    QueryCounts,
+    count_queries,
+    group_by_preference,
+    table_b6,
+)
 from mmpanseg.evaluation import PanopticDataError, PanopticMetric
-from mmpanseg.evaluation.panoptic_variants import expand_stats, sum_stats
+from mmpanseg.evaluation.boundary_and_size_pq import expand_stats, sum_stats
 
 
 def test_counts_are_those_of_panoptic_quality(model_and_loader):

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from pycocotools import mask as rle_tools
 
 from mmpanseg.apis import ImageError, PanopticInferencer
-from mmpanseg.structures.orientation import ORIENTATIONS
+from mmpanseg.structures.exif_orientation import ORIENTATIONS
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from mmpanseg.visualization import NoDisplayError
 
@@ -150,10 +150,10 @@ def test_inputs_of_every_kind(inferencer, files):
     same = inferencer([array, str(images / 'a.png')], return_vis=True)
     np.testing.assert_array_equal(*(p['panoptic_seg'] for p in same['predictions']))
     np.testing.assert_array_equal(*same['visualization'])
-    grey = cv2.imread(str(images / 'c.jpg'), cv2.IMREAD_GRAYSCALE)
+    gray = cv2.imread(str(images / 'c.jpg'), cv2.IMREAD_GRAYSCALE)
     np.testing.assert_array_equal(
-        inferencer(grey)['predictions'][0]['panoptic_seg'],
-        inferencer(cv2.merge([grey] * 3))['predictions'][0]['panoptic_seg'])
+        inferencer(gray)['predictions'][0]['panoptic_seg'],
+        inferencer(cv2.merge([gray] * 3))['predictions'][0]['panoptic_seg'])
     assert inferencer(np.dstack([array, array[..., :1]]))['predictions'][0][
         'panoptic_seg'].shape == (48, 72)
 

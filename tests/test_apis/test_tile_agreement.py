@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from mmpanseg.apis.tile_agreement import compare_tiled
-from mmpanseg.models.fusion_heads.tiles import tile_grid
+from mmpanseg.analysis.tile_agreement import compare_tiled
+from mmpanseg.models.inference.tile_grid import tile_grid
 
 # 4 x 12 pixels in two tiles, decided left and right of column 6; 3 classes, 0 is a thing
 TILES = tile_grid((4, 12), (4, 8), 4)

@@ -7,8 +7,12 @@ from torch import nn
 
 from mmpanseg.checkpoints import SOURCES, CheckpointError, check_fit, convert, to_mmdet
 from mmpanseg.checkpoints.class_names import FileClasses, classes_of
-from mmpanseg.checkpoints.class_order import (check_known_order, find_class_order,
-                                              permute_classes, things_first)
+from mmpanseg.checkpoints.class_order import (
+    check_known_order,
+    find_class_order,
+    permute_classes,
+    things_first,
+)
 from mmpanseg.datasets import mapillary
 from mmpanseg.registry import DATASETS
 

@@ -8,9 +8,15 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
-from mmpanseg.checkpoints import (CheckpointError, convert, huggingface_config, read_weights,
-                                  to_mmdet, write_huggingface)
-from mmpanseg.checkpoints.expressible import HUGGINGFACE, MMDET, check_expressible, defaults
+from mmpanseg.checkpoints import (
+    CheckpointError,
+    convert,
+    huggingface_config,
+    read_weights,
+    to_mmdet,
+    write_huggingface,
+)
+from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible, defaults
 from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.engine import UsageError
 from mmpanseg.registry import MODELS

@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from mmpanseg.checkpoints import CheckpointError, read_weights
-from mmpanseg.checkpoints.files import kind_of_file
+from mmpanseg.checkpoints.weight_files import kind_of_file
 from mmpanseg.engine import UsageError, check_checkpoint
 
 

@@ -70,7 +70,7 @@ def ours(backbone, channels):
 
 @pytest.fixture
 def images(shared):
-    """Real images [1, 3, H, W], normalised."""
+    """Real images [1, 3, H, W], normalized."""
     paths = [*sorted((shared / 'data/images').glob('[dg]*.jpg')),
              *sorted((shared / 'data/coco_panoptic_sample/input_images').glob('*.jpg'))]
     assert len(paths) >= 4

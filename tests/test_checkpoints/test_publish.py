@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.checkpoints.files import read_checkpoint
 from mmpanseg.checkpoints.publish import published_content, write_published
+from mmpanseg.checkpoints.weight_files import read_checkpoint
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Configs and their models, built once for all tests."""
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Callable
 
 import pytest
 from mmengine.config import Config
@@ -13,7 +13,7 @@ from mmpanseg.analysis import build_on_meta
 @pytest.fixture(scope='session')
 def build() -> Callable[[Path], tuple[Config, nn.Module]]:
     """Config of a path and its model without memory."""
-    @lru_cache(maxsize=None)
+    @cache
     def read_and_build(path: Path) -> tuple[Config, nn.Module]:
         config = Config.fromfile(path)
         return config, build_on_meta(config.model)

@@ -8,7 +8,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 from mmpanseg.analysis import count_flops
 from mmpanseg.checkpoints.kmax_deeplab import convert_kmax_deeplab
-from mmpanseg.engine.optim_constructor import ModuleTypeOptimConstructor
+from mmpanseg.engine.optimizers import ModuleTypeOptimConstructor
 
 FILES = {'coco': 'kmax_150k_coco', 'cityscapes': 'kmax_60k_cityscapes', 'ade20k': 'kmax_100k'}
 

@@ -16,7 +16,7 @@ NAMES = [
     'panoptic_segformer-v1_r50_8xb1-50e_coco-instance',
     'baselines/d-detr-ms_r50_8xb1-50e_coco-panoptic',
     'baselines/d-detr-ss_r50_8xb1-50e_coco-panoptic']
-ABLATIONS = ['joint-queries', 'mass-centre', 'centre-scale', '1-filter-round', 'no-filter',
+ABLATIONS = ['joint-queries', 'mass-center', 'center-scale', '1-filter-round', 'no-filter',
              'class-from-mask', '2-mask-layers', '6-mask-layers', '1-mask-head',
              'no-stuff-self-attention', 'sigmoid-masks']
 NAMES += [f'ablations/panoptic_segformer_r50_{name}_8xb1-24e_coco-panoptic' for name in ABLATIONS]

@@ -6,7 +6,7 @@ import torch
 
 from mmpanseg.analysis import count_parameters
 from mmpanseg.checkpoints import convert_mask2former
-from mmpanseg.engine.optim_constructor import ModuleTypeOptimConstructor
+from mmpanseg.engine.optimizers import ModuleTypeOptimConstructor
 
 SWIN = {
     'swin_tiny': 'swin-t-p4-w7-224',

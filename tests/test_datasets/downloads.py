@@ -17,7 +17,7 @@ def save(path, values):
 
 
 def save_photo(path, seed=0, gray=False):
-    """Save a random image, grey or colour."""
+    """Save a random image, gray or color."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (HEIGHT, WIDTH) if gray else (HEIGHT, WIDTH, 3)
@@ -25,10 +25,10 @@ def save_photo(path, seed=0, gray=False):
 
 
 def cityscapes_ids():
-    """instanceIds map: stuff, two cars, a group of persons, caravan, unlabelled, -1."""
+    """instanceIds map: stuff, two cars, a group of persons, caravan, unlabeled, -1."""
     ids = np.full((HEIGHT, WIDTH), 7, np.uint16)  # road
     ids[:8] = 23  # sky
-    ids[:2, :5] = 0  # unlabelled
+    ids[:2, :5] = 0  # unlabeled
     ids[2:4, :5] = 3  # out of region of interest
     ids[10:16, 2:10] = 26000  # the first car
     ids[12:20, 6:14] = 26001  # another one in front of it
@@ -75,7 +75,7 @@ def ade20k_maps():
 
 
 def ade20k(root):
-    """ADEChallengeData2016 with a grey image, an odd name and files of an archiver."""
+    """ADEChallengeData2016 with a gray image, an odd name and files of an archiver."""
     semantic, instance = ade20k_maps()
     for split, names in (('training', ('ADE_train_00000001', 'ADE_train_0000.odd 2')),
                          ('validation', ('ADE_val_00000001', ))):
@@ -94,7 +94,7 @@ def vistas_config(labels):
              evaluate=label.evaluated, color=list(label.color)) for label in labels])
 
 
-def vistas_values(unlabelled=65):
+def vistas_values(unlabeled=65):
     """16-bit instance values of version 1.2: label * 256 + instance."""
     values = np.full((HEIGHT, WIDTH), 13 * 256, np.uint16)  # road
     values[:6] = 27 * 256  # sky
@@ -102,7 +102,7 @@ def vistas_values(unlabelled=65):
     values[2:4, 8:12] = 1  # the second bird
     values[10:16, 4:12] = 55 * 256  # a car
     values[10:16, 20:28] = 55 * 256 + 255  # car number 255
-    values[20:, :8] = unlabelled * 256
+    values[20:, :8] = unlabeled * 256
     values[20:, 10:20] = 64 * 256  # ego vehicle, a stuff class that counts
     return values
 

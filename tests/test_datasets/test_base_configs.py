@@ -13,8 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
 from mmpanseg.datasets import CocoPanopticDataset
-from mmpanseg.datasets.converters import (convert_ade20k, convert_cityscapes,
-                                          convert_coco_semantic)
+from mmpanseg.datasets.converters import convert_ade20k, convert_cityscapes, convert_coco_semantic
 from mmpanseg.datasets.mapillary import LABELS, VistasLabel
 from mmpanseg.registry import DATASETS, METRICS
 

@@ -16,7 +16,7 @@ def test_things_split_by_8_connectivity_and_small_ones_become_void():
     labels[10:16, 10:16] = 8
     labels[20:28, 40:48] = 8  # a car by itself
     labels[30:33, 5:15] = 9  # 30 pixels of pedestrian: void
-    labels[36:38] = 11  # unlabelled
+    labels[36:38] = 11  # unlabeled
     ids, segments = split_segments(labels)
     found = [(segment.category, int((ids == k).sum())) for k, segment in segments.items()]
     assert found == [(4, 40 * 60 - 64 - 36 - 64 - 30 - 120), (9, 100), (9, 64)]

@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from torch.utils.data import Subset
 
 from mmpanseg.datasets import SemanticDataset
-from mmpanseg.datasets.concatenated import common_metainfo
+from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.engine import ClassConsistencyHook
 from mmpanseg.evaluation import PanopticMetric, SemanticMetric
 from mmpanseg.registry import DATASETS
@@ -64,7 +64,7 @@ def wrappers(sources):
                     for source in sources]),
                 nested=dict(type='ConcatDataset', datasets=[
                     dict(type='ConcatDataset', datasets=sources[:1]), sources[1]]),
-                mixed=dict(type='mmpanseg.RedrawingMixDataset', dataset=concat, pipeline=[]))
+                mixed=dict(type='mmpanseg.ResamplingMixDataset', dataset=concat, pipeline=[]))
 
 
 @pytest.mark.parametrize('kind', ['concat', 'repeat', 'mixed', 'balanced', 'nested'])

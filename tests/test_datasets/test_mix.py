@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.datasets import RedrawingMixDataset, mix
+from mmpanseg.datasets import ResamplingMixDataset, mix
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 JITTER = dict(type='mmpanseg.LargeScaleJitter', size=(6, 8), scale_range=(1, 1))
@@ -11,7 +11,7 @@ PACK = dict(type='mmpanseg.PackPanopticInputs')
 
 def build(tiny, pipeline, **kwargs):
     dataset = tiny.build(pipeline=LOAD, serialize_data=False)
-    return RedrawingMixDataset(dataset, pipeline, **kwargs)
+    return ResamplingMixDataset(dataset, pipeline, **kwargs)
 
 
 def test_copy_paste_in_a_pipeline(tiny):
@@ -31,14 +31,14 @@ def test_copy_paste_in_a_pipeline(tiny):
 
 
 def test_an_unusable_sample_makes_way_for_another(tiny):
-    keep = dict(type='mmpanseg.FilterLabelledPixels', min_pixels=0, stride=1)
+    keep = dict(type='mmpanseg.FilterLabeledPixels', min_pixels=0, stride=1)
     dataset = build(tiny, [keep, PACK])
     assert dataset[1]['data_samples'].img_id == 1
 
 
 def test_nothing_usable(tiny):
-    none = dict(type='mmpanseg.FilterLabelledPixels', min_pixels=10 ** 6, stride=1)
-    with pytest.raises(RuntimeError, match='gave up 5 samples in a row.*FilterLabelledPixels'):
+    none = dict(type='mmpanseg.FilterLabeledPixels', min_pixels=10 ** 6, stride=1)
+    with pytest.raises(RuntimeError, match='gave up 5 samples in a row.*FilterLabeledPixels'):
         build(tiny, [none], max_refetch=5)[0]
 
 
@@ -58,7 +58,7 @@ class Choosy:
 
 
 def test_a_filter_that_fits_no_sample_is_named_soon(tiny):
-    none = dict(type='mmpanseg.FilterLabelledPixels', min_pixels=47, stride=1)
+    none = dict(type='mmpanseg.FilterLabeledPixels', min_pixels=47, stride=1)
     data = build(tiny, [none])
     reads = []
     data.dataset.prepare_data, inner = lambda k: (reads.append(k), inner(k))[1], \
@@ -67,8 +67,8 @@ def test_a_filter_that_fits_no_sample_is_named_soon(tiny):
         data[0]
     text = str(caught.value)
     assert len(reads) == 25
-    assert 'gave up 25 samples in a row' in text and text.count('.png by FilterLabelled') == 3
-    assert 'labelled pixels of 6x8, more than 47 needed' in text
+    assert 'gave up 25 samples in a row' in text and text.count('.png by FilterLabeled') == 3
+    assert 'labeled pixels of 6x8, more than 47 needed' in text
     assert 'smaller min_pixels' in text
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmpanseg.registry import MODELS
 
+
 @pytest.fixture
 def space(tmp_path, tiny_config, monkeypatch):
     """Names that the examples take from their surroundings, in a folder with their files."""
@@ -95,8 +96,9 @@ def test_scoring_of_files(space, tmp_path):
 
 def test_conversion(space, published, tmp_path):
     """With the file that the example names, here of the release's names and shapes."""
-    from mmpanseg.analysis import build_on_meta
     from test_commands import ROOT
+
+    from mmpanseg.analysis import build_on_meta
     config = Config.fromfile(
         ROOT / 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
     manifest = published('mask2former/manifest_coco_panoptic_R50.json')

@@ -1,7 +1,7 @@
 """Runs of a very small model in this process."""
 import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import pytest
 from mmengine.config import Config

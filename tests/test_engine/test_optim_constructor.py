@@ -8,7 +8,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmpanseg.checkpoints import convert_mask2former
-from mmpanseg.engine.optim_constructor import ModuleTypeOptimConstructor
+from mmpanseg.engine.optimizers import ModuleTypeOptimConstructor
 from mmpanseg.engine.parameter_names import check_paramwise
 from mmpanseg.registry import MODELS
 

@@ -3,8 +3,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpanseg.evaluation.boundary import (boundary_distance, check_boundary_width, map_boundary,
-                                          mask_boundary)
+from mmpanseg.evaluation.boundary import (
+    boundary_distance,
+    check_boundary_width,
+    map_boundary,
+    mask_boundary,
+)
 
 
 def eroded_away(mask: np.ndarray, distance: int) -> np.ndarray:

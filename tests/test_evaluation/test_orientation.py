@@ -10,7 +10,7 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.evaluation import BoundaryAPMetric, InstanceMetric, PanopticMetric, SemanticMetric
 from mmpanseg.structures import read_panoptic_png, write_panoptic_png
-from mmpanseg.structures.orientation import ORIENTATIONS, turn
+from mmpanseg.structures.exif_orientation import ORIENTATIONS, turn
 
 META = dict(classes=('x', 'y', 'z'), thing_classes=('x', ), stuff_classes=('y', 'z'),
             label2cat={0: 1, 1: 2, 2: 3})

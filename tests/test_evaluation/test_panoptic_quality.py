@@ -24,7 +24,7 @@ def random_segments(rng: np.random.Generator, size: tuple, big_ids: bool, **kwar
 
 
 def noisy_copy(rng: np.random.Generator, gt: Segments) -> Segments:
-    """A prediction near the ground truth: shifted, partly relabelled, with other ids."""
+    """A prediction near the ground truth: shifted, partly relabeled, with other ids."""
     segment_map = np.roll(gt.map, rng.integers(-2, 3), axis=1)
     segment_map[rng.random(gt.map.shape) < 0.05] = 0
     ids = np.setdiff1d(segment_map, 0)

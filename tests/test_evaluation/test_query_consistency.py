@@ -6,9 +6,13 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
 
-from mmpanseg.evaluation import (QueryConsistencyMetric, mask_consistency, query_utilization,
-                                 trace_queries)
-from mmpanseg.models.losses.comparison import MATCH_ON
+from mmpanseg.evaluation import (
+    QueryConsistencyMetric,
+    mask_consistency,
+    query_utilization,
+    trace_queries,
+)
+from mmpanseg.models.losses.mask_criterion import MATCH_ON
 from mmpanseg.registry import METRICS, MODELS
 from mmpanseg.structures import SegmentMap
 

@@ -142,7 +142,7 @@ def test_images_without_ground_truth(tmp_path):
         with pytest.raises(PanopticDataError, match='0 of 1 images have a ground truth'):
             evaluate([bare], source=source)
     void = write_labels(tmp_path / 'void.png', np.full((4, 4), 255))
-    with pytest.raises(PanopticDataError, match='1 of 1 images .* none .* a labelled pixel'):
+    with pytest.raises(PanopticDataError, match='1 of 1 images .* none .* a labeled pixel'):
         evaluate([make_sample(np.zeros((4, 4), int), seg_map_path=void)])
 
 

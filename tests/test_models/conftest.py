@@ -1,6 +1,6 @@
 """Tiny models of the four systems, built from the published configs, and a batch for them."""
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import pytest
 import torch

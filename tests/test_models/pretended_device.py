@@ -5,8 +5,9 @@ wrappers of tensors on the CPU. As on a GPU, operators refuse to mix them with t
 """
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Callable, Optional
+from typing import Optional
 from unittest import mock
 
 import torch
@@ -15,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from mmpanseg.models.layers import deformable_sampling
-from mmpanseg.structures import staging
+from mmpanseg.utils import device as staging
 
 DEVICE = torch.device('meta')
 

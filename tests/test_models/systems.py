@@ -9,11 +9,11 @@ from torch import nn
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
-NORMALISE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+NORMALIZE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 WIDTHS = [8, 16, 32, 64]
 RESNET = dict(type='ResNet', depth=18, base_channels=8, norm_eval=False)
 LAYER = dict(num_layers=1, num_heads=4, feedforward_channels=32)
-# a group of one channel cannot be normalised on a map of one cell
+# a group of one channel cannot be normalized on a map of one cell
 GROUPS = dict(norm_cfg=dict(type='GN', num_groups=8))
 MASKED = dict(
     type='mmpanseg.Mask2FormerHead', in_channels=WIDTHS, num_queries=8, channels=32,
@@ -22,12 +22,12 @@ MASKED = dict(
     transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', **dict(LAYER, num_layers=2)),
     criterion=dict(type='mmpanseg.MaskCriterion', num_points=64))
 MASK2FORMER = dict(
-    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALISE),
+    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZE),
     backbone=RESNET, panoptic_head=MASKED,
     panoptic_fusion_head=dict(
         type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0))
 SEGFORMER = dict(
-    data_preprocessor=dict(type='DetDataPreprocessor', **NORMALISE),
+    data_preprocessor=dict(type='DetDataPreprocessor', **NORMALIZE),
     backbone=dict(RESNET, out_indices=(1, 2, 3)),
     panoptic_head=dict(
         type='mmpanseg.PanopticSegFormerHead', in_channels=WIDTHS[1:], num_queries=8, channels=32,

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mmpanseg.models.task_modules.assigners import Matches
+from mmpanseg.models.task_modules.bipartite_matching import Matches
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskRows, ProductMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap

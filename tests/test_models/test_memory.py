@@ -6,7 +6,7 @@ import textwrap
 import pytest
 import torch
 
-from mmpanseg.models.transformer_decoders.kmeans_layer import sum_of_clusters
+from mmpanseg.models.transformer_decoders.kmeans_decoder import sum_of_clusters
 
 
 def run(script: str) -> list[int]:
@@ -131,7 +131,7 @@ KMAX_LOSSES = '''
     import torch
     import mmpanseg
     from mmpanseg.models.losses import KMaXCriterion
-    from mmpanseg.structures.kmax_prediction import KMaXPrediction
+    from mmpanseg.models.losses.kmax_criterion import KMaXPrediction
     from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 
     torch.manual_seed(0)
@@ -182,8 +182,8 @@ SEGFORMER_LOSSES = '''
     import torch
     import mmpanseg
     from mmpanseg.models.losses import PanopticSegFormerCriterion
-    from mmpanseg.models.losses.located_targets import read_targets
-    from mmpanseg.models.losses.panoptic_segformer import Candidates
+    from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
+    from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
     from mmpanseg.structures.attention_masks import AttentionMasks
     from mmpanseg.structures.segment_map import SegmentMap
 

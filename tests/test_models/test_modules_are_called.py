@@ -9,9 +9,9 @@ from torch import nn
 from torch.ao.quantization import quantize_dynamic
 
 from mmpanseg.evaluation.query_trace import trace_queries
+from mmpanseg.models.inference.test_time_augmentation import PanopticTTAModel
 from mmpanseg.models.layers.attention import Attention
-from mmpanseg.models.segmentors.tta import PanopticTTAModel
-from mmpanseg.models.transformer_decoders.mask_attention import MaskGenerator
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskGenerator
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
 

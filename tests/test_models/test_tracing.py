@@ -8,11 +8,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mmpanseg.models.layers import constants
-from mmpanseg.models.layers.constants import keep_recent
 from mmpanseg.models.layers.deformable_sampling import level_sizes
-from mmpanseg.models.layers.positional_encoding import pixel_centres, sine_encoding
+from mmpanseg.models.layers.positional_encoding import pixel_centers, sine_encoding
 from mmpanseg.models.pixel_decoders import MSDeformAttnPixelDecoder
+from mmpanseg.utils import cached_constants as constants
+from mmpanseg.utils.cached_constants import keep_recent
 
 CPU = torch.device('cpu')
 
@@ -93,7 +93,7 @@ def test_training_after_inference_mode(system, tiny_batch):
 SHAPES = ((3, 5), (2, 7))
 MADE = {
     'sine': lambda: sine_encoding((3, 5), 8, CPU),
-    'centres': lambda: pixel_centres(SHAPES, CPU),
+    'centers': lambda: pixel_centers(SHAPES, CPU),
     'sizes': lambda: level_sizes(SHAPES, CPU)}
 
 
@@ -121,11 +121,11 @@ def test_a_pixel_decoder_survives_its_export():
 def test_constants_of_every_type_and_device():
     for dtype in (torch.float32, torch.float64, torch.float32):
         assert sine_encoding((3, 5), 8, CPU, dtype).dtype == dtype
-        assert pixel_centres(SHAPES, torch.device('meta'), dtype).device.type == 'meta'
-        assert pixel_centres(SHAPES, CPU, dtype).device.type == 'cpu'
-    centres = pixel_centres(SHAPES, CPU).tolist()
-    assert centres[0] == pytest.approx([0.1, 1 / 6])
-    assert centres[-1] == pytest.approx([13 / 14, 0.75])
+        assert pixel_centers(SHAPES, torch.device('meta'), dtype).device.type == 'meta'
+        assert pixel_centers(SHAPES, CPU, dtype).device.type == 'cpu'
+    centers = pixel_centers(SHAPES, CPU).tolist()
+    assert centers[0] == pytest.approx([0.1, 1 / 6])
+    assert centers[-1] == pytest.approx([13 / 14, 0.75])
     assert level_sizes(SHAPES, CPU).tolist() == [[5, 3], [7, 2]]
 
 

@@ -5,8 +5,13 @@ import torch
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from pycocotools import mask as rle_tools
 
-from mmpanseg.structures.encoded_masks import (EncodedMasks, encode, encode_all, encode_mask,
-                                               encoded_segments)
+from mmpanseg.structures.encoded_masks import (
+    EncodedMasks,
+    encode,
+    encode_all,
+    encode_mask,
+    encoded_segments,
+)
 
 SIZE = (20, 30)
 

@@ -8,9 +8,16 @@ import pytest
 from PIL import Image
 
 from mmpanseg.structures import image_file
-from mmpanseg.structures.image_file import (ImageError, decode_image, file_orientation, picture,
-                                            picture_as_seen, read_header, sample_picture)
-from mmpanseg.structures.orientation import ORIENTATIONS, turn
+from mmpanseg.structures.exif_orientation import ORIENTATIONS, turn
+from mmpanseg.structures.image_file import (
+    ImageError,
+    decode_image,
+    file_orientation,
+    picture,
+    picture_as_seen,
+    read_header,
+    sample_picture,
+)
 
 STORED = np.kron(np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8),
                  np.ones((16, 16, 1), np.uint8))

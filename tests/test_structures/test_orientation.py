@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mmpanseg.structures.orientation import (ORIENTATIONS, annotation_turn, inverse, turn,
-                                             turn_boxes, turn_points, turn_size)
+from mmpanseg.structures.exif_orientation import (
+    ORIENTATIONS,
+    annotation_turn,
+    inverse,
+    turn,
+    turn_boxes,
+    turn_points,
+    turn_size,
+)
 
 
 @pytest.mark.parametrize('orientation', ORIENTATIONS)

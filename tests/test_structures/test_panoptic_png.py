@@ -29,7 +29,7 @@ def test_write_matches_pil(tmp_path):
     assert np.array_equal(np.array(Image.open(tmp_path / 'new' / 'b.png')), rgb)
 
 
-def test_palette_file_is_read_as_colours(tmp_path):
+def test_palette_file_is_read_as_colors(tmp_path):
     rgb = np.kron(_random_rgb(2, (2, 3)), np.ones((4, 4, 1), np.uint8))
     Image.fromarray(rgb).convert('P', palette=Image.Palette.ADAPTIVE).save(tmp_path / 'p.png')
     expected = _ids(np.array(Image.open(tmp_path / 'p.png').convert('RGB')))
@@ -65,6 +65,6 @@ def test_transparency_does_not_count(tmp_path, alpha):
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'I;16'])
 def test_other_pixel_formats(tmp_path, mode):
-    Image.new(mode, (4, 5)).save(tmp_path / 'grey.png')
-    with pytest.raises(ValueError, match='grey.png is not an 8-bit RGB image'):
-        read_panoptic_png(tmp_path / 'grey.png')
+    Image.new(mode, (4, 5)).save(tmp_path / 'gray.png')
+    with pytest.raises(ValueError, match='gray.png is not an 8-bit RGB image'):
+        read_panoptic_png(tmp_path / 'gray.png')

@@ -5,10 +5,14 @@ import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mmpanseg.models.fusion_heads import PixelwiseFusionHead
-from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
-from mmpanseg.structures.result_coding import (MAX_CLASSES, check_codable, segment_value,
-                                               split_values)
+from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.structures.result_coding import (
+    MAX_CLASSES,
+    check_codable,
+    segment_value,
+    split_values,
+)
 
 
 def test_values_are_read_back():

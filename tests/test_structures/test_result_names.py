@@ -5,8 +5,13 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
-from mmpanseg.structures.result_names import (MAX_BYTES, ResultNames, dataset_result_names,
-                                              picture_name, result_names)
+from mmpanseg.structures.result_file_names import (
+    MAX_BYTES,
+    ResultNames,
+    dataset_result_names,
+    picture_name,
+    result_names,
+)
 
 
 @pytest.mark.parametrize('paths, names', [

@@ -44,7 +44,7 @@ def folder(tmp_path_factory, repo_root):
         torch.save(dict(state_dict=MODELS.build(config.model).state_dict(), meta=dict(
             dataset_meta=dict(classes=[str(i) for i in range(12)]))), folder / f'{name}.pth')
     config.model.panoptic_head.type = 'mmpanseg.PanopticSegFormerHaed'
-    config.dump(folder / 'misspelt.py')
+    config.dump(folder / 'misspelled.py')
     (folder / 'other.py').write_text("default_scope = 'mmdet'")
     (folder / 'broken.py').write_text('model = dict(type=')
     (folder / 'text.txt').write_text('neither an image nor a config')
@@ -94,7 +94,7 @@ def test_checkpoint(call, tool):
 @pytest.mark.parametrize('tool', [tool for tool in WITH_CONFIG if tool not in (
     'train', 'test', 'analysis_tools/tiled_vs_whole')])
 def test_unknown_type(call, tool):
-    line = WITH_CONFIG[tool].format('misspelt.py', 'panoptic_segformer.pth')
+    line = WITH_CONFIG[tool].format('misspelled.py', 'panoptic_segformer.pth')
     assert "did you mean 'mmpanseg.PanopticSegFormerHead'" in call(tool, *line.split())
 
 
@@ -162,7 +162,7 @@ def test_counts_are_positive(repo_root, monkeypatch, capsys, count):
 @pytest.mark.slow
 @pytest.mark.parametrize('tool', ['train', 'test'])
 def test_runs(repo_root, folder, tool):
-    line = WITH_CONFIG[tool].format('misspelt.py', 'panoptic_segformer.pth')
+    line = WITH_CONFIG[tool].format('misspelled.py', 'panoptic_segformer.pth')
     done = subprocess.run([sys.executable, str(repo_root / f'tools/{tool}.py'), *line.split()],
                           cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1

@@ -5,7 +5,6 @@ import torch
 from mmpanseg.checkpoints import read_weights
 from mmpanseg.engine import UsageError
 
-
 COCO = 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 CITYSCAPES = 'configs/mask2former/mask2former_r50_8xb2-90k_cityscapes-panoptic.py'
 

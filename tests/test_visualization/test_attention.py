@@ -2,11 +2,11 @@
 import numpy as np
 
 from mmpanseg.visualization import draw_attention
-from mmpanseg.visualization.attention import heat_map
+from mmpanseg.visualization.attention_figures import heat_map
 from mmpanseg.visualization.color import rgb_to_oklch
 
 
-def test_colours_grow_lighter_in_equal_steps():
+def test_colors_grow_lighter_in_equal_steps():
     colors = heat_map(np.linspace(0, 1, 21)[None], (21, 1))[0]
     lightness = np.array([rgb_to_oklch(color)[0] for color in colors])
     steps = np.diff(lightness)
@@ -30,4 +30,4 @@ def test_a_row_of_pictures():
     assert row.shape[1] == 4 * 40 + 3 * gutter and gutter > 0
     first, second = row[:30, :40], row[:30, 40 + gutter:80 + gutter]
     assert first[3, 20, 0] > first[27, 20, 0] + 20  # tinted red above
-    assert second[0, 0].sum() < second[-1, -1].sum()  # stretched over the colours
+    assert second[0, 0].sum() < second[-1, -1].sum()  # stretched over the colors

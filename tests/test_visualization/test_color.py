@@ -1,11 +1,15 @@
-"""Colours: published OKLab values, and what a palette must keep apart."""
+"""Colors: published OKLab values, and what a palette must keep apart."""
 import itertools
 
 import numpy as np
 import pytest
 
-from mmpanseg.visualization.color import (generate_palette, instance_shade, oklch_to_rgb,
-                                          rgb_to_oklch)
+from mmpanseg.visualization.color import (
+    generate_palette,
+    instance_shade,
+    oklch_to_rgb,
+    rgb_to_oklch,
+)
 
 
 # L, a, b as given by CSS Color 4 for the sRGB primaries.

@@ -1,13 +1,17 @@
 """Windows where there are none."""
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot
 from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData
-import torch
 
-from mmpanseg.visualization import NoDisplayError, PanopticVisualizer, require_display
-from mmpanseg.visualization import panoptic_visualizer
+from mmpanseg.visualization import (
+    NoDisplayError,
+    PanopticVisualizer,
+    panoptic_visualizer,
+    require_display,
+)
 
 
 @pytest.mark.parametrize('backend', ['agg', 'svg', 'Cairo'])

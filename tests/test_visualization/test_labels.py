@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.visualization.labels import LabelPlacer, draw_labels
+from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels
 
 
 def box(label):

@@ -30,8 +30,8 @@ def test_void_is_untouched(scene):
 def test_tint_away_from_borders(scene):
     image = scene[0]
     drawn = draw(scene, alpha=0.5).astype(float)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-    muted = 0.35 * image + 0.65 * grey
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    muted = 0.35 * image + 0.65 * gray
     np.testing.assert_allclose(drawn[10:50, 90:150],
                                (0.5 * muted + 0.5 * np.array(RED))[10:50, 90:150], atol=0.6)
     np.testing.assert_allclose(drawn[70:110, 90:150],

@@ -9,16 +9,16 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import mmcv
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
-from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.structures.image_file import sample_picture
-from mmpanseg.structures.result_names import dataset_result_names
+from mmpanseg.structures.result_file_names import dataset_result_names
 from mmpanseg.visualization import draw_attention, generate_palette
 
 

@@ -6,13 +6,19 @@ loaded and nothing is computed, so the size of the model and of the image do not
 """
 import argparse
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmengine.registry import init_default_scope
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
-from mmpanseg.engine import (DictAction, UsageError, check_model_config, load_config, run_tool,
-                             user_mistakes)
+from mmpanseg.engine import (
+    DictAction,
+    UsageError,
+    check_model_config,
+    load_config,
+    run_tool,
+    user_mistakes,
+)
 
 
 def parse_args() -> argparse.Namespace:

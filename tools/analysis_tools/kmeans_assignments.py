@@ -4,21 +4,21 @@
 
 For each image of the test data one row: the image, the clusters at the end of each decoder stage
 (each pixel belongs to the query with the largest mask logit), and the clusters of the result. A
-query has one colour throughout.
+query has one color throughout.
 """
 import argparse
 from itertools import islice
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import mmcv
 from mmengine.utils import track_iter_progress
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
-from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.structures.image_file import sample_picture
-from mmpanseg.structures.result_names import dataset_result_names
+from mmpanseg.structures.result_file_names import dataset_result_names
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,10 +8,10 @@ mask-piloted queries are matched like the others for this (the star of Table 1).
 """
 import argparse
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmengine.utils import track_iter_progress
 
-from mmpanseg.apis.trained_model import add_model_options, load_trained
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
 from mmpanseg.models.heads import MPFormerHead

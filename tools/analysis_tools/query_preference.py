@@ -9,12 +9,12 @@ its thing segments are right. --out writes P_t and the counts of every query as 
 import argparse
 from itertools import islice
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmengine.fileio import dump
 from mmengine.utils import track_iter_progress
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis.query_preference import count_queries, table_b6
-from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import positive, run_tool
 
 

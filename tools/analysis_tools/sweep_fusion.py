@@ -11,13 +11,13 @@ merging) and B.4 (its thresholds).
 import argparse
 from itertools import islice
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis.fusion_sweep import table_b2, table_b3, table_b4
 from mmpanseg.analysis.raw_outputs import RawOutputs, save_raw_outputs
-from mmpanseg.apis.trained_model import add_model_options, load_trained
+from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
 
 TABLES = ('procedures', 'exponents', 'thresholds')

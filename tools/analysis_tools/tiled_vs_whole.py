@@ -10,15 +10,22 @@ import resource
 import time
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import numpy as np
 import torch
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
+from mmpanseg.analysis.tile_agreement import compare_tiled
 from mmpanseg.apis import PanopticInferencer, use_tiles
-from mmpanseg.apis.tile_agreement import compare_tiled
-from mmpanseg.engine import (DictAction, UsageError, check_checkpoint, check_device,
-                             check_model_config, load_config, run_tool)
-from mmpanseg.models.fusion_heads.tiles import tile_grid
+from mmpanseg.engine import (
+    DictAction,
+    UsageError,
+    check_checkpoint,
+    check_device,
+    check_model_config,
+    load_config,
+    run_tool,
+)
+from mmpanseg.models.inference.tile_grid import tile_grid
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('image', help='image file')
     parser.add_argument('--tile', nargs=2, type=int, default=[1024, 1024], metavar=('H', 'W'),
                         help='size of the tiles (default: 1024 1024)')
-    parser.add_argument('--overlap', type=int, help='pixels that neighbouring tiles share '
+    parser.add_argument('--overlap', type=int, help='pixels that neighboring tiles share '
                         '(default: an eighth of the tile)')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',

@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmpanseg.analysis.cost import FORMULAS
-from mmpanseg.models.heads.samples import batch_segments
+from mmpanseg.models.heads.base import batch_segments
 
 # bytes of a tensor that no cache holds
 _LARGE = 1 << 26

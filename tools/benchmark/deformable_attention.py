@@ -6,15 +6,17 @@ token). The operator of mmcv takes part where it is compiled for the device.
     python tools/benchmark/deformable_attention.py --sizes 512 1024 --rounds 5
 """
 import argparse
-from typing import Callable
+from collections.abc import Callable
 
-import mmpanseg  # noqa: F401  before mmcv: makes it importable without compiled operators
 import torch
-from mmcv.ops.multi_scale_deform_attn import (MultiScaleDeformableAttnFunction,
-                                              multi_scale_deformable_attn_pytorch)
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttnFunction,
+    multi_scale_deformable_attn_pytorch,
+)
 from timing import medians, row
 from torch import Tensor
 
+import mmpanseg  # noqa: F401  before mmcv: makes it importable without compiled operators
 from mmpanseg.compat import operators_compiled
 from mmpanseg.models.layers.deformable_sampling import multi_scale_deformable_sampling
 
@@ -45,7 +47,7 @@ def main() -> None:
 
 def forms(device: str, shapes: list[tuple[int, int]],
           batch: int) -> dict[str, tuple[Callable[..., Tensor], list[Tensor]]]:
-    """name -> (function of value, locations and weights; those three)."""
+    """Name -> (function of value, locations and weights; those three)."""
     torch.manual_seed(0)
     tokens = sum(h * w for h, w in shapes)
     grid = (batch, tokens, HEADS, len(shapes), POINTS)

@@ -12,11 +12,11 @@ own.
 """
 import argparse
 import multiprocessing
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from peers import build_pair, make_features, make_samples
-from timing import memory_growth, medians, row
+from timing import medians, memory_growth, row
 
 SIDES = ('mmdet', 'ours')
 

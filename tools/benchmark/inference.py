@@ -8,8 +8,8 @@ ready, ours makes those that it needs.
     OMP_NUM_THREADS=2 python tools/benchmark/inference.py --rounds 7
 """
 import argparse
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 import torch
 from mmdet.structures import DetDataSample
@@ -80,7 +80,7 @@ def parts(size: str, confident: int, device: str) -> dict[str, dict[str, Callabl
 
 
 def decode_theirs(head: torch.nn.Module, mask_features: Tensor, maps: list[Tensor]) -> list:
-    """mmdet's head without its pixel decoder."""
+    """Mmdet's head without its pixel decoder."""
     decoder = head.pixel_decoder
     head._modules['pixel_decoder'] = _Given(mask_features, maps)
     try:

@@ -8,14 +8,14 @@ only), 'paper' the paper's (100 slots, point noise in all layers). The ways take
     OMP_NUM_THREADS=2 python tools/benchmark/mp_former_step.py --rounds 5
 """
 import argparse
-from typing import Callable
+from collections.abc import Callable
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
 from timing import medians, row
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
@@ -28,12 +28,12 @@ WAYS = {
 
 
 def make_sample(size: int, segments: int, seed: int) -> DetDataSample:
-    """Ground truth of compact regions: every pixel belongs to the nearest of random centres."""
+    """Ground truth of compact regions: every pixel belongs to the nearest of random centers."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.rand(segments, 2, generator=generator) * size
+    centers = torch.rand(segments, 2, generator=generator) * size
     axis = torch.arange(size)
     pixels = torch.stack(torch.meshgrid(axis, axis, indexing='ij'), -1).float()
-    index = torch.cdist(pixels.flatten(0, 1), centres).argmin(1).view(size, size)
+    index = torch.cdist(pixels.flatten(0, 1), centers).argmin(1).view(size, size)
     labels = torch.randint(133, (segments, ), generator=generator)
     return DetDataSample(metainfo=dict(batch_input_shape=(size, size)),
                          gt_segments=SegmentMap(labels, map=index.int()))

@@ -15,8 +15,8 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import cv2
 import numpy as np
@@ -45,14 +45,14 @@ def make_map(rng: np.random.Generator, width: int, height: int, segments: int) -
     for _ in range(3):
         phase, period = rng.uniform(0, 6, 2), rng.uniform(15, 60, 2)
         x, y = (x + 4 * np.sin(y / period[0] + phase[0]), y + 4 * np.sin(x / period[1] + phase[1]))
-    centres = rng.uniform(0, 1, (segments, 2)) * (width, height)
-    distance = np.stack([(x - cx) ** 2 + (y - cy) ** 2 for cx, cy in centres])
+    centers = rng.uniform(0, 1, (segments, 2)) * (width, height)
+    distance = np.stack([(x - cx) ** 2 + (y - cy) ** 2 for cx, cy in centers])
     return distance.argmin(0), rng.integers(0, NUM_CLASSES, segments)
 
 
 def write_annotation(folder: Path, image_id: int, index_map: np.ndarray, labels: np.ndarray,
                      rng: np.random.Generator) -> dict:
-    """Write a map as PNG with random colours; returns its annotation."""
+    """Write a map as PNG with random colors; returns its annotation."""
     ids = rng.choice(np.arange(1, 1 << 24), len(labels), replace=False)
     file_name = f'{image_id:012d}.png'
     Image.fromarray(id2rgb(ids[index_map])).save(folder / file_name)
@@ -63,7 +63,7 @@ def write_annotation(folder: Path, image_id: int, index_map: np.ndarray, labels:
 
 
 def make_data(folder: Path, width: int, height: int, images: int, segments: int) -> list:
-    """Ground truth and a shifted, partly relabelled prediction of it, in COCO panoptic format.
+    """Ground truth and a shifted, partly relabeled prediction of it, in COCO panoptic format.
 
     Returns:
         batches of (ground truth, prediction) annotations. PNGs lie in ``folder``/gt and pred,
@@ -76,9 +76,9 @@ def make_data(folder: Path, width: int, height: int, images: int, segments: int)
     for image_id in range(images):
         index_map, labels = make_map(rng, width, height, segments)
         shifted = np.roll(index_map, 5, axis=1)
-        relabelled = np.where(rng.random(segments) < 0.2, 0, labels)
+        relabeled = np.where(rng.random(segments) < 0.2, 0, labels)
         pairs.append((write_annotation(folder / 'gt', image_id, index_map, labels, rng),
-                      write_annotation(folder / 'pred', image_id, shifted, relabelled, rng)))
+                      write_annotation(folder / 'pred', image_id, shifted, relabeled, rng)))
     batches = [pairs[start:start + BATCH] for start in range(0, images, BATCH)]
     for number, batch in enumerate(batches):
         for side, annotations in zip(('gt', 'pred'), zip(*batch)):

@@ -4,7 +4,6 @@ Shared by the benchmarks that compare the two.
 """
 from dataclasses import dataclass
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import numpy as np
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
@@ -16,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.mask_logits import ProductMaskLogits
@@ -76,13 +76,13 @@ def region_masks(size: tuple[int, int], device: str = 'cpu') -> ProductMaskLogit
 
 
 def region_map(size: tuple[int, int], segments: int, seed: int) -> Tensor:
-    """int64 [H, W]: every pixel belongs to the nearest of random centres."""
+    """int64 [H, W]: every pixel belongs to the nearest of random centers."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.rand(segments, 2, generator=generator) * torch.tensor(size)
+    centers = torch.rand(segments, 2, generator=generator) * torch.tensor(size)
     rows, columns = (torch.arange(length).float() for length in size)
     nearest = torch.full(size, float('inf'))
     index = torch.zeros(size, dtype=torch.long)
-    for k, (y, x) in enumerate(centres.tolist()):
+    for k, (y, x) in enumerate(centers.tolist()):
         distance = (rows - y).square()[:, None] + (columns - x).square()
         closer = distance < nearest
         nearest[closer], index[closer] = distance[closer], k

@@ -1,7 +1,7 @@
 """Time whole models of several configs on the same images, side by side: a step, and an image.
 
 A training step is preprocessing, forward pass, losses and backward pass; inference ends with the
-outputs that the config switches on. Models are initialised, not trained, so they find next to
+outputs that the config switches on. Models are initialized, not trained, so they find next to
 nothing and what follows the networks costs little. Images and ground truth are made up, in the size
 that ``--size`` says before the model's own padding. ``--compile`` adds each model a second time,
 compiled as with ``compile=True`` in a config; compiling happens before the clock starts.
@@ -11,10 +11,9 @@ compiled as with ``compile=True`` in a config; compiling happens before the cloc
         configs/kmax_deeplab/kmax_deeplab_r18_1xb4-scratch-demo_scenes-panoptic.py --size 256 256
 """
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -24,13 +23,14 @@ from peers import region_map
 from timing import medians, row
 from torch import nn
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.engine.hooks.compile_hook import compilable_parts
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
 
 def build(path: str, device: str) -> nn.Module:
-    """The initialised model of a config; no pretrained weights are needed for its speed."""
+    """The initialized model of a config; no pretrained weights are needed for its speed."""
     config = Config.fromfile(path).model
     config.backbone.init_cfg = None
     torch.manual_seed(0)

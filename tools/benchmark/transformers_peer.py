@@ -1,6 +1,6 @@
 """Time the Mask2Former of transformers and ours, side by side, with the same converted weights.
 
-A Mask2Former R50 of transformers is initialised and converted, so both have one set of weights, and
+A Mask2Former R50 of transformers is initialized and converted, so both have one set of weights, and
 both get the same made-up features of the backbone: what is timed lies behind it. First the outputs
 are compared. Inference ends with the panoptic result; as untrained weights find nothing, class
 scores are overwritten such that ``--confident`` queries are sure.
@@ -8,7 +8,7 @@ scores are overwritten such that ``--confident`` queries are sure.
     OMP_NUM_THREADS=2 python tools/benchmark/transformers_peer.py --sizes 512 --rounds 5
 """
 import argparse
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import transformers
@@ -20,8 +20,9 @@ from mmengine.registry import init_default_scope
 from peers import CHANNELS, CLASSES, OUR_CONFIG, make_features, make_samples, region_masks
 from timing import medians, row
 from torch import Tensor, nn
-from transformers.models.mask2former.image_processing_pil_mask2former import \
-    Mask2FormerImageProcessorPil
+from transformers.models.mask2former.image_processing_pil_mask2former import (
+    Mask2FormerImageProcessorPil,
+)
 
 from mmpanseg.checkpoints import convert
 from mmpanseg.models.fusion_heads import Outputs

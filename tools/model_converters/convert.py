@@ -8,20 +8,23 @@ import argparse
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Optional
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmengine.registry import init_default_scope
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis import build_on_meta
 from mmpanseg.checkpoints import SOURCES, CheckpointError, Conversion, check_fit, convert
 from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
-from mmpanseg.checkpoints.class_order import (PUBLISHED, check_known_order, find_class_order,
-                                              things_first)
+from mmpanseg.checkpoints.class_order import (
+    PUBLISHED,
+    check_known_order,
+    find_class_order,
+    things_first,
+)
 from mmpanseg.checkpoints.convert import drop_zero_queries
-from mmpanseg.checkpoints.files import read_checkpoint, weights_of
 from mmpanseg.checkpoints.sources import find_source, get_source
+from mmpanseg.checkpoints.weight_files import read_checkpoint, weights_of
 from mmpanseg.datasets.metainfo import config_metainfo
 from mmpanseg.engine import UsageError, load_config, run_tool
 from mmpanseg.version import __version__
@@ -41,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_class_order(text: str) -> Optional[list[int]]:
+def read_class_order(text: str) -> list[int] | None:
     """What ``convert`` takes as ``class_order``."""
     if text == 'same':
         return None
@@ -62,7 +65,7 @@ def check_target(src: str, dst: str) -> None:
         raise UsageError(f'{dst} is the checkpoint to convert: name another file to write')
 
 
-def convert_file(args: argparse.Namespace) -> tuple[Conversion, Optional[list[int]], dict]:
+def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None, dict]:
     """The converted checkpoint, the order of its labels, and what describes its classes."""
     model, info = None, {}
     if args.config is not None:

@@ -7,16 +7,15 @@ target cannot express are refused by name.
 import argparse
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import (check_fit, convert, to_mmdet,
-                                  write_huggingface)
+from mmpanseg.checkpoints import check_fit, convert, to_mmdet, write_huggingface
 from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
-from mmpanseg.checkpoints.files import read_checkpoint, weights_of
+from mmpanseg.checkpoints.weight_files import read_checkpoint, weights_of
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo, first_dataset
 from mmpanseg.engine import UsageError, load_config, run_tool
 from mmpanseg.version import __version__

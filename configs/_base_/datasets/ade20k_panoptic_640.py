@@ -1,4 +1,4 @@
-# ADE20K panoptic: short side 0.5 - 2 x 640, crop of 640 x 640, colour jitter, flip.
+# ADE20K panoptic: short side 0.5 - 2 x 640, crop of 640 x 640, color jitter, flip.
 # tools/dataset_converters/ade20k.py writes the annotation.
 _base_ = '../dataloaders.py'
 

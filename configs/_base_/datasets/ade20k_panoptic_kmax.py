@@ -1,4 +1,4 @@
-# ADE20K panoptic as kMaX-DeepLab reads it: large-scale jitter 0.5 - 2.0 of 1281 x 1281, colour
+# ADE20K panoptic as kMaX-DeepLab reads it: large-scale jitter 0.5 - 2.0 of 1281 x 1281, color
 # jitter, and panoptic copy-paste of a second image at half the scale. In testing the longer side
 # has 1281 pixels.
 _base_ = './ade20k_panoptic_640.py'
@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='mmpanseg.PanopticCopyPaste', size=image_size, transforms=[
         dict(type='mmpanseg.LargeScaleJitter', size=image_size, scale_range=(0.25, 1.0)),
         dict(type='mmpanseg.SSDColorJitter')]),
-    dict(type='mmpanseg.FilterLabelledPixels', min_pixels=4096, stride=4),
+    dict(type='mmpanseg.FilterLabeledPixels', min_pixels=4096, stride=4),
     dict(type='mmpanseg.PackPanopticInputs')]
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
@@ -26,7 +26,7 @@ test_pipeline = [
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='mmpanseg.RedrawingMixDataset',
+        type='mmpanseg.ResamplingMixDataset',
         dataset=dict(_base_.train_dataloader.dataset, pipeline=load_pipeline),
         pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

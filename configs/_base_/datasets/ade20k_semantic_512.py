@@ -1,4 +1,4 @@
-# ADE20K semantic, 150 classes: short side 0.5 - 2 x 512, crop of 512 x 512, colour jitter, flip.
+# ADE20K semantic, 150 classes: short side 0.5 - 2 x 512, crop of 512 x 512, color jitter, flip.
 _base_ = '../dataloaders.py'
 
 dataset_type = 'mmpanseg.ADE20KSemanticDataset'

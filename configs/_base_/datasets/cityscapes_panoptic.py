@@ -1,4 +1,4 @@
-# Cityscapes panoptic: short side 0.5 - 2 x 1024, crop of 512 x 1024, colour jitter, flip.
+# Cityscapes panoptic: short side 0.5 - 2 x 1024, crop of 512 x 1024, color jitter, flip.
 # tools/dataset_converters/cityscapes.py writes the annotation.
 _base_ = '../dataloaders.py'
 

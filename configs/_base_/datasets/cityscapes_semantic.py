@@ -1,5 +1,5 @@
 # Cityscapes semantic, 19 classes, straight from the download: short side 0.5 - 2 x 1024, crop of
-# 512 x 1024, colour jitter, flip.
+# 512 x 1024, color jitter, flip.
 _base_ = '../dataloaders.py'
 
 dataset_type = 'mmpanseg.CityscapesSemanticDataset'

@@ -1,5 +1,5 @@
 # Mapillary Vistas 1.2 panoptic, the annotation of the download: short side 0.5 - 2 x 2048, crop of
-# 1024 x 1024, colour jitter, flip. At test the longer side is 2048.
+# 1024 x 1024, color jitter, flip. At test the longer side is 2048.
 _base_ = '../dataloaders.py'
 
 dataset_type = 'mmpanseg.MapillaryPanopticDataset'

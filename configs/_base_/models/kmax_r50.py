@@ -1,5 +1,5 @@
 # kMaX-DeepLab with ResNet-50 at 1281 x 1281. The numbers of classes are set here, at the top of
-# `model`, and nowhere else. Batch norms are synchronised over devices by `sync_bn`, which one
+# `model`, and nowhere else. Batch norms are synchronized over devices by `sync_bn`, which one
 # device and a CPU do without.
 norm_cfg = dict(type='BN', eps=1e-3, momentum=0.01)
 model = dict(

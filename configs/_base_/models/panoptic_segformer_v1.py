@@ -1,11 +1,11 @@
 # The first version: one set of queries for all classes, all of which pass on to the mask decoder;
-# centre and scale as the target of the location decoder, in training only. Its encoder is mmdet's
+# center and scale as the target of the location decoder, in training only. Its encoder is mmdet's
 # Deformable DETR, with four levels, three of which masks are read off. A config takes it by
 #   model = _base_.v1
 v1 = dict(
     panoptic_head=dict(
         num_queries=400,
-        location='centre_scale',
+        location='center_scale',
         filter_queries=False,
         class_from='mask',
         location_decoder=dict(refine=False),

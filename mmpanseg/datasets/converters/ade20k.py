@@ -5,9 +5,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mmpanseg.datasets.ade20k import ADE20KSemanticDataset, THING_PLACES
-from .writing import (Converted, PathLike, Segment, category, check_size, list_images, read_labels,
-                      read_size, run_all, write_image, write_jsons)
+from mmpanseg.datasets.ade20k import THING_PLACES, ADE20KSemanticDataset
+from mmpanseg.datasets.converters.writing import (
+    Converted,
+    PathLike,
+    Segment,
+    category,
+    check_size,
+    list_images,
+    read_labels,
+    read_size,
+    run_all,
+    write_image,
+    write_jsons,
+)
 
 FOLDERS = {'train': 'training', 'val': 'validation'}
 NUM_CLASSES = 150

@@ -6,9 +6,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmpanseg.datasets.camvid import RAW_CLASSES, UNLABELLED
-from .writing import (Converted, PathLike, Segment, category, list_images, read_labels, read_size,
-                      run_all, write_image, write_jsons)
+from mmpanseg.datasets.camvid import RAW_CLASSES, UNLABELED
+from mmpanseg.datasets.converters.writing import (
+    Converted,
+    PathLike,
+    Segment,
+    category,
+    list_images,
+    read_labels,
+    read_size,
+    run_all,
+    write_image,
+    write_jsons,
+)
 
 MIN_THING_PIXELS = 32
 
@@ -82,8 +92,8 @@ def _convert_image(task: tuple[int, Path], source: Path, target: Path, split: st
     height, width = size = read_size(path)
     annotation = source / f'{split}annot' / f'{path.stem}.png'
     labels = read_labels(annotation, size, path)
-    if labels.max() > UNLABELLED:
-        raise ValueError(f'{annotation}: label {labels.max()} lies outside 0..{UNLABELLED}')
+    if labels.max() > UNLABELED:
+        raise ValueError(f'{annotation}: label {labels.max()} lies outside 0..{UNLABELED}')
     shutil.copyfile(path, target / split / path.name)
     shutil.copyfile(annotation, target / f'semantic_{split}' / annotation.name)
     image = dict(id=number, file_name=path.name, height=height, width=width)

@@ -6,9 +6,19 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.cityscapes import LABELS
+from mmpanseg.datasets.converters.writing import (
+    Converted,
+    PathLike,
+    Segment,
+    category,
+    list_images,
+    read_labels,
+    read_size,
+    run_all,
+    write_image,
+    write_jsons,
+)
 from mmpanseg.structures.label_image import distinct_values
-from .writing import (Converted, PathLike, Segment, category, list_images, read_labels, read_size,
-                      run_all, write_image, write_jsons)
 
 # Ids are 0 .. 33 and -1 (license plate), which 8 or 16 bits hold as 255 or 65535. Those that no
 # class has do not count: among them caravan, trailer and groups of poles.

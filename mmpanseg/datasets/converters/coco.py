@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmpanseg.datasets.coco_panoptic import CocoPanopticDataset
-from mmpanseg.datasets.transforms.loading import index_segments
+from mmpanseg.datasets.coco import CocoPanopticDataset
+from mmpanseg.datasets.converters.writing import PathLike, run_all
+from mmpanseg.datasets.transforms.loading_panoptic import index_segments
 from mmpanseg.structures.label_image import IGNORE_INDEX
 from mmpanseg.structures.panoptic_png import read_panoptic_png
-from .writing import PathLike, run_all
 
 
 def convert_coco_semantic(source: PathLike, target: PathLike, split: str,

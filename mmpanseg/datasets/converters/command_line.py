@@ -1,8 +1,8 @@
 """The command lines of the converters."""
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Optional, Sequence
 
 
 def make_parser(description: str, splits: Sequence[str], source: str) -> ArgumentParser:
@@ -24,7 +24,7 @@ def make_parser(description: str, splits: Sequence[str], source: str) -> Argumen
 
 
 def run_converter(convert: Callable[..., int], args: Namespace,
-                  options: Optional[dict] = None) -> None:
+                  options: dict | None = None) -> None:
     """Convert each split; mistakes of the user end in one line and exit status 1.
 
     Args:

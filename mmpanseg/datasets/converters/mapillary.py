@@ -1,14 +1,25 @@
 """Mapillary Vistas: 16-bit instance PNGs -> COCO panoptic and COCO instance format."""
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
-from mmpanseg.datasets.mapillary import VistasLabel, read_labels as read_classes
+from mmpanseg.datasets.converters.writing import (
+    Converted,
+    PathLike,
+    Segment,
+    category,
+    list_images,
+    read_labels,
+    read_size,
+    run_all,
+    write_image,
+    write_jsons,
+)
+from mmpanseg.datasets.mapillary import VistasLabel
+from mmpanseg.datasets.mapillary import read_labels as read_classes
 from mmpanseg.structures.label_image import distinct_values
-from .writing import (Converted, PathLike, Segment, category, list_images, read_labels, read_size,
-                      run_all, write_image, write_jsons)
 
 VERSIONS = ('v1.2', 'v2.0')
 

@@ -1,8 +1,9 @@
 """What all converters share. H, W image size; N segments."""
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.utils import track_parallel_progress, track_progress
@@ -14,7 +15,7 @@ from mmpanseg.structures.image_file import IMAGE_SUFFIXES
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 
 
 class Segment(NamedTuple):
@@ -33,7 +34,7 @@ class Converted(NamedTuple):
     instances: list[dict]
 
 
-def list_images(folder: Path, suffix: Optional[str] = None) -> list[Path]:
+def list_images(folder: Path, suffix: str | None = None) -> list[Path]:
     """Images in a folder and its subfolders, sorted, without hidden files (``._name.jpg``).
 
     Args:
@@ -98,7 +99,7 @@ def check_size(path: Path, found: tuple, size: tuple[int, int], image_path: Path
 
 
 def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
-                png_path: Path, png_name: Optional[str] = None) -> Converted:
+                png_path: Path, png_name: str | None = None) -> Converted:
     """Write the panoptic PNG of an image and describe its segments.
 
     Args:

@@ -2,7 +2,7 @@
 import argparse
 import time
 
-from .generator import write_scenes
+from mmpanseg.datasets.scenes.generator import write_scenes
 
 
 def main() -> None:

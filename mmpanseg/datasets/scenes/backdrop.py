@@ -1,6 +1,6 @@
 """The stuff of a scene: sky, mountain, grass, water, road and wall as textures with soft borders.
 
-Images are float32 [H, W, 3], RGB in 0..1. A layer is (class name, alpha [H, W], colour [H, W, 3]);
+Images are float32 [H, W, 3], RGB in 0..1. A layer is (class name, alpha [H, W], color [H, W, 3]);
 alpha is the share of a pixel that the layer covers, so that borders come out anti-aliased.
 """
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Frame:
     width: int
     horizon: float
     mood: tuple
-    light: np.ndarray  # unit vector towards the light, (right, down, towards the viewer)
+    light: np.ndarray  # unit vector toward the light, (right, down, toward the viewer)
 
     def __post_init__(self) -> None:
         self.y, self.x = np.mgrid[:self.height, :self.width].astype(np.float32)
@@ -65,7 +65,7 @@ def cover(signed_distance: np.ndarray) -> np.ndarray:
 
 
 def pick(rng: np.random.Generator, palette: tuple, spread: float = 0.05) -> np.ndarray:
-    """A colour of the palette, changed a little."""
+    """A color of the palette, changed a little."""
     color = np.asarray(palette[rng.integers(len(palette))]) + rng.normal(0, spread, 3)
     return np.clip(color, 0.03, 0.97).astype(np.float32)
 
@@ -143,7 +143,7 @@ def _grass(rng: np.random.Generator, frame: Frame) -> Layer:
     top = frame.horizon + 0.02 * height * ridge(rng, width, width / 3)
     near = frame.nearness
     patches = noise(rng, (height, width), (height / 6, width / 3), 3)
-    # blades get longer towards the viewer
+    # blades get longer toward the viewer
     blades = rng.standard_normal((height, width), np.float32)
     blades = (cv2.blur(blades, (1, 3)) * (1 - near) + cv2.blur(blades, (2, 9)) * 2.2 * near)
     shade = 0.80 + 0.16 * patches + 0.20 * blades * (0.3 + 0.7 * near) + 0.18 * near
@@ -177,21 +177,21 @@ def _water(rng: np.random.Generator, frame: Frame) -> Layer:
 def _road(rng: np.random.Generator, frame: Frame) -> Layer:
     height, width = frame.height, frame.width
     near = frame.nearness
-    if rng.random() < 0.6:  # towards the horizon
+    if rng.random() < 0.6:  # toward the horizon
         start, end, bend = rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.9), rng.uniform(-0.7, 0.7)
-        centre = width * (start + (end - start) * near + bend * near * (1 - near))
+        center = width * (start + (end - start) * near + bend * near * (1 - near))
         half = width * (0.01 + rng.uniform(0.15, 0.3) * near)
-        across = (frame.x - centre) / half
+        across = (frame.x - center) / half
         along = np.log(near + 0.06) * 7
-        inside = np.minimum(half - np.abs(frame.x - centre), frame.y - frame.horizon - 2)
+        inside = np.minimum(half - np.abs(frame.x - center), frame.y - frame.horizon - 2)
     else:  # across the picture
         middle = frame.horizon + (height - frame.horizon) * rng.uniform(0.35, 0.75)
-        centre = middle + rng.uniform(-0.25, 0.25) * (frame.x - width / 2)
-        centre = centre + height * 0.03 * ridge(rng, width, width / 2, 1)
-        half = np.full_like(centre, height * rng.uniform(0.09, 0.16))
-        across = (frame.y - centre) / half
+        center = middle + rng.uniform(-0.25, 0.25) * (frame.x - width / 2)
+        center = center + height * 0.03 * ridge(rng, width, width / 2, 1)
+        half = np.full_like(center, height * rng.uniform(0.09, 0.16))
+        across = (frame.y - center) / half
         along = frame.x / 26
-        inside = np.minimum(half - np.abs(frame.y - centre), frame.y - frame.horizon - 2)
+        inside = np.minimum(half - np.abs(frame.y - center), frame.y - frame.horizon - 2)
     grain = rng.standard_normal((height, width), np.float32) * 0.06
     wear = noise(rng, (height, width), (height / 8, width / 6), 3)
     color = pick(rng, ROAD, 0.03) * (0.95 + 0.07 * wear + grain)[..., None]

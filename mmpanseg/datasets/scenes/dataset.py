@@ -1,7 +1,7 @@
 """Synthetic scenes, the data of the demo."""
+from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.scenes.generator import PALETTE, STUFF_CLASSES, THING_CLASSES
 from mmpanseg.registry import DATASETS
-from ..panoptic import PanopticDataset
-from .generator import PALETTE, STUFF_CLASSES, THING_CLASSES
 
 
 @DATASETS.register_module()

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmpanseg.datasets.scenes.backdrop import Frame, make_backdrop, make_frame
+from mmpanseg.datasets.scenes.sprites import THINGS, draw_thing, random_color
 from mmpanseg.structures import VOID
 from mmpanseg.structures.panoptic_png import write_panoptic_png
-from .backdrop import Frame, make_backdrop, make_frame
-from .sprites import THINGS, draw_thing, random_color
 
 THING_CLASSES = ('ball', 'crate', 'tree', 'car', 'person', 'bird')
 STUFF_CLASSES = ('sky', 'mountain', 'grass', 'water', 'road', 'wall')
@@ -65,7 +65,7 @@ def make_scene(rng: np.random.Generator,
 
 def _plan_things(rng: np.random.Generator, frame: Frame, index: np.ndarray,
                  names: list[str]) -> list[tuple]:
-    """(name, x, foot, height, colour) of each thing, from far to near."""
+    """(name, x, foot, height, color) of each thing, from far to near."""
     plan = []
     regions = {name: np.argwhere(index == k) for k, name in enumerate(names)}
     ground = np.concatenate([regions[n] for n in GROUND if n in regions])
@@ -169,7 +169,7 @@ def _drop_slivers(index: np.ndarray, names: list[str]) -> tuple[np.ndarray, list
 
 
 def scene_ids(rng: np.random.Generator, names: list[str]) -> list[int]:
-    """Distinct segment ids whose colours resemble those of the classes."""
+    """Distinct segment ids whose colors resemble those of the classes."""
     ids: list[int] = []
     for name in names:
         while True:

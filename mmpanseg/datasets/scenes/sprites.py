@@ -2,10 +2,10 @@
 
 A sprite is drawn some times larger than it is shown and reduced with its alpha, so that borders are
 anti-aliased. Coordinates of a sprite are in units of its height: x right from the middle, y up from
-the foot, 0..1. Colours are RGB in 0..1 and random for each instance: the class is in the shape.
+the foot, 0..1. Colors are RGB in 0..1 and random for each instance: the class is in the shape.
 """
 import colorsys
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ class Sprite:
         self.shape = rows * ZOOM, cols * ZOOM
         self.color = np.zeros((*self.shape, 3), np.float32)
         self.mask = np.zeros(self.shape, np.uint8)
-        self.relief: Optional[np.ndarray] = None
+        self.relief: np.ndarray | None = None
         y, x = np.mgrid[:self.shape[0], :self.shape[1]].astype(np.float32) + 0.5
         self.x = (x - self.shape[1] / 2) / self.unit
         self.y = (self.shape[0] - ZOOM - y) / self.unit
@@ -47,9 +47,9 @@ class Sprite:
     def polygon(self, points, color, inside: bool = False) -> None:
         self._fill(cv2.fillPoly, ([self._pixels(points)], ), color, inside)
 
-    def ellipse(self, centre, axes, color, angle: float = 0, inside: bool = False) -> None:
+    def ellipse(self, center, axes, color, angle: float = 0, inside: bool = False) -> None:
         axes = tuple(max(1, round(a * self.unit)) for a in axes)
-        at = tuple(self._pixels(centre).tolist())
+        at = tuple(self._pixels(center).tolist())
         self._fill(cv2.ellipse, (at, axes, -angle, 0, 360), color, inside, thickness=-1)
 
     def limb(self, start, end, width, color) -> None:
@@ -68,7 +68,7 @@ class Sprite:
             draw(self.color, *shape, color=color, **kwargs)
 
     def shade_round(self, strength: float = 1.0) -> None:
-        """Light the drawing as if it bulged towards the viewer."""
+        """Light the drawing as if it bulged toward the viewer."""
         bulge = cv2.distanceTransform(self.mask, cv2.DIST_L2, 3)
         bulge = np.sqrt(cv2.GaussianBlur(bulge, (0, 0), 0.02 * self.unit + 0.5) / self.unit)
         scale = 0.35 * strength * self.unit
@@ -79,7 +79,7 @@ class Sprite:
         self.color *= (0.55 + 0.65 * np.clip(facing, 0, 1))[..., None]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Colour [h, w, 3] and alpha [h, w] at the shown size, foot at the lower edge less one."""
+        """Color [h, w, 3] and alpha [h, w] at the shown size, foot at the lower edge less one."""
         rows, cols = self.shape[0] // ZOOM, self.shape[1] // ZOOM
         mask = self.mask.astype(np.float32)
         alpha = cv2.resize(mask, (cols, rows), interpolation=cv2.INTER_AREA)
@@ -241,7 +241,7 @@ THINGS = dict(
 
 def draw_thing(rng: np.random.Generator, name: str, height: float, tint: np.ndarray,
                light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour [h, w, 3] and alpha [h, w] of a new thing, ``height`` pixels tall."""
+    """Color [h, w, 3] and alpha [h, w] of a new thing, ``height`` pixels tall."""
     draw, aspect = THINGS[name][:2]
     sprite = Sprite(height, aspect, light, mirror=bool(rng.random() < 0.5))
     draw(sprite, rng, np.asarray(tint, np.float32))

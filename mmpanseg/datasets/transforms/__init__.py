@@ -1,14 +1,18 @@
-from .color import SSDColorJitter
-from .copy_paste import PanopticCopyPaste
-from .formatting import PackPanopticInputs
-from .large_scale_jitter import FilterLabelledPixels, LargeScaleJitter
-from .loading import LoadPanopticMap
-from .loading_images import LoadAnnotations, LoadImageFromFile, LoadImageFromNDArray
-from .loading_instances import LoadInstanceMasks
-from .loading_semantic import LoadSemanticMap
+from mmpanseg.datasets.transforms.copy_paste import PanopticCopyPaste
+from mmpanseg.datasets.transforms.formatting import PackPanopticInputs
+from mmpanseg.datasets.transforms.large_scale_jitter import FilterLabeledPixels, LargeScaleJitter
+from mmpanseg.datasets.transforms.loading_images import (
+    LoadAnnotations,
+    LoadImageFromFile,
+    LoadImageFromNDArray,
+)
+from mmpanseg.datasets.transforms.loading_instances import LoadInstanceMasks
+from mmpanseg.datasets.transforms.loading_panoptic import LoadPanopticMap
+from mmpanseg.datasets.transforms.loading_semantic import LoadSemanticMap
+from mmpanseg.datasets.transforms.photometric import SSDColorJitter
 
 __all__ = [
-    'FilterLabelledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
+    'FilterLabeledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
     'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticMap', 'LoadSemanticMap',
     'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
 ]

@@ -1,5 +1,5 @@
 """Panoptic copy-paste on index maps. H, W size of the canvas; N segments."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
@@ -17,7 +17,7 @@ class PanopticCopyPaste(BaseTransform):
     first n stay, n uniform in 0 .. N; its things stay in any case. Pixels and labels are pasted.
     Stuff of one class becomes one segment, and segments that are covered are removed.
 
-    Goes into the pipeline of :class:`mmpanseg.datasets.RedrawingMixDataset`, which adds the second
+    Goes into the pipeline of :class:`mmpanseg.datasets.ResamplingMixDataset`, which adds the second
     sample. Both images lie at the top left of a canvas; ``real_pixels``, bool [H, W], says where
     it shows an image, the rest of ``img`` is 0. :class:`PackPanopticInputs` passes it on.
 
@@ -47,7 +47,7 @@ class PanopticCopyPaste(BaseTransform):
         """None where the second image's transforms leave nothing of it."""
         if not results.get('mix_results'):
             raise KeyError('PanopticCopyPaste needs a second sample under "mix_results": wrap the '
-                           'dataset as dict(type="mmpanseg.RedrawingMixDataset", dataset=..., '
+                           'dataset as dict(type="mmpanseg.ResamplingMixDataset", dataset=..., '
                            'pipeline=[..., PanopticCopyPaste, ...])')
         second = self.transforms(results.pop('mix_results')[0])
         if second is None:

@@ -1,5 +1,4 @@
 """Packing of a loaded image and its segments for a model."""
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -7,10 +6,10 @@ import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.structures.mask import PolygonMasks
 
+from mmpanseg.datasets.transforms.image_and_map import check_map
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.encoded_masks import encode_all, encoded_segments
-from .image_and_map import check_map
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info', 'void_ids', 'label2cat',
@@ -84,7 +83,7 @@ def _planes(image: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _segments(results: dict) -> Optional[SegmentMap]:
+def _segments(results: dict) -> SegmentMap | None:
     """Ground truth of a sample, None where none was loaded."""
     index_map, masks = results.get('gt_seg_map'), results.get('gt_masks')
     if index_map is None and masks is None:

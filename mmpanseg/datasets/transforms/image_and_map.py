@@ -1,5 +1,4 @@
 """What holds an image and its index map together, between loading and packing."""
-from typing import Optional
 
 import numpy as np
 
@@ -7,7 +6,7 @@ from mmpanseg.structures import VOID
 from mmpanseg.structures.image_file import file_orientation
 
 
-def check_orientation_known(results: dict, backend_args: Optional[dict] = None) -> None:
+def check_orientation_known(results: dict, backend_args: dict | None = None) -> None:
     """Refuse to load the annotation of a turned image that lies nobody knows how.
 
     Raises:

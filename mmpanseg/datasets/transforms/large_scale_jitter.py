@@ -42,13 +42,13 @@ class LargeScaleJitter(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class FilterLabelledPixels(BaseTransform):
+class FilterLabeledPixels(BaseTransform):
     """Ground truth as it is at the masks' stride: gives up samples with little of it.
 
     The dataset then draws another one. Segments without a pixel at that stride become void.
 
     Args:
-        min_pixels: a sample needs more labelled pixels than this.
+        min_pixels: a sample needs more labeled pixels than this.
         stride: of the pixels that are counted, every ``stride``-th row and column, the first
             included (published: 4096 at stride 4).
     """
@@ -63,7 +63,7 @@ class FilterLabelledPixels(BaseTransform):
         part = index_map[::self.stride, ::self.stride]
         size, part = part.shape, part[part != VOID]
         if len(part) <= self.min_pixels:
-            self.reason = (f'{len(part)} labelled pixels of {size[0]}x{size[1]}, more than '
+            self.reason = (f'{len(part)} labeled pixels of {size[0]}x{size[1]}, more than '
                            f'{self.min_pixels} needed')
             return None
         keep = np.bincount(part, minlength=len(labels)) > 0

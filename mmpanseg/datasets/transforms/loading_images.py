@@ -4,7 +4,6 @@ These classes take the place of mmcv's and mmdet's of the same names wherever a 
 inferencers and data sets of mmdet build their loaders by these names.
 """
 import logging
-from typing import Optional
 
 import cv2
 import mmcv.transforms
@@ -17,9 +16,14 @@ from mmengine import fileio
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
+from mmpanseg.structures.exif_orientation import (
+    annotation_turn,
+    turn,
+    turn_boxes,
+    turn_points,
+    turn_size,
+)
 from mmpanseg.structures.image_file import DecodedImage, decode_image
-from mmpanseg.structures.orientation import (annotation_turn, turn, turn_boxes, turn_points,
-                                             turn_size)
 
 ARRAYS = 'uint8 arrays, BGR, [H, W, 3], [H, W, 4] or [H, W]'
 
@@ -31,7 +35,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     Adds ``img_orientation``, the EXIF orientation (1 .. 8) that the image was turned by, 1 with the
     color types ``unchanged`` and ``*_ignore_orientation``; and ``ann_orientation``, by which
     annotations of the same size are to be turned, see
-    :func:`mmpanseg.structures.orientation.annotation_turn`. An array under ``img`` without an
+    :func:`mmpanseg.structures.exif_orientation.annotation_turn`. An array under ``img`` without an
     ``img_path`` is taken as the image.
 
     Args:
@@ -52,7 +56,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         self.upright_annotations = upright_annotations
         self._said: set[str] = set()
 
-    def transform(self, results: dict) -> Optional[dict]:
+    def transform(self, results: dict) -> dict | None:
         if results.get('img_path') is None and 'img' in results:
             return self._take_array(results)
         try:
@@ -125,7 +129,7 @@ class LoadImageFromNDArray(LoadImageFromFile, mmdet.datasets.transforms.LoadImag
     Arguments and errors are those of :class:`LoadImageFromFile`.
     """
 
-    def transform(self, results: dict) -> Optional[dict]:
+    def transform(self, results: dict) -> dict | None:
         if 'img' in results:
             return self._take_array(results)
         return super().transform(results)
@@ -217,7 +221,7 @@ def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
     return cv2.cvtColor(image, {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}[channels])
 
 
-def _existing(path: str, backend_args: Optional[dict]) -> str:
+def _existing(path: str, backend_args: dict | None) -> str:
     """The path, with the slashes of this system if only so there is a file."""
     if '\\' in path and backend_args is None and '://' not in path:
         other = path.replace('\\', '/')

@@ -3,9 +3,9 @@ import numpy as np
 from mmdet.structures.mask import PolygonMasks
 
 from mmpanseg.datasets.object_masks import encode_annotation, outline
+from mmpanseg.datasets.transforms.loading_images import LoadAnnotations
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures.encoded_masks import EncodedMasks
-from .loading_images import LoadAnnotations
 
 
 @TRANSFORMS.register_module()

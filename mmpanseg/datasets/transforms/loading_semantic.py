@@ -1,15 +1,18 @@
 """Loading of semantic ground truth as one index map. H, W image size; N classes present."""
-from typing import Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmpanseg.datasets.transforms.image_and_map import add_map, check_orientation_known
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
-from mmpanseg.structures.label_image import (IGNORE_INDEX, distinct_values, label_table,
-                                              read_label_image)
-from mmpanseg.structures.orientation import turn_annotation
-from .image_and_map import add_map, check_orientation_known
+from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.label_image import (
+    IGNORE_INDEX,
+    distinct_values,
+    label_table,
+    read_label_image,
+)
 
 
 @TRANSFORMS.register_module()
@@ -20,7 +23,7 @@ class LoadSemanticMap(BaseTransform):
     :class:`mmpanseg.datasets.SemanticDataset` says about its values: ``num_classes``,
     ``label_map`` and ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], pixel -> index of its
     segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order. The map is turned
-    as the image was, see :func:`mmpanseg.structures.orientation.annotation_turn`.
+    as the image was, see :func:`mmpanseg.structures.exif_orientation.annotation_turn`.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -39,10 +42,10 @@ class LoadSemanticMap(BaseTransform):
     """
 
     def __init__(self,
-                 label_map: Optional[dict[int, int]] = None,
-                 ignore_index: Optional[int] = None,
+                 label_map: dict[int, int] | None = None,
+                 ignore_index: int | None = None,
                  reduce_zero_label: bool = False,
-                 backend_args: Optional[dict] = None) -> None:
+                 backend_args: dict | None = None) -> None:
         self.label_map = label_map
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label

@@ -1,11 +1,11 @@
-from .batch_size_hook import BatchSizeHook
-from .class_consistency_hook import ClassConsistencyHook
-from .compile_hook import CompileHook
-from .load_summary_hook import LoadSummaryHook
-from .query_consistency_hook import QueryConsistencyHook
-from .run_summary_hook import RunSummaryHook
-from .schedule_consistency_hook import ScheduleConsistencyHook
-from .visualization_hook import PanopticVisualizationHook
+from mmpanseg.engine.hooks.batch_size_hook import BatchSizeHook
+from mmpanseg.engine.hooks.class_consistency_hook import ClassConsistencyHook
+from mmpanseg.engine.hooks.compile_hook import CompileHook
+from mmpanseg.engine.hooks.load_summary_hook import LoadSummaryHook
+from mmpanseg.engine.hooks.query_consistency_hook import QueryConsistencyHook
+from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
+from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
+from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
 __all__ = ['BatchSizeHook', 'ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook',
            'PanopticVisualizationHook', 'QueryConsistencyHook', 'RunSummaryHook',

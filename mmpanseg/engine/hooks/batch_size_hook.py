@@ -3,9 +3,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmpanseg.engine.unwrapped import unwrapped
-from mmpanseg.models.layers.single_values import WHAT_TO_DO, image_norms
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.modules import WHAT_TO_DO, image_norms, unwrapped
 
 
 @HOOKS.register_module()

@@ -6,9 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
-from mmpanseg.datasets.concatenated import common_metainfo
-from mmpanseg.engine.unwrapped import unwrapped
+from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.modules import unwrapped
 
 
 @HOOKS.register_module()

@@ -1,17 +1,16 @@
 """What a model takes from the checkpoint of ``load_from``, and what it does not."""
 import re
-from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
 
+from mmpanseg.checkpoints.checkpoint_fit import compare, listed
 from mmpanseg.checkpoints.class_names import meta_classes
-from mmpanseg.checkpoints.fit import compare, listed
 from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.launch import UsageError
-from mmpanseg.engine.unwrapped import unwrapped
-from mmpanseg.models.segmentors.pretrained import pretrained_files, skip_pretrained
+from mmpanseg.models.segmentors.checked_loading import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.modules import unwrapped
 
 
 @HOOKS.register_module()
@@ -25,7 +24,7 @@ class LoadSummaryHook(Hook):
     Raises:
         UsageError: no tensor fits; the text names the code base if the checkpoint is to be
             converted first. Before testing, and to resume: the checkpoint is one of another
-            model, see :meth:`mmpanseg.checkpoints.fit.Fit.misfit`.
+            model, see :meth:`mmpanseg.checkpoints.checkpoint_fit.Fit.misfit`.
     """
 
     priority = 'LOW'  # after hooks that exchange weights, such as the one of averaged weights
@@ -82,7 +81,7 @@ def _is_training(runner: Runner) -> bool:
     return isinstance(runner._train_loop, BaseLoop)
 
 
-def _checkpoint_path(runner: Runner) -> Optional[str]:
+def _checkpoint_path(runner: Runner) -> str | None:
     """What ``Runner.load_or_resume`` is going to load; None for nothing."""
     if runner._has_loaded:
         return None

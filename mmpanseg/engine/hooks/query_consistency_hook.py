@@ -3,10 +3,10 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.evaluation.query_consistency import QueryConsistencyMetric
 from mmpanseg.evaluation.query_trace import check_traceable, trace_queries
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.modules import unwrapped
 
 
 @HOOKS.register_module()

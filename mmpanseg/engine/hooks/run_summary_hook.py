@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
-from mmpanseg.engine.unwrapped import unwrapped
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.modules import unwrapped
 
 
 @HOOKS.register_module()

@@ -10,7 +10,7 @@ from mmengine.fileio import get
 from mmengine.runner import Runner
 
 from mmpanseg.registry import HOOKS
-from mmpanseg.structures.result_names import dataset_result_names, picture_name
+from mmpanseg.structures.result_file_names import dataset_result_names, picture_name
 
 
 @HOOKS.register_module()
@@ -19,7 +19,8 @@ class PanopticVisualizationHook(DetVisualizationHook):
 
     mmdet names them by the last part of the path, so that of images with the same name in two
     folders one picture is left, and of several processes only the first one's images are drawn.
-    Here names are those of :func:`mmpanseg.structures.result_names.result_names` with the image's
+    Here names are those of
+    :func:`mmpanseg.structures.result_file_names.result_names` with the image's
     ending, and every process draws its images. Arguments are mmdet's.
     """
 

@@ -1,5 +1,5 @@
 """ConvNeXt with kMaX-DeepLab's padding. Shapes: B images, C channels."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -7,9 +7,9 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, ModuleList, Sequential, trunc_normal_init
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.choice import choose
-from mmpanseg.models.layers.layer_norm import LayerNorm2d
+from mmpanseg.models.layers.conv_norm import LayerNorm2d
 from mmpanseg.registry import MODELS
+from mmpanseg.utils.config_checks import resolve_option
 
 # depths and widths of the stages
 ARCHITECTURES = {
@@ -72,9 +72,10 @@ class ConvNeXt(BaseModule):
 
     def __init__(self, arch: str | Sequence[Sequence[int]] = 'tiny', with_stem: bool = False,
                  in_channels: int = 3, pad_odd: bool = True, drop_path_rate: float = 0.0,
-                 layer_scale: float = 1e-6, init_cfg: Optional[dict] = None) -> None:
+                 layer_scale: float = 1e-6, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        depths, widths = (choose('arch', arch, ARCHITECTURES) if isinstance(arch, str) else arch)
+        depths, widths = (
+            resolve_option('arch', arch, ARCHITECTURES) if isinstance(arch, str) else arch)
         self.with_stem, self.pad_odd = with_stem, pad_odd
         self.downsample_layers = ModuleList([Sequential(
             nn.Conv2d(in_channels, widths[0], 4, stride=4), LayerNorm2d(widths[0]))])

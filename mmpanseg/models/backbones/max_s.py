@@ -1,5 +1,5 @@
 """MaX-S: ResNet-50 with axial attention in its last two stages. Shapes: B images, C channels."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class MaXS(BaseModule):
     def __init__(self, num_blocks: Sequence[int] = (3, 4, 6, 3), base_channels: int = 64,
                  num_heads: int = 8, in_channels: int = 3, with_stem: bool = False,
                  drop_path_rate: float = 0.2, norm_cfg: dict = NORM,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.with_stem = with_stem
         self.stem = nn.Sequential(

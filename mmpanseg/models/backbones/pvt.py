@@ -9,7 +9,7 @@ TRAINED_EPS = 1e-5
 
 @MODELS.register_module()
 class PVTv2(PyramidVisionTransformerV2):
-    """mmdet's PVTv2, its normalisations after patch embedding and spatial reduction with eps 1e-5.
+    """mmdet's PVTv2, its normalizations after patch embedding and spatial reduction with eps 1e-5.
 
     mmdet has 1e-6 everywhere; released weights were trained with 1e-5 in these two places, and
     outputs differ by about 5e-5.

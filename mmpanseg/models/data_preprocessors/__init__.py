@@ -1,3 +1,3 @@
-from .fixed_size import FixedSizeDataPreprocessor
+from mmpanseg.models.data_preprocessors.fixed_size import FixedSizeDataPreprocessor
 
 __all__ = ['FixedSizeDataPreprocessor']

@@ -1,5 +1,4 @@
 """Padding to one size, as networks with positions of fixed number are trained."""
-from typing import Optional
 
 import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -9,11 +8,11 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class FixedSizeDataPreprocessor(DetDataPreprocessor):
-    """Normalises, and pads every batch at the right and bottom to ``size`` with exact zeros.
+    """Normalizes, and pads every batch at the right and bottom to ``size`` with exact zeros.
 
     Images larger than ``size`` are padded to the next side of ``divisor`` k + 1 pixels instead.
     Pixels that ``real_pixels`` of a sample (bool [H, W]) calls not real are zero after
-    normalisation as well, wherever they lie; see :class:`mmpanseg.datasets.PanopticCopyPaste`.
+    normalization as well, wherever they lie; see :class:`mmpanseg.datasets.PanopticCopyPaste`.
 
     Args:
         size: (H, W), or None for the next possible size of each batch. Published: (1281, 1281) for
@@ -22,7 +21,7 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         kwargs: see mmdet's ``DetDataPreprocessor``.
     """
 
-    def __init__(self, size: Optional[tuple[int, int]], divisor: int = 32, **kwargs) -> None:
+    def __init__(self, size: tuple[int, int] | None, divisor: int = 32, **kwargs) -> None:
         super().__init__(**kwargs)
         self.size, self.divisor = tuple(size or (1, 1)), divisor
 

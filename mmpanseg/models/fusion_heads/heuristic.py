@@ -3,15 +3,13 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.fusion_heads.mask_wise import merge
 from mmpanseg.models.fusion_heads.pixelwise import compete
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
-from mmpanseg.models.fusion_heads.views import OutputMasks
+from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.chunks import chunk_rows
-from mmpanseg.structures.counting import count_numbers
-from mmpanseg.structures.staging import fetch
+from mmpanseg.utils.device import chunk_rows, count_numbers, fetch
 
 
 @MODELS.register_module()

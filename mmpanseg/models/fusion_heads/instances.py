@@ -1,5 +1,5 @@
 """Instance segmentation from queries. Q queries, K classes, n instances, H, W result."""
-from typing import Callable, Sequence, Union
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as rle_tools
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.views import OutputMasks
+from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.structures.segment_geometry import mask_boxes
-from mmpanseg.structures.staging import fetch, stage
+from mmpanseg.utils.device import fetch, stage
 
 MASK_FORMATS = ('dense', 'rle')
 
@@ -28,7 +28,7 @@ class MaskStore:
     def __init__(self, count: int, size: tuple[int, int], mask_format: str,
                  device: torch.device) -> None:
         dense = mask_format == 'dense'
-        self.masks: Union[Tensor, list[dict]] = (
+        self.masks: Tensor | list[dict] = (
             torch.zeros(count, *size, dtype=torch.bool, device=device) if dense else [{}] * count)
         self.bboxes = torch.zeros(count, 4, device=device)
 

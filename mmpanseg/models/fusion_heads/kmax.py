@@ -2,23 +2,23 @@
 
 Shapes: Q queries, H, W result.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.competing import CompetingMasks, competing_activation
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.fusion_heads.instances import mean_inside
 from mmpanseg.models.fusion_heads.mask_wise import ThingsStuff, merge, things_stuff
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
-from mmpanseg.models.fusion_heads.views import OutputMasks
-from mmpanseg.models.layers.resize import ALIGN_CORNERS
-from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.inference.augmented_views import OutputMasks
+from mmpanseg.models.inference.full_size_masks import CompetingMasks, competing_activation
+from mmpanseg.models.layers.bilinear_resize import ALIGN_CORNERS
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
-from mmpanseg.structures.staging import fetch
+from mmpanseg.utils.config_checks import resolve_option
+from mmpanseg.utils.device import fetch
 
 
 @MODELS.register_module()
@@ -57,7 +57,7 @@ class KMaXFusionHead(FusionHead):
                  score_thr: ThingsStuff = (0.7, 0.5), mask_thr: float = 0.4,
                  overlap_thr: float = 0.8, class_power: float = 1.0, mask_power: float = 1.0,
                  area_limit: ThingsStuff = 0, align_corners: str = 'odd', crop: str = 'image',
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(num_things_classes, num_stuff_classes, init_cfg=init_cfg)
         if not 0 < mask_thr < 1:
             raise ValueError(f'panoptic_fusion_head.mask_thr={mask_thr} must lie between 0 and 1')
@@ -67,9 +67,9 @@ class KMaXFusionHead(FusionHead):
         self.class_power = class_power
         self.mask_power = mask_power
         self.area_limit = things_stuff('area_limit', area_limit)
-        self.align_corners = choose(
+        self.align_corners = resolve_option(
             'panoptic_fusion_head.align_corners', align_corners, ALIGN_CORNERS)
-        self.crop = choose('panoptic_fusion_head.crop', crop,
+        self.crop = resolve_option('panoptic_fusion_head.crop', crop,
                            dict(image=image_shape, published=published_shape))
 
     def full_size(self, mask_logits: MaskLogits, image: int, metainfo: dict,
@@ -105,7 +105,8 @@ class KMaXFusionHead(FusionHead):
 
     def large_enough(self, labels: Tensor, taken: Tensor) -> Tensor:
         """Whether segments with ``taken`` pixels reach their limit, bool [n]; stuff of a class is
-        one."""
+        one.
+        """
         is_thing = labels < self.num_things_classes
         of_class = taken.new_zeros(self.num_classes).index_add_(0, labels, taken)
         areas = torch.where(is_thing, taken, of_class[labels])

@@ -2,20 +2,21 @@
 
 Shapes: Q queries, H, W result.
 """
-from typing import NamedTuple, Sequence, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.fusion_heads.instances import mean_inside, predict_instances
-from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
-from mmpanseg.models.fusion_heads.views import OutputMasks
+from mmpanseg.models.inference.augmented_views import OutputMasks
+from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.registry import MODELS
 
-ThingsStuff = Union[float, Sequence[float]]
+ThingsStuff = float | Sequence[float]
 
 
 @MODELS.register_module()
@@ -104,7 +105,8 @@ def things_stuff(name: str, value: ThingsStuff) -> tuple[float, float]:
 
 class Merging(NamedTuple):
     """Who got which pixels: ``owner`` int32 [H, W], 0 = free, k + 1 = the k-th mask;
-    ``taken`` int64 [n], pixels of each."""
+    ``taken`` int64 [n], pixels of each.
+    """
     owner: Tensor
     taken: Tensor
 

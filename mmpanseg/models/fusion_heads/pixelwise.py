@@ -1,18 +1,16 @@
 """Pixel-wise fusion: every pixel goes to the query with the largest weighted mask there."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
+from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.fusion_heads.segments import paint
-from mmpanseg.models.fusion_heads.views import OutputMasks
+from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.chunks import chunk_rows
-from mmpanseg.structures.counting import count_numbers
 from mmpanseg.structures.result_coding import segment_value
-from mmpanseg.structures.staging import fetch
+from mmpanseg.utils.device import chunk_rows, count_numbers, fetch
 
 # Elements of the masks compared at once. Pixels of a mask are counted in single precision.
 _STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24

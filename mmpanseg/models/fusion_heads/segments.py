@@ -1,13 +1,12 @@
 """From decided segments to a panoptic map."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.structures.chunks import chunk_rows
 from mmpanseg.structures.result_coding import segment_value
-from mmpanseg.structures.staging import fetch, stage
+from mmpanseg.utils.device import chunk_rows, fetch, stage
 
 
 def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor,

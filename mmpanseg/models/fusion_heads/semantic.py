@@ -1,13 +1,13 @@
 """Semantic segmentation from queries. Q queries, K classes, H, W result."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.full_size import ReadRows
-from mmpanseg.models.fusion_heads.views import View
-from mmpanseg.structures.chunks import chunk_rows
+from mmpanseg.models.inference.augmented_views import View
+from mmpanseg.models.inference.full_size_masks import ReadRows
+from mmpanseg.utils.device import chunk_rows
 
 
 def semantic_labels(views: Sequence[View], resize_scores: bool = False) -> PixelData:
@@ -41,7 +41,7 @@ def semantic_scores(view: View, resize_scores: bool = False) -> ReadRows:
     """Reader of rows of the score map [K, H, W]: sum over queries of class x mask probability.
 
     MaskFormer's semantic inference (section 3.4), the "no object" class left out; scores are not
-    normalised.
+    normalized.
 
     Args:
         view: predictions for one image.

@@ -1,9 +1,9 @@
-from .detr_panoptic import DETRPanopticHead
-from .kmax_deeplab import KMaXDeepLabHead
-from .kmax_semantic import KMaXSemanticHead, KMaXSimpleSemanticHead
-from .mask2former import Mask2FormerHead
-from .mp_former import MPFormerHead
-from .panoptic_segformer import PanopticSegFormerHead
+from mmpanseg.models.heads.detr_panoptic import DETRPanopticHead
+from mmpanseg.models.heads.kmax_deeplab import KMaXDeepLabHead
+from mmpanseg.models.heads.kmax_semantic_heads import KMaXSemanticHead, KMaXSimpleSemanticHead
+from mmpanseg.models.heads.mask2former import Mask2FormerHead
+from mmpanseg.models.heads.mp_former import MPFormerHead
+from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
 
 __all__ = [
     'DETRPanopticHead', 'KMaXDeepLabHead', 'KMaXSemanticHead', 'KMaXSimpleSemanticHead',

@@ -1,13 +1,13 @@
 """Deformable DETR with DETR's mask head: the baselines of Panoptic SegFormer's appendix A.2."""
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.layers.tokens import Tokens
-from mmpanseg.models.transformer_decoders.detr_masks import FeatureTokens
-from mmpanseg.models.transformer_decoders.location import Located
+from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
+from mmpanseg.models.transformer_decoders.detr_mask_decoder import FeatureTokens
+from mmpanseg.models.transformer_decoders.location_decoder import Located
 from mmpanseg.registry import MODELS
 
 
@@ -44,7 +44,7 @@ class DETRPanopticHead(PanopticSegFormerHead):
         self.encoder_maps = encoder_maps
 
     def locate(self, features: Sequence[Tensor],
-               metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
+               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:
         tokens, located = super().locate(features[-self.encoder_maps:], metainfos)
         dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):

@@ -2,24 +2,24 @@
 
 Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layers + 1).
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.samples import batch_segments
+from mmpanseg.models.heads.base import batch_segments
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, truncated_normal_
-from mmpanseg.models.transformer_decoders.kmeans_predictor import KMaXPredictor
+from mmpanseg.models.losses.kmax_criterion import KMaXPrediction
+from mmpanseg.models.transformer_decoders.kmeans_decoder import KMaXPredictor
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.kmax_prediction import KMaXPrediction
 from mmpanseg.structures.mask_logits import DenseMaskLogits, MaskLogits, at_least_float
 
 
 @MODELS.register_module()
 class KMaXDeepLabHead(BaseModule):
-    """Mask classification whose queries are the centres of a clustering (kMaX-DeepLab section 3).
+    """Mask classification whose queries are the centers of a clustering (kMaX-DeepLab section 3).
 
     The defaults are those of the PyTorch version for COCO. Weights of the TensorFlow version need
     ``dilation=2`` in the pixel decoder, ``low_level_act`` in the semantic head, and
@@ -31,7 +31,7 @@ class KMaXDeepLabHead(BaseModule):
             and res2 .. res5 for a pixel decoder of five stages.
         num_things_classes, num_stuff_classes: set once, at the segmentor.
         num_queries: Q.
-        num_train_queries: with drop-query regularisation, how many of them, drawn anew in every
+        num_train_queries: with drop-query regularization, how many of them, drawn anew in every
             training iteration, take part; all do in inference.
         query_channels: C of the queries.
         channels, embed_channels: of the last prediction's pixel branch and embeddings; the latter
@@ -47,14 +47,14 @@ class KMaXDeepLabHead(BaseModule):
 
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 128,
-                 num_train_queries: Optional[int] = None, query_channels: int = 256,
+                 num_train_queries: int | None = None, query_channels: int = 256,
                  channels: int = 256, embed_channels: int = 128, norm_cfg: dict = NORM,
                  start: str = 'pytorch',
                  pixel_decoder: dict = dict(type='mmpanseg.KMaXPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.KMeansDecoder'),
-                 semantic_head: Optional[dict] = dict(type='mmpanseg.KMaXSemanticHead'),
+                 semantic_head: dict | None = dict(type='mmpanseg.KMaXSemanticHead'),
                  criterion: dict = dict(type='mmpanseg.KMaXCriterion'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_train_queries is not None and not 0 < num_train_queries <= num_queries:
             raise ValueError(f'num_train_queries={num_train_queries} must lie between 1 and '

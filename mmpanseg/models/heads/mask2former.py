@@ -2,22 +2,26 @@
 
 Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layers + 1).
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.samples import batch_segments
-from mmpanseg.models.layers.choice import choose
+from mmpanseg.models.heads.base import batch_segments
 from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.transformer_decoders.masked_attention import DecodedQueries, MaskRegions
-from mmpanseg.models.transformer_decoders.memory import MULTI_SCALE, Memory
-from mmpanseg.models.transformer_decoders.queries import QUERY_FEATURES, QUERY_POSITIONS
+from mmpanseg.models.transformer_decoders.cross_attention import MULTI_SCALE, Memory
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
+    QUERY_FEATURES,
+    QUERY_POSITIONS,
+    DecodedQueries,
+    MaskRegions,
+)
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
+from mmpanseg.utils.config_checks import resolve_option
 
 
 @MODELS.register_module()
@@ -35,9 +39,9 @@ class Mask2FormerHead(BaseModule):
         levels: maps of the pixel decoder that the queries read, 0 = coarsest (1/32).
         multi_scale: 'efficient': decoder layers read the maps in turn; 'naive': each layer reads
             all of them at once (Table 4d).
-        query_features: content the queries start from: 'supervised', 'unsupervised' (learnt, the
-            first prediction has no loss) or 'zero' (the same, not learnt) (Table Xb).
-        query_positions: 'learnt' position codes, or 'none' as in MP-Former's released code.
+        query_features: content the queries start from: 'supervised', 'unsupervised' (learned, the
+            first prediction has no loss) or 'zero' (the same, not learned) (Table Xb).
+        query_positions: 'learned' position codes, or 'none' as in MP-Former's released code.
         project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder_fp32: keep the pixel decoder in single precision under autocast, as
             published; without, only its deformable sampling is.
@@ -48,12 +52,12 @@ class Mask2FormerHead(BaseModule):
                  num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
                  out_channels: int = 256, levels: Sequence[int] = (0, 1, 2),
                  multi_scale: str = 'efficient', query_features: str = 'supervised',
-                 query_positions: str = 'learnt', project_inputs: bool = False,
+                 query_positions: str = 'learned', project_inputs: bool = False,
                  pixel_decoder_fp32: bool = True,
                  pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
                  criterion: dict = dict(type='mmpanseg.MaskCriterion'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if not levels or not all(0 <= level < len(in_channels) for level in levels):
             raise ValueError(f'levels={list(levels)} must name maps of the pixel decoder: '
@@ -61,7 +65,7 @@ class Mask2FormerHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.levels = tuple(levels)
         self.pixel_decoder_fp32 = pixel_decoder_fp32
-        self.multi_scale = choose('multi_scale', multi_scale, MULTI_SCALE)
+        self.multi_scale = resolve_option('multi_scale', multi_scale, MULTI_SCALE)
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, channels=channels, out_channels=out_channels,
             num_outs=max(levels) + 1))
@@ -72,9 +76,9 @@ class Mask2FormerHead(BaseModule):
         self.decoder_input_projs = ModuleList(
             nn.Conv2d(decoder_width, channels, 1) if project else nn.Identity()
             for _ in levels)
-        self.query_embed = choose('query_positions', query_positions, QUERY_POSITIONS)(
+        self.query_embed = resolve_option('query_positions', query_positions, QUERY_POSITIONS)(
             num_queries, channels)
-        self.query_feat = choose('query_features', query_features, QUERY_FEATURES)(
+        self.query_feat = resolve_option('query_features', query_features, QUERY_FEATURES)(
             num_queries, channels)
         self.level_embed = nn.Embedding(len(levels), channels)
         self.cls_embed = nn.Linear(channels, self.num_classes + 1)

@@ -3,17 +3,18 @@
 Shapes: B images, P mask-piloted slots, Q learnable queries, C channels, K classes, L predictions.
 Slots come first in every sequence of queries, learnable queries last.
 """
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from mmpanseg.models.heads.base import batch_segments
 from mmpanseg.models.heads.mask2former import Mask2FormerHead
-from mmpanseg.models.heads.samples import batch_segments
-from mmpanseg.models.transformer_decoders.masked_attention import DecodedQueries
-from mmpanseg.models.transformer_decoders.piloting import PilotedRegions, Piloting, Pilots
+from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting, Pilots
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import DecodedQueries
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 
@@ -37,7 +38,7 @@ class MPFormerHead(Mask2FormerHead):
     Args:
         piloting: settings of :class:`Piloting`; the defaults are the paper's.
         kwargs: those of :class:`Mask2FormerHead`. ``query_positions='none'`` is the released
-            code's; the paper calls the model identical to Mask2Former, whose codes are learnt.
+            code's; the paper calls the model identical to Mask2Former, whose codes are learned.
             The slots never have a position code.
     """
 

@@ -2,22 +2,23 @@
 
 Shapes: B images, N located queries, C channels, K classes, Q rows of the result.
 """
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.choice import choose
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.layers.tokens import Tokens
-from mmpanseg.models.losses.located_targets import read_targets
-from mmpanseg.models.losses.panoptic_segformer import Candidates
-from mmpanseg.models.transformer_decoders.location import LOCATIONS, Located
-from mmpanseg.models.transformer_decoders.mask_attention import MaskDecoded
+from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
+from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
+from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
+from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, Located
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits, at_least_float
+from mmpanseg.utils.config_checks import resolve_option
 
 CLASS_FROM = ('location', 'mask')
 
@@ -33,7 +34,7 @@ class PredictedRows(NamedTuple):
     cls_logits: Tensor
     masks: DenseMaskLogits
     queries: Tensor
-    locations: Optional[Tensor]
+    locations: Tensor | None
 
 
 @MODELS.register_module()
@@ -48,7 +49,7 @@ class PanopticSegFormerHead(BaseModule):
     version; as released it also has ``criterion=dict(assigner=dict(num_rounds=1),
     stuff_cls_without_things=False)``, and its checkpoints hold the branches of
     ``mask_decoder=dict(classify=True, locate=True)``. First version: ``num_queries=400,
-    location='centre_scale', filter_queries=False, class_from='mask',
+    location='center_scale', filter_queries=False, class_from='mask',
     location_decoder=dict(refine=False), mask_decoder=dict(num_layers=4, self_attention=True,
     tail=False), stuff_mask_decoder=None``, and the criterion's settings for it. Training takes any
     number of images at once.
@@ -59,7 +60,7 @@ class PanopticSegFormerHead(BaseModule):
             no stuff decoder is built (instance segmentation).
         num_queries: N.
         channels: C.
-        location: target of the location decoder: 'box', 'mass_centre' or 'centre_scale', see
+        location: target of the location decoder: 'box', 'center_of_mass' or 'center_scale', see
             ``transformer_decoders.location.LOCATIONS``.
         filter_queries: only promising located queries pass on to the mask decoder: in training
             those of the assigner's rounds, else the best (query, class) pairs.
@@ -91,13 +92,13 @@ class PanopticSegFormerHead(BaseModule):
                  pixel_decoder: dict = dict(type='mmpanseg.DeformableTokenEncoder'),
                  location_decoder: dict = dict(type='mmpanseg.LocationDecoder'),
                  mask_decoder: dict = dict(type='mmpanseg.MaskAttentionDecoder', num_layers=4),
-                 stuff_mask_decoder: Optional[dict] = dict(
+                 stuff_mask_decoder: dict | None = dict(
                      type='mmpanseg.MaskAttentionDecoder', num_layers=6, self_attention=True,
                      query_position='accumulate'),
                  criterion: dict = dict(type='mmpanseg.PanopticSegFormerCriterion'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        choose('class_from', class_from, dict.fromkeys(CLASS_FROM))
+        resolve_option('class_from', class_from, dict.fromkeys(CLASS_FROM))
         joint = stuff_mask_decoder is None
         self.num_classes = num_things_classes + num_stuff_classes
         self.num_located = self.num_classes if joint else num_things_classes
@@ -174,7 +175,7 @@ class PanopticSegFormerHead(BaseModule):
                     f'not exist: set panoptic_head.mask_decoder.{branch}=True')
 
     def forward(self, features: Sequence[Tensor],
-                metainfos: Optional[Sequence[dict]] = None) -> PredictedRows:
+                metainfos: Sequence[dict] | None = None) -> PredictedRows:
         """Candidate segments of every image.
 
         Args:
@@ -198,7 +199,7 @@ class PanopticSegFormerHead(BaseModule):
             torch.cat([row.queries for row in rows], 1), locations)
 
     def predict(self, features: Sequence[Tensor],
-                metainfos: Optional[Sequence[dict]] = None) -> tuple[Tensor, DenseMaskLogits]:
+                metainfos: Sequence[dict] | None = None) -> tuple[Tensor, DenseMaskLogits]:
         """Class logits [B, Q, K] and mask values of the result, see :class:`PredictedRows`."""
         rows = self(features, metainfos)
         return at_least_float(rows.cls_logits), rows.masks.float()
@@ -267,14 +268,14 @@ class PanopticSegFormerHead(BaseModule):
                 for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
-               metainfos: Optional[Sequence[dict]] = None) -> tuple[Tokens, Located]:
+               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:
         """Tokens and located queries, in single precision: half is too coarse for coordinates."""
         dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
             tokens = self.pixel_decoder([x.to(dtype) for x in features], metainfos)
             return tokens, self.location_decoder(tokens)
 
-    def select(self, located: Located) -> tuple[Tensor, Optional[Tensor], Optional[Tensor]]:
+    def select(self, located: Located) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Queries that pass on to the mask decoder when there is no ground truth.
 
         Returns:
@@ -323,7 +324,7 @@ class PanopticSegFormerHead(BaseModule):
                           queries.expand(len(logits), -1), None)
 
     def _rows(self, cls_logits: Tensor, first_class: int, decoded: MaskDecoded, queries: Tensor,
-              locations: Optional[Tensor]) -> PredictedRows:
+              locations: Tensor | None) -> PredictedRows:
         """Rows whose logits [B, n, k] belong to classes from ``first_class`` on."""
         after = self.num_classes - first_class - cls_logits.shape[-1]
         cls_logits = nn.functional.pad(cls_logits, (first_class, after), value=-torch.inf)

@@ -2,7 +2,6 @@
 
 Shapes: B images, Q queries, K keys, C channels.
 """
-from typing import Optional
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -13,7 +12,7 @@ class SharedMaskAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention`` whose mask is shared by the heads and never copied for them."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor,
-                mask: Optional[Tensor] = None) -> Tensor:
+                mask: Tensor | None = None) -> Tensor:
         """Attend; arguments as in :class:`Attention`, batch first."""
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
@@ -46,7 +45,7 @@ class Attention(BaseModule):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor,
-                mask: Optional[Tensor] = None) -> Tensor:
+                mask: Tensor | None = None) -> Tensor:
         """Attend.
 
         Args:

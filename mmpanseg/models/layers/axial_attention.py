@@ -13,7 +13,7 @@ MAX_OFFSET = 254
 
 
 class RelativePositions(BaseModule):
-    """A learnt vector for every offset between two positions of a sequence.
+    """A learned vector for every offset between two positions of a sequence.
 
     The table has a fixed size, so one set of parameters serves sequences of every length: those of
     up to 255 positions exactly, in longer ones far offsets share the outermost vector.
@@ -40,7 +40,7 @@ class RelativePositions(BaseModule):
 class AxisAttention(BaseModule):
     """Self-attention of sequences whose similarities and values know the relative position.
 
-    Similarities are the sum of three normalised parts: query with key, query with position, key
+    Similarities are the sum of three normalized parts: query with key, query with position, key
     with position; there is no other scale. The softmax is taken in float32.
 
     Args:

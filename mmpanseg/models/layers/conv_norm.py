@@ -1,12 +1,11 @@
 """Convolution, norm and GELU of kMaX-DeepLab and MaX-DeepLab, on maps and on sequences."""
-from typing import Optional
-
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.choice import choose
+from mmpanseg.utils.config_checks import resolve_option
 
 # published: epsilon and momentum of every norm, in TensorFlow's default notation 0.99
 NORM = dict(type='BN', eps=1e-3, momentum=0.01)
@@ -67,7 +66,7 @@ class ConvNorm(BaseModule):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1,
                  dilation: int = 1, depthwise: bool = False, dims: int = 2, bias: bool = False,
-                 norm_cfg: Optional[dict] = NORM, act: bool = True, std: Optional[float] = None,
+                 norm_cfg: dict | None = NORM, act: bool = True, std: float | None = None,
                  scale: float = 1.0, start: str = 'pytorch') -> None:
         super().__init__()
         self.depthwise, self.std = depthwise, std
@@ -82,7 +81,7 @@ class ConvNorm(BaseModule):
     @torch.no_grad()
     def reset_parameters(self, start: str = 'pytorch') -> None:
         """Draw the convolution's start values; ``start`` as above."""
-        he_std = choose('start', start, START)
+        he_std = resolve_option('start', start, START)
         weight = self.conv.weight
         if self.depthwise:
             # fan as Keras counts it: area in, area x channels out
@@ -97,3 +96,20 @@ class ConvNorm(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] -> [B, C', ...]."""
         return self.act(self.norm(self.conv(x)))
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Norm over C of [B, C, H, W], each pixel by itself.
+
+    Args:
+        channels: C.
+        eps: published for ConvNeXt and kMaX-DeepLab: 1e-6.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(
+            x, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)

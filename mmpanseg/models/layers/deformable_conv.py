@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmpanseg.compat import operators_compiled
 from mmpanseg.structures.mask_logits import at_least_float
-from mmpanseg.structures.staging import stage
+from mmpanseg.utils.device import stage
 
 
 class ModulatedDeformConv(ModulatedDeformConv2d):

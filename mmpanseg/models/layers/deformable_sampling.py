@@ -9,13 +9,14 @@ corner is the hat function max(0, 1 - |distance|). It vanishes outside the level
 first corner is kept inside [0, size - 2], so neither padding nor validity masks are needed.
 """
 import warnings
-from typing import Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpanseg.models.layers.constants import keep_recent
+from mmpanseg.utils.cached_constants import keep_recent
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -59,7 +60,7 @@ def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tupl
 
 def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
                      weights: Tensor) -> Tensor:
-    """`multi_scale_deformable_sampling` for points in pixels, where integers are pixel centres.
+    """`multi_scale_deformable_sampling` for points in pixels, where integers are pixel centers.
 
     Args:
         value: features [B, S, H, D].
@@ -158,7 +159,7 @@ class _Corners:
 
     @staticmethod
     def _locate(position: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        # The cast rounds towards zero and not down, which the limit 0 makes the same. It comes
+        # The cast rounds toward zero and not down, which the limit 0 makes the same. It comes
         # before the limits so that NaN and huge numbers, too, end at a valid corner.
         first = position.to(torch.int32).clamp_(min=0)
         first = torch.minimum(first, last, out=first)
@@ -191,7 +192,7 @@ def _hat_slope(distance: Tensor) -> Tensor:
 # Operators of their own: a compiler takes each as a whole and need not look into the loops.
 @torch.library.custom_op('mmpanseg::deformable_sampling', mutates_args=())
 def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
-    """value [B, S, H, D]; x, y, weights [B, Q, M]; h, w of each level -> [B, Q, H * D]."""
+    """Value [B, S, H, D]; x, y, weights [B, Q, M]; h, w of each level -> [B, Q, H * D]."""
     batch, queries, width = x.shape
     heads, channels = value.shape[2:]
     grid = _grid(_pairs(sides), heads, width, x.dtype, x.device)

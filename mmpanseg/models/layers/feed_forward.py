@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmpanseg.models.layers.untouched import is_untouched
+from mmpanseg.utils.modules import is_unmodified
 
 # Elements of the hidden layer that a CPU works on at once: they stay in the caches of the cores.
 _CHUNK_ELEMENTS = 1 << 19
@@ -52,6 +52,6 @@ class FeedForward(BaseModule):
         """Tokens to take at once: all of them where somebody looks at the layers or draws."""
         if (tokens.device.type != 'cpu' or (self.training and self.dropout > 0)
                 or torch.is_autocast_enabled('cpu') or torch.compiler.is_compiling()
-                or torch.jit.is_tracing() or not is_untouched(self.layers)):
+                or torch.jit.is_tracing() or not is_unmodified(self.layers)):
             return len(tokens)
         return max(1, _CHUNK_ELEMENTS // self.layers[0][0].out_features)

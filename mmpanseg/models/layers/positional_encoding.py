@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-from mmpanseg.models.layers.constants import keep_recent
+from mmpanseg.utils.cached_constants import keep_recent
 
 # Multi-scale training meets many shapes; the tables of a few recent ones are worth their memory.
 _RECENT_SHAPES = 16
@@ -14,7 +14,7 @@ def sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
                   dtype: torch.dtype = torch.float32, temperature: float = 10000.0) -> Tensor:
     """Two-dimensional sinusoid, y in the first half of the channels, x in the second.
 
-    DETR's encoding (Carion et al., appendix A.4) with coordinates normalised to 0..2 pi: the
+    DETR's encoding (Carion et al., appendix A.4) with coordinates normalized to 0..2 pi: the
     1-based index along an axis divided by its last value.
 
     Args:
@@ -47,14 +47,14 @@ def _sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
     return torch.cat([y, x], dim=2).flatten(0, 1).to(dtype)
 
 
-def pixel_centres(sizes: tuple[tuple[int, int], ...], device: torch.device,
+def pixel_centers(sizes: tuple[tuple[int, int], ...], device: torch.device,
                   dtype: torch.dtype = torch.float32) -> Tensor:
-    """Centres of all pixels of several maps, (x, y) in [0, 1], [sum h * w, 2]; do not modify."""
-    return _pixel_centres(tuple(map(tuple, sizes)), torch.device(device), dtype)
+    """Centers of all pixels of several maps, (x, y) in [0, 1], [sum h * w, 2]; do not modify."""
+    return _pixel_centers(tuple(map(tuple, sizes)), torch.device(device), dtype)
 
 
 @keep_recent(_RECENT_SHAPES)
-def _pixel_centres(sizes: tuple[tuple[int, int], ...], device: torch.device,
+def _pixel_centers(sizes: tuple[tuple[int, int], ...], device: torch.device,
                    dtype: torch.dtype) -> Tensor:
     points = []
     for height, width in sizes:

@@ -1,6 +1,6 @@
 """Where half precision is not wanted, and what a model that was cast as a whole computes in."""
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Iterator
 
 import torch
 from torch import nn

@@ -1,10 +1,10 @@
-from .bifpn import BiFPNPixelDecoder
-from .deformable_tokens import DeformableTokenEncoder
-from .fapn import FaPNPixelDecoder
-from .fpn import FPNPixelDecoder, TransformerFPNPixelDecoder
-from .kmax import KMaXPixelDecoder
-from .msdeformattn import MSDeformAttnPixelDecoder
-from .semantic_fpn import SemanticFPNPixelDecoder
+from mmpanseg.models.pixel_decoders.bifpn import BiFPNPixelDecoder
+from mmpanseg.models.pixel_decoders.deformable_tokens import DeformableTokenEncoder
+from mmpanseg.models.pixel_decoders.fapn import FaPNPixelDecoder
+from mmpanseg.models.pixel_decoders.fpn import FPNPixelDecoder, TransformerFPNPixelDecoder
+from mmpanseg.models.pixel_decoders.kmax import KMaXPixelDecoder
+from mmpanseg.models.pixel_decoders.msdeformattn import MSDeformAttnPixelDecoder
+from mmpanseg.models.pixel_decoders.semantic_fpn import SemanticFPNPixelDecoder
 
 __all__ = [
     'BiFPNPixelDecoder', 'DeformableTokenEncoder', 'FPNPixelDecoder', 'FaPNPixelDecoder',

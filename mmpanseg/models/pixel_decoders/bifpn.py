@@ -2,7 +2,7 @@
 
 Shapes: B images, C channels, h_l x w_l map of level l.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from mmpanseg.registry import MODELS
 class Fusion(BaseModule):
     """Weighted mean of maps, swish, depthwise and 1x1 convolution, norm.
 
-    Fast normalised fusion of Tan et al., EfficientDet, section 3.3.
+    Fast normalized fusion of Tan et al., EfficientDet, section 3.3.
 
     Args:
         num_inputs: number of maps.
@@ -85,7 +85,7 @@ class BiFPNPixelDecoder(BaseModule):
     def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
                  num_outs: int = 3, num_layers: int = 9,
                  norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.channels = channels
         self.num_outs = num_outs

@@ -1,8 +1,11 @@
 """Neck and deformable encoder of Panoptic SegFormer: multi-scale tokens instead of mask features.
 
 Shapes: B images, C channels, L levels, S tokens of all levels.
+
+Shapes: B images, S tokens of all levels, C channels, L levels.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +13,44 @@ from mmdet.models.layers import SinePositionalEncoding
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.deformable_transformer import DeformableEncoder, layer_config
-from mmpanseg.models.layers.tokens import Tokens
+from mmpanseg.models.layers.deformable_attention import DeformableEncoder, layer_config
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.staging import stage
+from mmpanseg.utils.device import stage
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Flattened feature maps of a batch, high resolution first.
+
+    Attributes:
+        memory: features [B, S, C].
+        positions: their position codes [B, S, C].
+        padding: bool [B, S], True where a token lies outside its image; None: nowhere.
+        sizes: (h, w) of each level.
+        valid_ratios: share (width, height) of each map that an image covers [B, L, 2].
+    """
+    memory: Tensor
+    positions: Tensor
+    padding: Tensor | None
+    sizes: tuple[tuple[int, int], ...]
+    valid_ratios: Tensor
+
+    def first_levels(self, count: int) -> 'Tokens':
+        """Those of the first levels only."""
+        sizes = self.sizes[:count]
+        end = sum(height * width for height, width in sizes)
+        return Tokens(
+            self.memory[:, :end], self.positions[:, :end],
+            None if self.padding is None else self.padding[:, :end], sizes,
+            self.valid_ratios[:, :count])
+
+    def image(self, index: int) -> 'Tokens':
+        """Those of one image, still with B = 1."""
+        part = slice(index, index + 1)
+        return Tokens(
+            self.memory[part], self.positions[part],
+            None if self.padding is None else self.padding[part], self.sizes,
+            self.valid_ratios[part])
 
 
 @MODELS.register_module()
@@ -36,7 +73,7 @@ class DeformableTokenEncoder(BaseModule):
                  num_layers: int = 6, num_heads: int = 8, num_points: int = 4,
                  feedforward_channels: int = 1024, dropout: float = 0.1,
                  norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_levels < len(in_channels):
             raise ValueError(
@@ -58,7 +95,7 @@ class DeformableTokenEncoder(BaseModule):
         nn.init.normal_(self.level_embed)
 
     def forward(self, features: Sequence[Tensor],
-                metainfos: Optional[Sequence[dict]] = None) -> Tokens:
+                metainfos: Sequence[dict] | None = None) -> Tokens:
         """Encode.
 
         Args:
@@ -89,7 +126,7 @@ class DeformableTokenEncoder(BaseModule):
                       tokens.valid_ratios)
 
 
-def padding_masks(metainfos: Sequence[dict], device: torch.device) -> Optional[Tensor]:
+def padding_masks(metainfos: Sequence[dict], device: torch.device) -> Tensor | None:
     """1 outside each image, 0 inside, float32 [B, H, W]; None where all of them fill the batch."""
     size = tuple(metainfos[0]['batch_input_shape'])
     shapes = [tuple(metainfo['img_shape'][:2]) for metainfo in metainfos]

@@ -2,7 +2,7 @@
 
 Shapes: B images, C channels, h_l x w_l map of level l.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -16,7 +16,7 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class FPNPixelDecoder(BaseModule):
-    """Top-down pyramid with nearest-neighbour upsampling (MaskFormer section 3.3).
+    """Top-down pyramid with nearest-neighbor upsampling (MaskFormer section 3.3).
 
     Mask2Former's pixel decoder "FPN" (Table 4e). Parameter names are mmdet's.
 
@@ -30,7 +30,7 @@ class FPNPixelDecoder(BaseModule):
 
     def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
                  num_outs: int = 3, norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.channels = channels
         self.num_outs = num_outs

@@ -2,17 +2,16 @@
 
 Shapes: B images, C channels; stages run from low to high resolution.
 """
-from typing import Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.choice import choose
-from mmpanseg.models.layers.conv_norm import NORM, ConvNorm
-from mmpanseg.models.layers.layer_norm import LayerNorm2d
+from mmpanseg.models.layers.bilinear_resize import ALIGN_CORNERS, resize
+from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, LayerNorm2d
 from mmpanseg.models.layers.preactivated_blocks import BLOCKS, EXPANSION
-from mmpanseg.models.layers.resize import ALIGN_CORNERS, resize
 from mmpanseg.registry import MODELS
+from mmpanseg.utils.config_checks import resolve_option
 
 # stage number, its map -> the map that the next stage goes on with
 Visit = Callable[[int, Tensor], Tensor]
@@ -75,14 +74,14 @@ class KMaXPixelDecoder(BaseModule):
                  stage_types: Sequence[str] = ('axial', 'axial', 'bottleneck', 'bottleneck'),
                  num_heads: int = 8, dilation: int = 1, align_corners: str = 'odd',
                  stem_before_res2: bool = False, drop_path: float = 0.0, norm_cfg: dict = NORM,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         lengths = dict(in_channels=len(in_channels), num_blocks=len(num_blocks),
                        base_channels=len(base_channels), stage_types=len(stage_types))
         if len(set(lengths.values())) > 1:
             raise ValueError('pixel_decoder needs one entry per stage, so equally many in '
                              + ', '.join(f'{key} ({n})' for key, n in lengths.items()))
-        choose('pixel_decoder.align_corners', align_corners, ALIGN_CORNERS)
+        resolve_option('pixel_decoder.align_corners', align_corners, ALIGN_CORNERS)
         self.order = stage_order(len(in_channels), stem_before_res2)
         in_channels = [in_channels[i] for i in self.order]
         self.out_channels = [EXPANSION * base for base in base_channels]
@@ -90,7 +89,7 @@ class KMaXPixelDecoder(BaseModule):
         self.stages, self.fusions = ModuleList(), ModuleList()
         width = in_channels[0]
         for stage, (count, base, kind) in enumerate(zip(num_blocks, base_channels, stage_types)):
-            block = choose(f'pixel_decoder.stage_types[{stage}]', kind, BLOCKS)
+            block = resolve_option(f'pixel_decoder.stage_types[{stage}]', kind, BLOCKS)
             if stage:
                 self.fusions.append(ResizedFusion(
                     width, in_channels[stage], base, align_corners, norm_cfg))
@@ -102,7 +101,7 @@ class KMaXPixelDecoder(BaseModule):
             width = EXPANSION * base
 
     def forward(self, features: Sequence[Tensor],
-                visit: Optional[Visit] = None) -> tuple[Tensor, list[Tensor]]:
+                visit: Visit | None = None) -> tuple[Tensor, list[Tensor]]:
         """Decode.
 
         Args:

@@ -2,7 +2,7 @@
 
 Shapes: B images, C channels, h_l x w_l map of level l, S = sum of h_l * w_l.
 """
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.deformable_attention import MSDeformAttention
 from mmpanseg.models.layers.feed_forward import FeedForward
-from mmpanseg.models.layers.memory_format import convolution_format
-from mmpanseg.models.layers.positional_encoding import pixel_centres, sine_encoding
+from mmpanseg.models.layers.positional_encoding import pixel_centers, sine_encoding
 from mmpanseg.registry import MODELS
+from mmpanseg.utils.device import convolution_format
 
 
 class DeformableEncoderLayer(BaseModule):
@@ -77,7 +77,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  num_encoder_levels: int = 3, num_outs: int = 3, num_layers: int = 6,
                  num_heads: int = 8, num_points: int = 4, feedforward_channels: int = 1024,
                  dropout: float = 0.0, norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if not 1 <= num_encoder_levels <= len(in_channels):
             raise ValueError(f'num_encoder_levels must lie in 1..{len(in_channels)}, the number '
@@ -144,9 +144,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
         position = torch.cat([
             sine_encoding(size, self.channels, x.device, x.dtype) + level
             for size, level in zip(sizes, self.level_encoding.weight)])
-        # pixel centres are the same on every level: sampling starts at the query's own place
-        centres = pixel_centres(sizes, x.device, torch.promote_types(x.dtype, torch.float32))
-        reference = centres[None, :, None].expand(len(x), -1, len(sizes), -1)
+        # pixel centers are the same on every level: sampling starts at the query's own place
+        centers = pixel_centers(sizes, x.device, torch.promote_types(x.dtype, torch.float32))
+        reference = centers[None, :, None].expand(len(x), -1, len(sizes), -1)
         x = self.encoder(x, position, reference, sizes)
         areas = [height * width for height, width in sizes]
         # maps whose channels lie side by side, in a way that convolutions and resizing notice

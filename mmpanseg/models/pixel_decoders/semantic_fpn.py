@@ -2,8 +2,8 @@
 
 Shapes: B images, C channels, h_l x w_l map of level l.
 """
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Sequence
 
 import torch.nn.functional as F
 from mmengine.model import ModuleList

@@ -1,7 +1,7 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
+from collections.abc import Callable
 from dataclasses import fields
 from logging import FileHandler
-from typing import Callable, Optional
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -10,22 +10,19 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from mmpanseg.building import check_values
-from mmpanseg.config_keys import known_arguments, unknown_keys
-from mmpanseg.models.fusion_heads.fusion_head import FusionHead
-from mmpanseg.models.fusion_heads.outputs import Outputs
-from mmpanseg.models.layers.choice import choose
-from mmpanseg.models.layers.memory_format import convolution_format
+from mmpanseg.models.fusion_heads.base import FusionHead
+from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.inference.tiled_prediction import Tiling, predict_tiles
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
-from mmpanseg.models.layers.single_values import explained_norms
-from mmpanseg.models.segmentors.deployment import Deployment
-from mmpanseg.models.segmentors.feature_maps import check_feature_maps
-from mmpanseg.models.segmentors.pretrained import naming_pretrained
-from mmpanseg.models.segmentors.tiling import Tiling, predict_tiles
+from mmpanseg.models.segmentors.checked_loading import Deployment, naming_pretrained
+from mmpanseg.models.segmentors.feature_map_check import check_feature_maps
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.mmdet_samples import read_segments
 from mmpanseg.structures.result_coding import check_codable
+from mmpanseg.utils.config_checks import check_values, known_arguments, resolve_option, unknown_keys
+from mmpanseg.utils.device import convolution_format
+from mmpanseg.utils.modules import explained_norms
 
 TEST_MODES = ('whole', 'tile')
 
@@ -45,7 +42,7 @@ class MaskTransformer(Deployment, BaseDetector):
         panoptic_fusion_head: config of the fusion head (predictions to segments).
         test_cfg: options of :class:`mmpanseg.models.fusion_heads.Outputs`; ``mode='tile'`` cuts
             images into overlapping tiles (default: 'whole'), with the options of
-            :class:`mmpanseg.models.segmentors.tiling.Tiling`.
+            :class:`mmpanseg.models.inference.tiled_prediction.Tiling`.
         data_preprocessor, init_cfg: see mmengine.
 
     Raises:
@@ -60,8 +57,8 @@ class MaskTransformer(Deployment, BaseDetector):
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
                  panoptic_head: dict,
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
-                 test_cfg: Optional[dict] = None, data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None, **unknown) -> None:
+                 test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None, **unknown) -> None:
         text = unknown_keys('model', unknown, known_arguments(MaskTransformer))
         if 'train_cfg' in unknown:
             text += ('; what mmdet has in model.train_cfg (points, assigner) are settings of '
@@ -173,7 +170,7 @@ class MaskTransformer(Deployment, BaseDetector):
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def pad(self, images: Tensor) -> Tensor:
-        """Normalised images [B, C, h, w], padded as the data preprocessor pads: [B, C, H, W].
+        """Normalized images [B, C, h, w], padded as the data preprocessor pads: [B, C, H, W].
 
         This is the one place that says how an input is padded. What a preprocessor adds to an
         image of that size is seen from what it does, so any preprocessor will do.
@@ -245,7 +242,7 @@ def check_kinds(panoptic_head: dict, panoptic_fusion_head: dict) -> None:
             "'mmpanseg.PixelwiseFusionHead', which does what mmdet's MaskFormerFusionHead does")
 
 
-def _class_of(config: dict) -> Optional[type]:
+def _class_of(config: dict) -> type | None:
     """The class that a config names; None if there is none, which building it tells."""
     kind = config.get('type')
     if isinstance(kind, str):
@@ -254,14 +251,14 @@ def _class_of(config: dict) -> Optional[type]:
     return kind if isinstance(kind, type) else None
 
 
-def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Optional[Tiling]]:
+def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Tiling | None]:
     """Options of the outputs, and of tiles unless images are predicted whole.
 
     Raises:
         ValueError: for an unknown key or a value that is not possible; the text names it.
     """
     mode = test_cfg.get('mode', 'whole')
-    choose('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
+    resolve_option('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
     kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
     known = {'mode'}.union(*kinds.values())
     text = unknown_keys('model.test_cfg', test_cfg, known)

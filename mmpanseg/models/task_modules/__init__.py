@@ -1,8 +1,17 @@
-from .assigners import OneToOneAssigner
-from .location_costs import (FocalClassificationCost, LocationGIoUCost, LocationL1Cost,
-                             SquaredDiceCost)
-from .match_costs import ClassificationCost, MaskCrossEntropyCost, MaskDiceCost, MaskFocalCost
-from .multi_round_assigner import MultiRoundAssigner
+from mmpanseg.models.task_modules.bipartite_matching import (
+                             ClassificationCost,
+                             MaskCrossEntropyCost,
+                             MaskDiceCost,
+                             MaskFocalCost,
+                             OneToOneAssigner,
+)
+from mmpanseg.models.task_modules.location_matching import (
+                             FocalClassificationCost,
+                             LocationGIoUCost,
+                             LocationL1Cost,
+                             MultiRoundAssigner,
+                             SquaredDiceCost,
+)
 
 __all__ = [
     'ClassificationCost', 'FocalClassificationCost', 'LocationGIoUCost', 'LocationL1Cost',

@@ -4,16 +4,41 @@ All kinds share one call: ``(query, query_pos, memory, region)``. ``region`` is 
 for kinds without ``reads_region``.
 
 Shapes: B images, Q queries, C channels, S positions of the memory.
+
+Shapes: B images, C channels, S positions.
 """
-from typing import Callable, Optional
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.attention import Attention
-from mmpanseg.models.transformer_decoders.memory import Memory
 from mmpanseg.structures.mask_logits import at_least_float
+
+
+class Memory(NamedTuple):
+    """Feature maps of ``sizes`` (h, w) as keys and values [B, S, C], S their positions in order."""
+    key: Tensor
+    value: Tensor
+    sizes: tuple[tuple[int, int], ...]
+
+
+def concatenate(memories: Sequence[Memory]) -> list[Memory]:
+    """All maps in one memory."""
+    return [Memory(
+        torch.cat([memory.key for memory in memories], dim=1),
+        torch.cat([memory.value for memory in memories], dim=1),
+        tuple(size for memory in memories for size in memory.sizes))]
+
+
+# Several maps for the decoder (Table 4d): its layers read them in turn, or each layer all of them.
+MULTI_SCALE: dict[str, Callable[[Sequence[Memory]], list[Memory]]] = {
+    'efficient': list,
+    'naive': concatenate,
+}
+
 
 Region = Callable[[], Tensor]
 
@@ -27,7 +52,7 @@ class PlainCrossAttention(Attention):
     reads_region = False
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
-                region: Optional[Region]) -> Tensor:
+                region: Region | None) -> Tensor:
         """Read.
 
         Args:
@@ -43,7 +68,7 @@ class PlainCrossAttention(Attention):
         return super().forward(query + query_pos, memory.key, memory.value, mask)
 
     def mask(self, query: Tensor, query_pos: Tensor, memory: Memory,
-             region: Optional[Region]) -> Optional[Tensor]:
+             region: Region | None) -> Tensor | None:
         """Mask of the attention, in a form that :class:`Attention` takes."""
         return None
 
@@ -61,11 +86,11 @@ class SpatiallyModulatedAttention(PlainCrossAttention):
     """Every query looks around places it predicts: spatially modulated co-attention.
 
     Gao et al., Fast Convergence of DETR with Spatially Modulated Co-Attention, section 3.2: a
-    query has a centre, each head an offset from it and a scale for both axes, and the logarithm
+    query has a center, each head an offset from it and a scale for both axes, and the logarithm
     of the Gaussian ``exp(-((x - cx) sx)^2 / beta - ((y - cy) sy)^2 / beta)`` is added to the
     attention logits. Places are counted in positions of the map that is read. As in its released
     code the scale multiplies, so zero switches the modulation off; unlike there every layer
-    predicts its own centre, as every layer has its own mask in masked attention.
+    predicts its own center, as every layer has its own mask in masked attention.
 
     Args:
         channels, num_heads, dropout: of the attention.
@@ -77,7 +102,7 @@ class SpatiallyModulatedAttention(PlainCrossAttention):
         super().__init__(channels, num_heads, dropout)
         self.beta = beta
         self.norm = nn.LayerNorm(channels)
-        self.centre = nn.Sequential(
+        self.center = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, 2))
         self.offset = nn.Linear(channels, 2 * num_heads)
         self.scale = nn.Linear(channels, 2 * num_heads)
@@ -89,19 +114,19 @@ class SpatiallyModulatedAttention(PlainCrossAttention):
 
     def mask(self, query: Tensor, query_pos: Tensor, memory: Memory, region: Region) -> Tensor:
         x = self.norm(query + query_pos)
-        centre = at_least_float(self.centre(x)).sigmoid()[:, None]
+        center = at_least_float(self.center(x)).sigmoid()[:, None]
         offset, scale = (
             at_least_float(part(x)).unflatten(-1, (-1, 2)).transpose(1, 2)
             for part in (self.offset, self.scale))
         return torch.cat([
-            self.log_weight(centre, offset, scale, size) for size in memory.sizes], dim=-1)
+            self.log_weight(center, offset, scale, size) for size in memory.sizes], dim=-1)
 
-    def log_weight(self, centre: Tensor, offset: Tensor, scale: Tensor,
+    def log_weight(self, center: Tensor, offset: Tensor, scale: Tensor,
                    size: tuple[int, int]) -> Tensor:
         """Logarithm of the Gaussians on one map.
 
         Args:
-            centre: [B, 1, Q, 2], (x, y) in 0..1.
+            center: [B, 1, Q, 2], (x, y) in 0..1.
             offset: [B, heads, Q, 2], in positions of the map.
             scale: [B, heads, Q, 2].
             size: (h, w) of the map.
@@ -112,7 +137,7 @@ class SpatiallyModulatedAttention(PlainCrossAttention):
         squares = []
         for axis, length in enumerate(reversed(size)):
             place = torch.arange(length, device=offset.device, dtype=offset.dtype) + 0.5
-            middle = centre[..., axis] * length + offset[..., axis]
+            middle = center[..., axis] * length + offset[..., axis]
             squares.append(((place - middle[..., None]) * scale[..., axis, None])**2)
         x, y = squares
         log_weight = -(y[..., :, None] + x[..., None, :]) / self.beta

@@ -9,8 +9,7 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from mmpanseg.checkpoints.class_order import things_first
-from mmpanseg.datasets import (ADE20KInstanceDataset, ADE20KPanopticDataset,
-                               ADE20KSemanticDataset)
+from mmpanseg.datasets import ADE20KInstanceDataset, ADE20KPanopticDataset, ADE20KSemanticDataset
 from mmpanseg.datasets.ade20k import CLASSES, PANOPTIC_ORDER
 from mmpanseg.datasets.converters import convert_ade20k
 from mmpanseg.structures.panoptic_png import read_panoptic_png
@@ -82,7 +81,7 @@ def test_what_the_datasets_make_of_it(root, downloads):
     files = dict(data_root=str(root), ann_file='ade20k_panoptic_train.json', data_prefix=dict(
         img='images/training', seg='ade20k_panoptic_train'), pipeline=PIPELINE)
     data = ADE20KPanopticDataset(**files)
-    sample = data[0]  # grey
+    sample = data[0]  # gray
     assert sample['inputs'].shape == (3, 24, 40)
     labels = sample['data_samples'].gt_segments.labels.tolist()
     assert [data.metainfo['classes'][label] for label in labels] == [

@@ -46,7 +46,7 @@ def test_panoptic_annotation(root, downloads):
         id=NAME, file_name=f'aachen/{NAME}_leftImg8bit.png', height=24, width=40)
     annotation = content['annotations'][0]
     ids = downloads.cityscapes_ids().astype(int)
-    # caravan, unlabelled, out of region, group of poles and license plates are void
+    # caravan, unlabeled, out of region, group of poles and license plates are void
     expected = np.where(np.isin(ids, [7, 23, 24, 26000, 26001]), ids, 0)
     png = read_panoptic_png(root / 'annotations/panoptic_train' / annotation['file_name'])
     assert np.array_equal(png, expected)

@@ -7,18 +7,17 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from mmpanseg.checkpoints.class_order import things_first
-from mmpanseg.datasets import (MapillaryPanopticDataset, MapillarySemanticDataset,
-                               PanopticDataset)
+from mmpanseg.datasets import MapillaryPanopticDataset, MapillarySemanticDataset, PanopticDataset
 from mmpanseg.datasets.converters import convert_mapillary
 from mmpanseg.datasets.mapillary import LABELS, PANOPTIC_ORDER, VistasLabel, read_labels
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
-UNLABELLED = VistasLabel('Unlabeled', False, (0, 0, 0), evaluated=False)
-V12 = LABELS + (UNLABELLED, )
+UNLABELED = VistasLabel('Unlabeled', False, (0, 0, 0), evaluated=False)
+V12 = LABELS + (UNLABELED, )
 # another list of classes: more of them, other names, some not evaluated in the middle
 V20 = tuple(label._replace(name=f'{label.name} 2', evaluated=value != 27)
             for value, label in enumerate(LABELS)) + (
-                UNLABELLED, VistasLabel('Ambiguous', True, (9, 9, 9)))
+                UNLABELED, VistasLabel('Ambiguous', True, (9, 9, 9)))
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap'),
             dict(type='mmpanseg.PackPanopticInputs')]
 SEMANTIC = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadSemanticMap'),
@@ -55,7 +54,7 @@ def test_panoptic_annotation(root, downloads):
         'Bird', 'Bird', 'Road', 'Sky', 'Car', 'Car', 'Ego Vehicle']
     values = downloads.vistas_values().astype(int)
     ids = read_panoptic_png(root / 'annotations/panoptic_v1.2_training/a-B_c.png')
-    # value 0 is a bird, not void; unlabelled is void
+    # value 0 is a bird, not void; unlabeled is void
     assert np.array_equal(ids, np.where(values // 256 == 65, 0, values + 1))
     instances = json.loads((root / 'annotations/instances_v1.2_training.json').read_text())
     assert len(instances['categories']) == 37

@@ -68,8 +68,8 @@ def test_scenes_are_varied(scenes):
     assert any((index == -1).any() for _, index, _ in scenes)
 
 
-def test_colour_does_not_tell_the_class(scenes):
-    """Nearest mean colour, fitted on the very instances it is asked about, is mostly wrong."""
+def test_color_does_not_tell_the_class(scenes):
+    """Nearest mean color, fitted on the very instances it is asked about, is mostly wrong."""
     colors, labels = [], []
     for image, index, names in scenes:
         for k, name in enumerate(names):

@@ -11,8 +11,8 @@ from mmdet.datasets import MultiImageMixDataset
 from mmdet.datasets.transforms import transforms as mmdet_transforms
 from mmdet.registry import DATASETS, TRANSFORMS
 
-from mmpanseg.datasets import RedrawingMixDataset
-from mmpanseg.datasets.transforms.carrying import REFUSED, carry_map
+from mmpanseg.datasets import ResamplingMixDataset
+from mmpanseg.datasets.transforms.foreign_transforms import REFUSED, carry_map
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 PACK = dict(type='mmpanseg.PackPanopticInputs')
@@ -115,10 +115,10 @@ def test_refused_by_name_when_the_data_set_is_built(tiny, kind):
     with pytest.raises(ValueError, match=f'^{kind} moves .*instead use {REFUSED[kind][:6]}'):
         tiny.build(pipeline=[*LOAD, step, PACK])
     dataset = tiny.build(pipeline=LOAD)
-    for mix in (RedrawingMixDataset, MultiImageMixDataset):
+    for mix in (ResamplingMixDataset, MultiImageMixDataset):
         config = dict(type=mix.__name__, dataset=dataset, pipeline=[step, PACK])
-        if mix is RedrawingMixDataset:
-            config['type'] = 'mmpanseg.RedrawingMixDataset'
+        if mix is ResamplingMixDataset:
+            config['type'] = 'mmpanseg.ResamplingMixDataset'
         with pytest.raises(ValueError, match=f'^{kind} moves'):
             DATASETS.build(config)
 
@@ -134,7 +134,7 @@ def test_data_sets_and_mixes_fill_with_void(tiny):
             dict(type='Pad', size=(12, 12), pad_val=dict(img=(1, 2, 3)))]
     for pad in pads:
         for data in (tiny.build(pipeline=[*LOAD, pad, PACK]),
-                     RedrawingMixDataset(tiny.build(pipeline=LOAD), [pad, PACK])):
+                     ResamplingMixDataset(tiny.build(pipeline=LOAD), [pad, PACK])):
             index_map = data[0]['data_samples'].gt_segments.map
             assert index_map.shape == (12, 12)
             assert index_map[-1].unique().tolist() == [-1]

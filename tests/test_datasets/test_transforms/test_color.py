@@ -39,12 +39,12 @@ def test_contrast(factor, contrast_first):
 def test_saturation_and_hue(saturation, hue):
     expected = np.array([[_hue_and_saturation(p, saturation, hue) for p in row] for row in IMAGE])
     result = _jitter(IMAGE, saturation=saturation if saturation != 1 else None, hue=hue or None)
-    # 8-bit hue and saturation in between: a step of hue is 4 grey levels at most, in each rounding
+    # 8-bit hue and saturation in between: a step of hue is 4 gray levels at most, in each rounding
     assert np.abs(result - expected).max() < 10
     assert np.abs(result - expected).mean() < 1.5
 
 
-def test_contrast_before_or_after_the_colours():
+def test_contrast_before_or_after_the_colors():
     # contrast 1.5 saturates the bright channel only when it comes first
     image = np.full((1, 1, 3), (100, 150, 200), np.uint8)
     first = _jitter(image, True, contrast=1.5, saturation=0.5)

@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.datasets.transforms import (FilterLabelledPixels, PackPanopticInputs,
-                                          PanopticCopyPaste)
+from mmpanseg.datasets.transforms import FilterLabeledPixels, PackPanopticInputs, PanopticCopyPaste
 from mmpanseg.datasets.transforms.copy_paste import merge_stuff
-from mmpanseg.datasets.transforms.loading import index_segments
+from mmpanseg.datasets.transforms.loading_panoptic import index_segments
 from mmpanseg.structures import SegmentMap
 
 
@@ -33,14 +32,14 @@ def test_published_mapper(golden, monkeypatch, case):
 
     assert np.array_equal(results['img'].transpose(2, 0, 1), expected['image'].numpy())
     assert np.array_equal(results['real_pixels'], expected['is_real_pixels'].numpy())
-    results = FilterLabelledPixels(0, stride=4)(results)
+    results = FilterLabeledPixels(0, stride=4)(results)
     segments = SegmentMap(torch.from_numpy(results['gt_segment_labels']),
                           map=torch.from_numpy(results['gt_seg_map'])[::4, ::4])
     assert torch.equal(segments.labels, expected['gt_classes'])
     assert torch.equal(segments.dense(), expected['gt_masks'])
-    labelled = segments.map >= 0
-    assert int(labelled.sum()) == expected['valid_pixel_num']
-    semantic = torch.where(labelled, segments.labels[segments.map.clamp(min=0).long()], -1)
+    labeled = segments.map >= 0
+    assert int(labeled.sum()) == expected['valid_pixel_num']
+    semantic = torch.where(labeled, segments.labels[segments.map.clamp(min=0).long()], -1)
     assert torch.equal(semantic, expected['sem_seg_gt'])
 
 
@@ -95,12 +94,12 @@ def test_second_image_goes_through_its_transforms_and_the_mask_reaches_the_sampl
 
 
 def test_second_image_given_up():
-    paste = PanopticCopyPaste((8, 12), [dict(type='mmpanseg.FilterLabelledPixels', min_pixels=99)])
+    paste = PanopticCopyPaste((8, 12), [dict(type='mmpanseg.FilterLabeledPixels', min_pixels=99)])
     assert paste(dict(simple(0, True), mix_results=[simple(0, True)])) is None
 
 
 def test_errors():
-    with pytest.raises(KeyError, match='RedrawingMixDataset'):
+    with pytest.raises(KeyError, match='ResamplingMixDataset'):
         PanopticCopyPaste((8, 8))(simple(0, True))
     with pytest.raises(ValueError, match='x.png has 4x5 pixels.*4x4: crop first'):
         PanopticCopyPaste((4, 4))(dict(simple(0, True), mix_results=[simple(0, True)]))

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.datasets.transforms import FilterLabelledPixels, LargeScaleJitter
+from mmpanseg.datasets.transforms import FilterLabeledPixels, LargeScaleJitter
 
 
 def sample(height=40, width=60):
@@ -48,8 +48,8 @@ def test_filter():
     results['gt_seg_map'][9:12] = 1
     results['gt_seg_map'][12:15] = 2
     # pixel (4, 4) of segment 0, nothing of segment 1, four pixels of segment 2
-    assert FilterLabelledPixels(5, stride=4)(dict(results)) is None
-    ours = FilterLabelledPixels(4, stride=4)(dict(results))
+    assert FilterLabeledPixels(5, stride=4)(dict(results)) is None
+    ours = FilterLabeledPixels(4, stride=4)(dict(results))
     assert ours['gt_segment_labels'].tolist() == [5, 7]
     assert np.array_equal(ours['gt_seg_map'] == 1, results['gt_seg_map'] == 2)
     assert (ours['gt_seg_map'][9:12] == -1).all()

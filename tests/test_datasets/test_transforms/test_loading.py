@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmpanseg.datasets import LoadPanopticMap
-from mmpanseg.datasets.transforms.loading import index_segments
+from mmpanseg.datasets.transforms.loading_panoptic import index_segments
 
 
 def _load(tiny, **changes):

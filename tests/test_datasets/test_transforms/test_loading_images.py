@@ -15,7 +15,7 @@ from mmpanseg.datasets import PanopticDataset, SemanticDataset
 from mmpanseg.datasets.transforms import loading_images
 from mmpanseg.datasets.transforms.loading_images import check_array
 from mmpanseg.structures import write_panoptic_png
-from mmpanseg.structures.orientation import ORIENTATIONS, turn
+from mmpanseg.structures.exif_orientation import ORIENTATIONS, turn
 
 # ids 1, 2, 3 as stored; colors tell them apart
 COLORS = np.array([(0, 0, 0), (200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
@@ -272,5 +272,5 @@ def test_loaders_take_arrays_and_paths_in_any_order(tmp_path):
 
 
 def test_unknown_color_type():
-    with pytest.raises(ValueError, match="color_type='colour' must be one of color, grayscale"):
-        TRANSFORMS.build(dict(type='LoadImageFromFile', color_type='colour'))
+    with pytest.raises(ValueError, match="color_type='color' must be one of color, grayscale"):
+        TRANSFORMS.build(dict(type='LoadImageFromFile', color_type='color'))

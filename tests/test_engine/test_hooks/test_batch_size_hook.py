@@ -7,8 +7,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmpanseg.engine.hooks import BatchSizeHook
-from mmpanseg.models.heads.kmax_semantic import KMaXSemanticHead
-from mmpanseg.models.layers.single_values import image_norms
+from mmpanseg.models.heads.kmax_semantic_heads import KMaXSemanticHead
+from mmpanseg.utils.modules import image_norms
 
 
 class Model(BaseModel):
@@ -64,6 +64,6 @@ def test_what_needs_no_other_images_may_have_one(tmp_path):
 def test_synchronized_norms_read_other_processes(monkeypatch):
     model = nn.Sequential(Model(dict(type='SyncBN')))
     assert image_norms(model) == ['0.head.aspp']
-    monkeypatch.setattr('mmpanseg.models.layers.single_values.get_world_size', lambda: 2)
+    monkeypatch.setattr('mmpanseg.utils.modules.get_world_size', lambda: 2)
     assert not image_norms(model)
     assert image_norms(Model(dict(type='BN'))) == ['head.aspp']

@@ -16,7 +16,6 @@ from mmpanseg.engine import UsageError
 from mmpanseg.engine.hooks import LoadSummaryHook
 from mmpanseg.registry import MODELS
 
-
 NUMBERS = itertools.count()
 
 

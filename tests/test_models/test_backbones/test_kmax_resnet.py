@@ -9,7 +9,7 @@ from mmpanseg.models.backbones import KMaXResNet, PreActivatedResNet
 SMALL = dict(depth=50, stem_channels=4, base_channels=4, norm_eval=False, with_stem=True)
 
 
-def randomise(model: BaseModule) -> None:
+def randomize(model: BaseModule) -> None:
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
             torch.nn.init.uniform_(tensor, 0.2, 0.8)
@@ -20,7 +20,7 @@ def randomise(model: BaseModule) -> None:
 @pytest.fixture
 def model():
     model = PreActivatedResNet(**SMALL)
-    randomise(model)
+    randomize(model)
     return model
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mmpanseg.checkpoints.key_map import rename
-from mmpanseg.checkpoints.kmax_backbones import backbone_rules
+from mmpanseg.checkpoints.kmax_deeplab import backbone_rules
 from mmpanseg.models.backbones import ConvNeXt, KMaXResNet, MaXS, PreActivatedResNet
 
 NORM = dict(type='BN', eps=1e-3, momentum=0.01)

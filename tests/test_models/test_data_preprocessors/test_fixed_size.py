@@ -1,4 +1,4 @@
-"""Padding to a fixed size after normalisation."""
+"""Padding to a fixed size after normalization."""
 import pytest
 import torch
 from mmdet.structures import DetDataSample

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mmpanseg.models.fusion_heads import pixelwise
-from mmpanseg.models.fusion_heads.activations import SIGMOID
 from mmpanseg.models.fusion_heads.pixelwise import compete
+from mmpanseg.models.inference.full_size_masks import SIGMOID
 
 
 class Masks:

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from mmpanseg.models.fusion_heads import HeuristicFusionHead
-from mmpanseg.structures import chunks
 from mmpanseg.structures.mask_logits import DenseMaskLogits
+from mmpanseg.utils import device as chunks
 
 SIZE, THINGS, CLASSES = (24, 32), 3, 6
 META = dict(batch_input_shape=(12, 16), img_shape=(12, 16), ori_shape=SIZE)

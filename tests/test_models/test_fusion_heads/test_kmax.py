@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from mmpanseg.models.fusion_heads.kmax import KMaXFusionHead, published_shape
-from mmpanseg.models.fusion_heads.outputs import Outputs
 from mmpanseg.models.fusion_heads.semantic import semantic_scores
+from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 

@@ -3,11 +3,15 @@ import pytest
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
-from mmpanseg.models.fusion_heads import (HeuristicFusionHead, MaskWiseFusionHead, Outputs,
-                                          PixelwiseFusionHead)
+from mmpanseg.models.fusion_heads import (
+    HeuristicFusionHead,
+    MaskWiseFusionHead,
+    Outputs,
+    PixelwiseFusionHead,
+)
 from mmpanseg.models.fusion_heads.instances import mean_inside
-from mmpanseg.structures import chunks
 from mmpanseg.structures.mask_logits import DenseMaskLogits
+from mmpanseg.utils import device as chunks
 
 SIGMOID = dict(score_activation='sigmoid', mask_activation='none', resize_once=True)
 CODE = dict(SIGMOID, t_keep=(0.6, 0.8), extra_pixels=1)

@@ -7,10 +7,10 @@ from mmdet.structures.mask import mask2bbox
 from pycocotools import mask as rle_tools
 
 from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
-from mmpanseg.models.fusion_heads.full_size import resize_rows, source_rows
 from mmpanseg.models.fusion_heads.semantic import semantic_scores
-from mmpanseg.structures import chunks
+from mmpanseg.models.inference.full_size_masks import resize_rows, source_rows
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
+from mmpanseg.utils import device as chunks
 
 CASES = ['typical', 'low_thresholds', 'maskformer_default_thresholds', 'repeated_stuff',
          'nothing_above_score', 'confident_but_empty_masks']

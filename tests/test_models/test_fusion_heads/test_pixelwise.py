@@ -4,8 +4,8 @@ import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mmpanseg.models.fusion_heads.pixelwise import PixelwiseFusionHead
-from mmpanseg.structures import chunks
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
+from mmpanseg.utils import device as chunks
 
 CASES = ['typical', 'low_thresholds', 'maskformer_default_thresholds', 'repeated_stuff',
          'nothing_above_score', 'confident_but_empty_masks']

@@ -4,9 +4,9 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads import DETRPanopticHead
-from mmpanseg.models.transformer_decoders.detr_masks import DETRMaskDecoder
-from mmpanseg.structures import chunks
+from mmpanseg.models.transformer_decoders.detr_mask_decoder import DETRMaskDecoder
 from mmpanseg.structures.segment_map import SegmentMap
+from mmpanseg.utils import device as chunks
 
 CHANNELS = [8, 16, 24, 32]
 

@@ -5,7 +5,7 @@ from mmdet.structures import DetDataSample
 
 from mmpanseg.checkpoints.kmax_deeplab import convert_kmax_deeplab
 from mmpanseg.models.heads.kmax_deeplab import KMaXDeepLabHead
-from mmpanseg.models.layers.resize import resize
+from mmpanseg.models.layers.bilinear_resize import resize
 from mmpanseg.structures.segment_map import SegmentMap
 
 NAMES = ['stem', 'res2', 'res3', 'res4', 'res5']

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmpanseg.checkpoints import convert_mp_former
 from mmpanseg.models.losses.mask_criterion import MaskCriterion
-from mmpanseg.models.transformer_decoders.piloting import PilotedRegions, Piloting
+from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
@@ -260,7 +260,7 @@ def test_losses_match_published(golden, name, form):
         predictions = mp['pred_logits'], mp['pred_masks']
         criterion.sampler = GivenPoints(uncertain=by_image(
             mp['point_coords'], [n * pilots.num_groups for n in counts]))
-        assert num_masks * pilots.num_groups == mp['normaliser']
+        assert num_masks * pilots.num_groups == mp['normalizer']
     found = criterion(
         predictions[0], DenseMaskLogits(list(predictions[1])), segments,
         num_masks * pilots.num_groups, lambda *args: pilots.match(criterion, *args))
@@ -373,7 +373,7 @@ def test_crowded_image_is_piloted_by_a_random_subset_and_said_once(monkeypatch):
     piloting = Piloting(4, budget=5, mask_noise='none', label_noise=0.0)
     told = []
     monkeypatch.setattr(
-        'mmpanseg.models.transformer_decoders.piloting.print_log',
+        'mmpanseg.models.transformer_decoders.mask_piloting.print_log',
         lambda text, logger: told.append(text))
     many = [piloting(truth) for _ in range(40)]
     assert len(told) == 1 and '8 segments' in told[0] and 'budget of 5' in told[0]

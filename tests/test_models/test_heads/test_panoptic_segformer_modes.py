@@ -9,17 +9,20 @@ from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
 from mmpanseg.models.losses import panoptic_segformer as criterion_module
-from mmpanseg.models.losses.located_targets import read_targets
-from mmpanseg.models.losses.panoptic_segformer import Candidates, PanopticSegFormerCriterion
+from mmpanseg.models.losses.panoptic_segformer_criterion import (
+    Candidates,
+    PanopticSegFormerCriterion,
+)
+from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.task_modules import OneToOneAssigner
-from mmpanseg.models.transformer_decoders.location import move_reference
+from mmpanseg.models.transformer_decoders.location_decoder import move_reference
 from mmpanseg.registry import TASK_UTILS
 from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.structures.segment_map import SegmentMap
 
 SIZE = (40, 56)
 FIRST_VERSION = dict(
-    location='centre_scale', filter_queries=False, class_from='mask',
+    location='center_scale', filter_queries=False, class_from='mask',
     location_decoder=dict(refine=False, num_layers=2, num_heads=2, feedforward_channels=16),
     mask_decoder=dict(num_layers=2, num_heads=2, self_attention=True, tail=False),
     stuff_mask_decoder=None, criterion=dict(
@@ -34,8 +37,8 @@ FORMS = {
                        stuff_cls_without_things=False)),
     'first version': FIRST_VERSION,
     'joint matching': dict(stuff_mask_decoder=None),
-    'mass centre': dict(location='mass_centre'),
-    'centre and scale': dict(location='centre_scale'),
+    'mass center': dict(location='center_of_mass'),
+    'center and scale': dict(location='center_scale'),
     'class from masks': dict(class_from='mask', criterion=dict(mask_cls_weight=2.0)),
     'no filter': dict(class_from='mask', filter_queries=False,
                       criterion=dict(mask_cls_weight=2.0)),
@@ -227,7 +230,7 @@ def test_initial_values():
     torch.testing.assert_close(offsets, torch.arange(1.0, 5).expand(2, 4, 4))
 
 
-def test_a_point_moves_the_centre_of_a_box():
+def test_a_point_moves_the_center_of_a_box():
     point = torch.tensor([[0.25, 0.5]])
     moved = move_reference(torch.tensor([[0.0, 1.0, 0.0, -2.0]]), point)
     torch.testing.assert_close(moved, torch.tensor(

@@ -57,8 +57,8 @@ def test_module_equals_mmcv_with_the_same_weights(numbers):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_initialisation_is_the_published_fan(golden):
-    expected = torch.load(golden / 'mask2former/initialisation.pth', weights_only=True)
+def test_initialization_is_the_published_fan(golden):
+    expected = torch.load(golden / 'mask2former/initialization.pth', weights_only=True)
     layer = MSDeformAttention(256, num_heads=8, num_levels=3, num_points=4)
     torch.testing.assert_close(
         layer.sampling_offsets.bias.detach(), expected['sampling_offsets_bias'])

@@ -3,9 +3,9 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from mmpanseg.models.layers import memory_format
-from mmpanseg.models.layers.memory_format import convolution_format
 from mmpanseg.registry import MODELS
+from mmpanseg.utils import device as memory_format
+from mmpanseg.utils.device import convolution_format
 
 
 @pytest.mark.parametrize('capability, training, expected', [

@@ -5,9 +5,9 @@ from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 
 from mmpanseg.models.losses import KMaXCriterion, MaskCriterion, PanopticSegFormerCriterion
-from mmpanseg.models.losses.kmax import focal_cross_entropy
-from mmpanseg.models.losses.located_targets import read_targets
-from mmpanseg.models.task_modules.assigners import Matches
+from mmpanseg.models.losses.kmax_criterion import focal_cross_entropy
+from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
+from mmpanseg.models.task_modules.bipartite_matching import Matches
 from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.structures.mask_logits import MaskRows
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap

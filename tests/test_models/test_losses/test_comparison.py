@@ -12,10 +12,9 @@ from mmdet.registry import TASK_UTILS as MMDET_TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmpanseg.models.losses import comparison
-from mmpanseg.models.losses.mask_criterion import MaskCriterion
-from mmpanseg.models.losses.point_losses import mask_focal_loss
-from mmpanseg.models.task_modules.match_costs import MaskFocalCost, MatchInputs
+from mmpanseg.models.losses import mask_criterion as comparison
+from mmpanseg.models.losses.mask_criterion import MaskCriterion, mask_focal_loss
+from mmpanseg.models.task_modules.bipartite_matching import MaskFocalCost, MatchInputs
 from mmpanseg.structures import mask_logits as mask_logits_module
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap

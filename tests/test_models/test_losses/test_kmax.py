@@ -2,13 +2,18 @@
 import pytest
 import torch
 
-from mmpanseg.models.layers.resize import resize
-from mmpanseg.models.losses import kmax
-from mmpanseg.models.losses.kmax import (
-    GroundTruth, KMaXCriterion, competing_mask_losses, focal_cross_entropy, semantic_labels,
-    subsampling)
-from mmpanseg.models.task_modules.similarity import class_similarity, mask_similarity
-from mmpanseg.structures.kmax_prediction import KMaXPrediction
+from mmpanseg.models.layers.bilinear_resize import resize
+from mmpanseg.models.losses import kmax_criterion as kmax
+from mmpanseg.models.losses.kmax_criterion import (
+    GroundTruth,
+    KMaXCriterion,
+    KMaXPrediction,
+    competing_mask_losses,
+    focal_cross_entropy,
+    semantic_labels,
+    subsampling,
+)
+from mmpanseg.models.losses.kmax_losses import class_similarity, mask_similarity
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 
 CASES = ['main', 'more_targets_than_queries_unshared_matching_lowres_semantics',

@@ -2,9 +2,8 @@
 import pytest
 import torch
 
-from mmpanseg.models.losses.mask_criterion import MaskCriterion
-from mmpanseg.models.task_modules.match_costs import MatchInputs
-from mmpanseg.models.task_modules.point_sampling import PointSampler
+from mmpanseg.models.losses.mask_criterion import MaskCriterion, PointSampler
+from mmpanseg.models.task_modules.bipartite_matching import MatchInputs
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmpanseg.models.losses.located_targets import read_targets
-from mmpanseg.models.losses.panoptic_segformer import PanopticSegFormerCriterion
-from mmpanseg.models.losses.point_losses import sigmoid_focal_loss, squared_dice_loss
+from mmpanseg.models.losses.mask_criterion import sigmoid_focal_loss, squared_dice_loss
+from mmpanseg.models.losses.panoptic_segformer_criterion import PanopticSegFormerCriterion
+from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.structures.segment_map import SegmentMap
 
 
@@ -103,6 +103,6 @@ def test_map_and_masks_give_the_same_targets():
 def test_giou_without_boxes_is_refused():
     costs = [dict(type='mmpanseg.LocationGIoUCost')]
     with pytest.raises(ValueError, match='criterion.mask_costs: GIoU needs boxes'):
-        PanopticSegFormerCriterion('mass_centre', mask_costs=costs)
+        PanopticSegFormerCriterion('center_of_mass', mask_costs=costs)
     with pytest.raises(ValueError, match="balance='things'"):
         PanopticSegFormerCriterion(balance='things')

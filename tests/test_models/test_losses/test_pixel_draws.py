@@ -2,9 +2,14 @@
 import pytest
 import torch
 
-from mmpanseg.models.layers.resize import resize
-from mmpanseg.models.losses.pixel_draws import (
-    discrimination_loss, draw_logits, draw_pixels, sample_grid, semantic_loss)
+from mmpanseg.models.layers.bilinear_resize import resize
+from mmpanseg.models.losses.kmax_losses import (
+    discrimination_loss,
+    draw_logits,
+    draw_pixels,
+    sample_grid,
+    semantic_loss,
+)
 
 
 def test_published_noise_draws_the_published_pixels(golden, monkeypatch):
@@ -41,7 +46,7 @@ def test_temperature_one_draws_segments_alike():
 
 @pytest.mark.parametrize('strip', [1, 4, 9])
 def test_discrimination_against_its_definition(monkeypatch, strip):
-    monkeypatch.setattr('mmpanseg.models.losses.pixel_draws.chunk_rows', lambda *_: strip)
+    monkeypatch.setattr('mmpanseg.models.losses.kmax_losses.chunk_rows', lambda *_: strip)
     torch.manual_seed(0)
     embeds = torch.nn.functional.normalize(torch.randn(2, 4, 9), dim=1).requires_grad_()
     segment = torch.randint(-1, 3, (2, 9))

@@ -1,4 +1,4 @@
-"""A model that knows every segment by its colour: an independent definition of right results."""
+"""A model that knows every segment by its color: an independent definition of right results."""
 import numpy as np
 import pytest
 import torch
@@ -22,9 +22,9 @@ class ImageBackbone(nn.Module):
 
 @MODELS.register_module(force=True)
 class ColorHead(BaseModule):
-    """One query per colour of the image: (label, number, anything), black is void.
+    """One query per color of the image: (label, number, anything), black is void.
 
-    Masks are exact, at the size of the input, and queries come in the order of their colours. A
+    Masks are exact, at the size of the input, and queries come in the order of their colors. A
     piece of an image gives the masks of that piece, whatever lies around it.
     """
 
@@ -52,11 +52,11 @@ class ColorHead(BaseModule):
 
 
 class Colors:
-    """Images of coloured segments, and models that see them."""
+    """Images of colored segments, and models that see them."""
 
     @staticmethod
     def color(label, number=0):
-        """Colour of a segment."""
+        """Color of a segment."""
         return np.array([label + 1, number, 0], dtype=np.uint8)
 
     @staticmethod

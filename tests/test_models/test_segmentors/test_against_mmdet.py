@@ -162,7 +162,7 @@ class Replay:
 
 def test_losses_and_gradients_equal(models, monkeypatch):
     theirs, ours = models
-    # without the image that has no ground truth: mmdet counts it as one mask in the normaliser
+    # without the image that has no ground truth: mmdet counts it as one mask in the normalizer
     images, their_samples, samples = (x[::2] for x in batch())
     matching, losses = [], []
 

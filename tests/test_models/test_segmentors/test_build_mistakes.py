@@ -4,7 +4,7 @@ import torch
 from mmdet.registry import MODELS as MMDET_MODELS
 from torch import nn
 
-from mmpanseg.models.segmentors.feature_maps import channels_of_maps
+from mmpanseg.models.segmentors.feature_map_check import channels_of_maps
 from mmpanseg.registry import MODELS
 
 from ..systems import SYSTEMS, VARIANTS, batch, build

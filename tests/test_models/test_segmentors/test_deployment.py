@@ -13,8 +13,8 @@ import torch
 from mmdet.apis import DetInferencer, init_detector
 from mmengine.config import Config
 
+from mmpanseg.analysis.trained_model import load_trained
 from mmpanseg.apis import PanopticInferencer
-from mmpanseg.apis.trained_model import load_trained
 from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
 from mmpanseg.engine import UsageError

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.models.fusion_heads.outputs import Outputs
+from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.models.segmentors.mask_transformer import MaskTransformer
 
 

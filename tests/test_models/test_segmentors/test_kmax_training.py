@@ -18,17 +18,17 @@ def batch(tmp_path_factory):
     write_scenes(str(folder), 'train', 3, (48, 64), 0)
     init_default_scope('mmdet')
     jitter = dict(type='mmpanseg.LargeScaleJitter', size=SIZE, scale_range=(0.5, 1.5))
-    colour = dict(type='mmpanseg.SSDColorJitter')
+    color = dict(type='mmpanseg.SSDColorJitter')
     dataset = DATASETS.build(dict(
-        type='mmpanseg.RedrawingMixDataset',
+        type='mmpanseg.ResamplingMixDataset',
         dataset=dict(
             type='mmpanseg.ScenesDataset', data_root=str(folder),
             ann_file='annotations/panoptic_train.json',
             data_prefix=dict(img='train/', seg='panoptic_train/'),
             pipeline=[dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]),
-        pipeline=[jitter, colour,
-                  dict(type='mmpanseg.PanopticCopyPaste', size=SIZE, transforms=[jitter, colour]),
-                  dict(type='mmpanseg.FilterLabelledPixels', min_pixels=64),
+        pipeline=[jitter, color,
+                  dict(type='mmpanseg.PanopticCopyPaste', size=SIZE, transforms=[jitter, color]),
+                  dict(type='mmpanseg.FilterLabeledPixels', min_pixels=64),
                   dict(type='mmpanseg.PackPanopticInputs')]))
     return pseudo_collate([dataset[0], dataset[2]])
 

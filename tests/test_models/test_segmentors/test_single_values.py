@@ -3,9 +3,9 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.models.layers.single_values import explained_norms
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
+from mmpanseg.utils.modules import explained_norms
 
 
 def model_of(pixel_decoder, frozen):

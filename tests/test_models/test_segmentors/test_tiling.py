@@ -8,11 +8,11 @@ from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
-from mmpanseg.models.fusion_heads.instance_stitching import InstanceStitcher, resize_nearest
-from mmpanseg.models.fusion_heads.stitching import PanopticStitcher
-from mmpanseg.models.fusion_heads.tiles import spans, tile_grid
+from mmpanseg.models.inference.instance_stitching import InstanceStitcher, resize_nearest
+from mmpanseg.models.inference.panoptic_stitching import PanopticStitcher
+from mmpanseg.models.inference.tile_grid import spans, tile_grid
 
-from ..systems import NORMALISE, SYSTEMS, batch, build
+from ..systems import NORMALIZE, SYSTEMS, batch, build
 
 ALL = dict(instance_on=True, semantic_on=True)
 
@@ -75,9 +75,9 @@ def test_stitched_equals_whole(colors, scene, tile, overlap):
     tiles = tile_grid((60, 90), tile, overlap)
     assert len(model.panoptic_head.calls) == len(tiles) > 1
     assert_same_panoptic(stitched.pred_panoptic_seg, whole.pred_panoptic_seg)
-    labelled = torch.from_numpy(scene.any(-1))  # elsewhere no class is better than another
-    assert torch.equal(stitched.pred_sem_seg.sem_seg[0][labelled],
-                       whole.pred_sem_seg.sem_seg[0][labelled])
+    labeled = torch.from_numpy(scene.any(-1))  # elsewhere no class is better than another
+    assert torch.equal(stitched.pred_sem_seg.sem_seg[0][labeled],
+                       whole.pred_sem_seg.sem_seg[0][labeled])
     real = whole.pred_instances[whole.pred_instances.scores > 0.5]
     kept = stitched.pred_instances[stitched.pred_instances.scores > 0.5]
     assert len(real.scores) == 6
@@ -247,11 +247,11 @@ ODD = [(64, 96), (33, 47), (65, 97), (50, 70)]
 # how inputs are padded: by a multiple, to a size, to 32 k + 1, with a value, not at all
 PADDING = dict(
     none=None,
-    multiple=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALISE),
-    filled=dict(type='DetDataPreprocessor', pad_size_divisor=16, pad_value=1.5, **NORMALISE),
-    free=dict(type='DetDataPreprocessor', **NORMALISE),
-    fixed=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=(97, 129), **NORMALISE),
-    next=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=None, **NORMALISE))
+    multiple=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZE),
+    filled=dict(type='DetDataPreprocessor', pad_size_divisor=16, pad_value=1.5, **NORMALIZE),
+    free=dict(type='DetDataPreprocessor', **NORMALIZE),
+    fixed=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=(97, 129), **NORMALIZE),
+    next=dict(type='mmpanseg.FixedSizeDataPreprocessor', size=None, **NORMALIZE))
 
 
 def results(sample):

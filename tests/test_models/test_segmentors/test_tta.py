@@ -9,11 +9,16 @@ from mmengine.dataset import pseudo_collate
 
 from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
 from mmpanseg.models.fusion_heads import views as views_module
-from mmpanseg.models.fusion_heads.full_size import FullSizeMasks
 from mmpanseg.models.fusion_heads.semantic import semantic_scores
-from mmpanseg.models.fusion_heads.views import View, class_similarity, mask_similarity, merge_views
-from mmpanseg.structures import chunks
+from mmpanseg.models.inference.augmented_views import (
+    View,
+    class_similarity,
+    mask_similarity,
+    merge_views,
+)
+from mmpanseg.models.inference.full_size_masks import FullSizeMasks
 from mmpanseg.structures.mask_logits import DenseMaskLogits
+from mmpanseg.utils import device as chunks
 
 ALL = Outputs(instance_on=True, semantic_on=True)
 SIZE = (20, 28)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.models.task_modules.assigners import OneToOneAssigner, solve_assignment
+from mmpanseg.models.task_modules.bipartite_matching import OneToOneAssigner, solve_assignment
 
 
 def cheapest(cost):

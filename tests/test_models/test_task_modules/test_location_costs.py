@@ -3,12 +3,17 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.models.losses.located_targets import locations_of, read_targets
-from mmpanseg.models.losses.panoptic_segformer import PanopticSegFormerCriterion
-from mmpanseg.models.task_modules import (FocalClassificationCost, LocationGIoUCost,
-                                          LocationL1Cost, MultiRoundAssigner, OneToOneAssigner,
-                                          SquaredDiceCost)
-from mmpanseg.models.task_modules.location_costs import LocatedInputs
+from mmpanseg.models.losses.panoptic_segformer_criterion import PanopticSegFormerCriterion
+from mmpanseg.models.losses.panoptic_segformer_targets import locations_of, read_targets
+from mmpanseg.models.task_modules import (
+    FocalClassificationCost,
+    LocationGIoUCost,
+    LocationL1Cost,
+    MultiRoundAssigner,
+    OneToOneAssigner,
+    SquaredDiceCost,
+)
+from mmpanseg.models.task_modules.location_matching import LocatedInputs
 from mmpanseg.structures.segment_map import SegmentMap
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
@@ -100,12 +105,12 @@ def test_rounds_end_when_queries_run_out():
         MultiRoundAssigner(0)
 
 
-def test_centre_cost_matches_published(published):
-    case = published['mass_centre']
+def test_center_cost_matches_published(published):
+    case = published['center_of_mass']
     height, width = case['img_shape']
     boxes = case['gt_bboxes_xyxy']
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([width, height])
-    inputs = LocatedInputs(None, None, case['bbox_pred_cxcywh_norm'][:, :2], centres)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([width, height])
+    inputs = LocatedInputs(None, None, case['bbox_pred_cxcywh_norm'][:, :2], centers)
     torch.testing.assert_close(
         LocationL1Cost(5)(inputs), case['box_centre_l1_cost_weight5'], **CLOSE)
 
@@ -119,7 +124,7 @@ def test_locations_of_a_made_segment():
     x = (2 * (5.5 + 6.5 + 7.5 + 8.5) + 4 * 5.5) / 12 / 20
     y = (4 * (2.5 + 3.5) + 4.5 + 5.5 + 6.5 + 7.5) / 12 / 10
     for location, expected in (('box', [7 / 20, 5 / 10, 4 / 20, 6 / 10]),
-                               ('mass_centre', [x, y]),
-                               ('centre_scale', [x, y, 4 / 20, 6 / 10])):
+                               ('center_of_mass', [x, y]),
+                               ('center_scale', [x, y, 4 / 20, 6 / 10])):
         torch.testing.assert_close(
             locations_of(segments, location, torch.tensor([20, 10] * 2)), torch.tensor([expected]))

@@ -2,9 +2,8 @@
 import pytest
 import torch
 
-from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION
-from mmpanseg.models.transformer_decoders.masked_attention import MaskedAttentionDecoder
-from mmpanseg.models.transformer_decoders.memory import Memory
+from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION, Memory
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskedAttentionDecoder
 
 BATCH, QUERIES, CHANNELS, HEADS = 2, 3, 8, 2
 SIZES = ((2, 3), (4, 5))
@@ -63,12 +62,12 @@ def test_smca_adds_the_logarithm_of_gaussians(inputs):
     for b in range(BATCH):
         for q in range(QUERIES):
             x = module.norm(query[b, q] + query_pos[b, q])
-            centre = module.centre(x).sigmoid()
+            center = module.center(x).sigmoid()
             offset, scale = module.offset(x).view(HEADS, 2), module.scale(x).view(HEADS, 2)
             for head in range(HEADS):
                 for s, (row, column, height, width) in enumerate(PLACES):
-                    dx = column + 0.5 - centre[0] * width - offset[head, 0]
-                    dy = row + 0.5 - centre[1] * height - offset[head, 1]
+                    dx = column + 0.5 - center[0] * width - offset[head, 0]
+                    dy = row + 0.5 - center[1] * height - offset[head, 1]
                     bias[b, head, q, s] = -(
                         (dx * scale[head, 0])**2 + (dy * scale[head, 1])**2) / 8
     found = module(query, query_pos, memory, never)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmpanseg.checkpoints.kmax_deeplab import convert_kmax_deeplab
-from mmpanseg.models.transformer_decoders.kmeans_layer import KMeansLayer, sum_of_clusters
+from mmpanseg.models.transformer_decoders.kmeans_decoder import KMeansLayer, sum_of_clusters
 
 PREFIX = 'panoptic_head.transformer_decoder.layers.0.'
 INTERACTIONS = {

@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from mmpanseg.checkpoints import convert_panoptic_segformer
-from mmpanseg.models.layers.tokens import Tokens
-from mmpanseg.models.transformer_decoders.mask_attention import (MaskAttentionDecoder,
-                                                                 MaskGenerator)
+from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import (
+    MaskAttentionDecoder,
+    MaskGenerator,
+)
 
 
 def as_tokens(memory, positions, padding, sizes):

@@ -2,9 +2,8 @@
 import pytest
 import torch
 
-from mmpanseg.models.transformer_decoders import mask_noise
-from mmpanseg.models.transformer_decoders.mask_noise import MASK_NOISE
-from mmpanseg.models.transformer_decoders.piloting import Piloting
+from mmpanseg.models.transformer_decoders import mask_piloting as mask_noise
+from mmpanseg.models.transformer_decoders.mask_piloting import MASK_NOISE, Piloting
 
 
 def blob(height=16, width=24, box=(4, 6, 10, 16)):
@@ -83,7 +82,7 @@ def test_nothing_happens_to_empty_masks_and_copies_differ(kind):
     assert len({tuple(m.flatten().tolist()) for m in found[:, :, 0].flatten(0, 1)}) > 4
 
 
-def test_shift_moves_the_mask_and_keeps_its_centre_in_the_box():
+def test_shift_moves_the_mask_and_keeps_its_center_in_the_box():
     torch.manual_seed(0)
     clean = blob()
     masks = clean.expand(1, 500, 1, -1, -1)
@@ -100,17 +99,17 @@ def test_shift_moves_the_mask_and_keeps_its_centre_in_the_box():
 
 def test_shift_out_of_the_map_cuts():
     mask = blob(box=(0, 0, 4, 24))
-    centre, extent = mask_noise.boxes(mask)
-    assert centre.tolist() == [1.5, 11.5] and extent.tolist() == [4, 24]
-    moved = mask_noise.resample(mask, centre, torch.tensor([-2., 0.]), torch.ones(2))
+    center, extent = mask_noise.boxes(mask)
+    assert center.tolist() == [1.5, 11.5] and extent.tolist() == [4, 24]
+    moved = mask_noise.resample(mask, center, torch.tensor([-2., 0.]), torch.ones(2))
     assert torch.equal(moved, blob(box=(0, 0, 2, 24)))
 
 
-def test_scale_enlarges_and_shrinks_about_the_centre():
+def test_scale_enlarges_and_shrinks_about_the_center():
     clean = blob(32, 32, (12, 12, 20, 20))
-    centre, _ = mask_noise.boxes(clean)
+    center, _ = mask_noise.boxes(clean)
     for factor, box in ((2.0, (8, 8, 24, 24)), (0.5, (14, 14, 18, 18))):
-        found = mask_noise.resample(clean, centre, torch.zeros(2), torch.full((2, ), factor))
+        found = mask_noise.resample(clean, center, torch.zeros(2), torch.full((2, ), factor))
         assert torch.equal(found, blob(32, 32, box))
     torch.manual_seed(0)
     areas = MASK_NOISE['scale'](clean.expand(1, 300, 1, -1, -1), 0.5)[0, :, 0].sum((1, 2))

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from mmdet.models.layers import DetrTransformerDecoder
 
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.transformer_decoders.masked_attention import MaskedAttentionDecoder
-from mmpanseg.models.transformer_decoders.memory import Memory
+from mmpanseg.models.transformer_decoders.cross_attention import Memory
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskedAttentionDecoder
 from mmpanseg.registry import MODELS
 
 CHANNELS, HEADS, LAYERS = 8, 2, 4

@@ -62,12 +62,12 @@ def test_unsupervised_queries_have_no_loss_of_their_own(features, samples):
 
 
 def test_zero_queries_are_zeros_that_nobody_learns(features, samples):
-    learnt, zero = build_head('unsupervised'), build_head('zero')
-    state = learnt.state_dict()
+    learned, zero = build_head('unsupervised'), build_head('zero')
+    state = learned.state_dict()
     state['query_feat.weight'].zero_()
     del state['query_feat.weight']
     zero.load_state_dict(state, strict=True)
-    torch.testing.assert_close(zero.loss(features, samples), learnt.loss(features, samples))
+    torch.testing.assert_close(zero.loss(features, samples), learned.loss(features, samples))
     assert 'query_feat.weight' not in dict(zero.named_parameters())
 
 

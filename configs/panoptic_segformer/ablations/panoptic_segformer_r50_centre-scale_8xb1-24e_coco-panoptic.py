@@ -1,4 +1,0 @@
-# Location target: centre and scale, as in the first version.
-_base_ = '../panoptic_segformer_r50_8xb1-24e_coco-panoptic.py'
-
-model = dict(panoptic_head=dict(location='centre_scale'))

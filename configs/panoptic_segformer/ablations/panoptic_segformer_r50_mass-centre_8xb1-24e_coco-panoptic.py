@@ -1,4 +1,0 @@
-# Location target: the centre of mass (appendix B.2).
-_base_ = '../panoptic_segformer_r50_8xb1-24e_coco-panoptic.py'
-
-model = dict(panoptic_head=dict(location='mass_centre'))

@@ -1,0 +1,49 @@
+"""What tools that look into a trained model have in common."""
+from argparse import ArgumentParser, Namespace
+
+from mmdet.apis import init_detector
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmpanseg.checkpoints import CheckpointError
+from mmpanseg.datasets.metainfo import common_metainfo
+from mmpanseg.engine import (
+    DictAction,
+    PanopticRunner,
+    UsageError,
+    check_checkpoint,
+    check_model_config,
+    load_config,
+    user_mistakes,
+)
+
+
+def add_model_options(parser: ArgumentParser) -> None:
+    """Add the config, the checkpoint, and overrides of the config."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config entries')
+
+
+def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
+    """The model that the arguments name, in evaluation mode, and its test data.
+
+    Raises:
+        UsageError: the config or the checkpoint is missing or of another model or other classes, or
+            the model or its data cannot be built.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    check_model_config(cfg, args.config, 'test_dataloader')
+    checkpoint = check_checkpoint(args.checkpoint)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    with user_mistakes():
+        try:
+            model = init_detector(cfg, checkpoint, device=get_device())
+        except CheckpointError as error:
+            raise UsageError(f'{checkpoint}: {error}') from error
+        loader = PanopticRunner.build_dataloader(cfg.test_dataloader)
+    model.dataset_meta = common_metainfo(loader.dataset.metainfo)
+    return model, loader

@@ -1,0 +1,57 @@
+"""Pictures of attention maps, a row for each segment."""
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from mmpanseg.visualization.color import Color, oklch_to_rgb
+from mmpanseg.visualization.panoptic import Segment, draw_panoptic, side_by_side
+
+
+def draw_attention(image: np.ndarray, inside: np.ndarray, color: Color, heads: np.ndarray,
+                   mask: np.ndarray, title: str, width: int = 240) -> np.ndarray:
+    """One row: the image with the segment, the map of every head, the mask.
+
+    Args:
+        image: uint8 RGB [H, W, 3].
+        inside: bool [H, W], the segment.
+        color: of the segment.
+        heads: float [h, H', W'], any range; each map is stretched over the colors by itself.
+        mask: float [H', W'], drawn from 0 to 1.
+        title: caption of the first picture.
+        width: of each picture in pixels.
+
+    Returns:
+        uint8 RGB [H'', W'', 3].
+    """
+    size = (width, max(1, round(width * image.shape[0] / image.shape[1])))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    pan_map = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    panels = [(title, draw_panoptic(
+        small, pan_map.astype(int), [Segment(1, 0, False)], palette=[color], min_side=1,
+        with_labels=False))]
+    panels += [(f'head {number}', heat_map(_stretch(values), size))
+               for number, values in enumerate(heads, 1)]
+    panels.append(('mask', heat_map(mask, size)))
+    return side_by_side(panels)
+
+
+def heat_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Colors of values 0..1, dark to light, uint8 RGB at ``size`` (width, height)."""
+    values = cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return _ramp()[(255 * values.clip(0, 1)).round().astype(int)]
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    """Values from their first to their last percentile as 0..1."""
+    low, high = np.percentile(values, (1, 99))
+    return (values - low) / max(high - low, 1e-12)
+
+
+@lru_cache
+def _ramp() -> np.ndarray:
+    """256 colors, uint8 [256, 3], whose lightness rises in equal steps."""
+    steps = np.linspace(0, 1, 18)
+    stops = np.array([oklch_to_rgb(0.16 + 0.80 * t, 0.13, 0.80 - 0.50 * t) for t in steps])
+    places = np.linspace(0, 1, 256)
+    return np.stack([np.interp(places, steps, channel) for channel in stops.T], 1).astype(np.uint8)

@@ -1,0 +1,149 @@
+"""Text on segments: where it goes, and drawing it."""
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mmpanseg.visualization.color import Color, oklch_to_rgb, rgb_to_oklch
+
+# Placing needs no more than this many pixels on the longer side.
+_PLACING_SIDE = 800
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text centerd at (x, y), in pixels, in a rounded box of width x height."""
+    text: str
+    color: Color
+    x: float
+    y: float
+    width: int
+    height: int
+    font_size: int
+
+
+@lru_cache(maxsize=32)
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans Bold, which matplotlib brings on every system, at `size` pixels."""
+    path = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans-Bold.ttf'
+    return ImageFont.truetype(str(path), size)
+
+
+def box_size(text: str, font_size: int) -> tuple[int, int]:
+    """Width and height in pixels of the box that holds `text`."""
+    width = load_font(font_size).getlength(text)
+    return round(width + 0.8 * font_size), round(1.4 * font_size)
+
+
+class LabelPlacer:
+    """Puts labels one after another on an image so that none covers another or leaves the image.
+
+    A label's center lies in its own segment. Of the places left, the one is taken where most of
+    the box lies on the segment, and of equally good ones the one furthest from the segment's edge
+    (the pole of inaccessibility). A label that would lie mostly off its segment is tried smaller,
+    then left out.
+    """
+
+    # Shares of the full font size that are tried.
+    sizes = (1.0, 0.82)
+
+    def __init__(self, pan_map: np.ndarray, font_size: int) -> None:
+        height, width = pan_map.shape
+        self.scale = min(1.0, _PLACING_SIDE / max(height, width))
+        self.map = resize_map(pan_map, (max(1, round(height * self.scale)),
+                                        max(1, round(width * self.scale))))
+        self.taken = np.zeros(self.map.shape, dtype=np.float32)
+        self.font_size = font_size
+
+    def place(self, segment_id: int, text: str, color: Color,
+              min_coverage: float) -> Label | None:
+        """The label for one segment, or None where there is no room for it.
+
+        `min_coverage` is the share of the text's box that has to lie on the segment.
+        """
+        mask = (self.map == segment_id).astype(np.uint8)
+        if not mask.any():
+            return None
+        depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        for share in self.sizes:
+            font_size = max(8, round(share * self.font_size))
+            full = box_size(text, font_size)
+            box = tuple(int(np.ceil(side * self.scale)) + 2 for side in full)
+            center = self._best_center(mask, depth, box, min_coverage)
+            if center is not None:
+                x, y = center
+                self._take(x, y, box)
+                return Label(text, color, (x + 0.5) / self.scale, (y + 0.5) / self.scale,
+                             *full, font_size)
+        return None
+
+    def _best_center(self, mask: np.ndarray, depth: np.ndarray, box: tuple[int, int],
+                     min_coverage: float) -> tuple[int, int] | None:
+        (height, width), (half_w, half_h) = mask.shape, (box[0] // 2 + 1, box[1] // 2 + 1)
+        inside = np.zeros(mask.shape, dtype=bool)
+        inside[half_h:height - half_h, half_w:width - half_w] = True
+        window = (2 * half_w + 1, 2 * half_h + 1)
+        allowed = inside & (mask > 0) & (_mean(self.taken, window) < 1e-6)
+        if not allowed.any():
+            return None
+        coverage = _mean(mask.astype(np.float32), window)
+        score = np.where(allowed, coverage + 0.2 * depth / depth.max(), -1)
+        y, x = np.unravel_index(int(score.argmax()), score.shape)
+        return (int(x), int(y)) if coverage[y, x] >= min_coverage else None
+
+    def _take(self, x: int, y: int, box: tuple[int, int]) -> None:
+        half_w, half_h = box[0] // 2 + 1, box[1] // 2 + 1
+        self.taken[max(0, y - half_h):y + half_h + 1, max(0, x - half_w):x + half_w + 1] = 1
+
+
+def resize_map(pan_map: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An integer map at (height, width), by nearest neighbor; values are kept exactly."""
+    rows = (np.arange(shape[0]) + 0.5) * pan_map.shape[0] / shape[0]
+    columns = (np.arange(shape[1]) + 0.5) * pan_map.shape[1] / shape[1]
+    return pan_map[rows.astype(int)[:, None], columns.astype(int)[None]]
+
+
+def _mean(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    """Mean of `values` over a window (width, height) around each pixel, zero outside."""
+    return cv2.boxFilter(values, cv2.CV_32F, window, borderType=cv2.BORDER_CONSTANT)
+
+
+def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
+    """The uint8 RGB image [H,W,3] with the labels on it: light text on a dark box of its hue."""
+    canvas = image.copy()
+    height, width = image.shape[:2]
+    for label in labels:
+        left, top = round(label.x - label.width / 2), round(label.y - label.height / 2)
+        left = min(max(left, 0), max(0, width - label.width))
+        top = min(max(top, 0), max(0, height - label.height))
+        place = np.s_[top:top + label.height, left:left + label.width]
+        patch = canvas[place].astype(np.float32)
+        h, w = patch.shape[:2]
+        lightness, chroma, hue = rgb_to_oklch(label.color)
+        fill = oklch_to_rgb(0.30, min(chroma, 0.10), hue)
+        box = 0.82 * _rounded_box(label.width, label.height, 0.32 * label.height)[:h, :w, None]
+        patch += box * (np.array(fill, dtype=np.float32) - patch)
+        ink = text_ink(label.text, label.font_size, label.width, label.height)[:h, :w, None]
+        patch += ink * (255 - patch)
+        canvas[place] = patch.round().clip(0, 255)
+    return canvas
+
+
+def text_ink(text: str, font_size: int, width: int, height: int) -> np.ndarray:
+    """Coverage 0..1 of a text centerd in a box, float [height,width]."""
+    plate = Image.new('L', (width, height))
+    ImageDraw.Draw(plate).text((width / 2, height / 2), text, fill=255, font=load_font(font_size),
+                               anchor='mm')
+    return np.asarray(plate, dtype=np.float32) / 255
+
+
+def _rounded_box(width: int, height: int, radius: float) -> np.ndarray:
+    """Anti-aliased coverage 0..1 of a rounded rectangle that fills [height,width]."""
+    dx = np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius)
+    dy = np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius)
+    outside = np.hypot(np.maximum(dx[None, :], 0), np.maximum(dy[:, None], 0))
+    return np.clip(radius + 0.5 - outside, 0, 1).astype(np.float32)
