@@ -5,7 +5,7 @@ A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2F
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from mmpanseg.utils.config_checks import checked, naming_keys
+from mmpanseg.utils.build_checks import with_config_checks
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -25,4 +25,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')
 
 for _registry in (MODELS, TASK_UTILS):
-    _registry.build_func = naming_keys(checked(_registry.build_func))
+    _registry.build_func = with_config_checks(_registry.build_func)

@@ -17,7 +17,7 @@ _WITHOUT_EFFECT = re.compile(
 
 
 @dataclass(frozen=True)
-class Fit:
+class CheckpointFit:
     """How a checkpoint fits a model.
 
     Args:
@@ -53,13 +53,13 @@ class Fit:
             return self.nothing()
         problems = []
         if self.reshaped:
-            problems.append(f'{listed(self.differences())} ({len(self.reshaped)} of the model\'s '
+            problems.append(f'{shortened_list(self.differences())} ({len(self.reshaped)} of the model\'s '
                             f'{self.wanted} tensors have another shape)')
         if missing:
             problems.append(f'{len(missing)} of the model\'s {self.wanted} tensors are missing in '
-                            f'it: {listed(missing)}')
+                            f'it: {shortened_list(missing)}')
         if unused:
-            problems.append(f'{len(unused)} of its tensors are not in the model: {listed(unused)}')
+            problems.append(f'{len(unused)} of its tensors are not in the model: {shortened_list(unused)}')
         return ('the checkpoint is one of another model: ' + '; '.join(problems)
                 + '; use the config that it was trained with')
 
@@ -81,7 +81,7 @@ class Fit:
                 'tools/model_converters/convert.py')
 
 
-def compare(found: Mapping, model: Mapping[str, Tensor]) -> Fit:
+def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFit:
     """Compare a checkpoint with a model's state dict.
 
     Args:
@@ -96,7 +96,7 @@ def compare(found: Mapping, model: Mapping[str, Tensor]) -> Fit:
                 for name, value in here.items() if value.shape != model[name].shape}
     # detectron2 has its tensors under 'model'
     examples = tuple(tensors) or tuple(map(str, found.get('model') or ()))
-    return Fit(
+    return CheckpointFit(
         wanted=len(model), fitting=tuple(name for name in here if name not in reshaped),
         reshaped=reshaped, missing=tuple(name for name in model if name not in tensors),
         unused=tuple(name for name in tensors if name not in model),
@@ -104,7 +104,7 @@ def compare(found: Mapping, model: Mapping[str, Tensor]) -> Fit:
         examples=(examples, tuple(model)))
 
 
-def listed(entries: Iterable[str], limit: int = _NAMED) -> str:
+def shortened_list(entries: Iterable[str], limit: int = _NAMED) -> str:
     """The first entries, and how many more there are."""
     entries = list(entries)
     more = f' and {len(entries) - limit} more' if len(entries) > limit else ''

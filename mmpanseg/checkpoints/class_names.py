@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # entry of a transformers folder's config.json that this library's export adds
-OWN_ENTRY = 'mmpanseg'
+EXPORT_ENTRY = 'mmpanseg'
 
 # what checkpoints carry of a data set's metainfo
-DESCRIPTION = ('classes', 'thing_classes', 'stuff_classes', 'palette')
+METAINFO_KEYS = ('classes', 'thing_classes', 'stuff_classes', 'palette')
 
 
-class FileClasses(NamedTuple):
+class CheckpointClasses(NamedTuple):
     """What a checkpoint says about its classes.
 
     Args:
@@ -21,33 +21,33 @@ class FileClasses(NamedTuple):
     own_order: bool = False
 
 
-def classes_of(content: dict[str, Any], path: str | Path) -> FileClasses:
+def read_class_names(content: dict[str, Any], path: str | Path) -> CheckpointClasses:
     """Class names of a checkpoint.
 
     Args:
         content: of the file, as :func:`mmpanseg.checkpoints.weight_files.read_checkpoint` gives it.
         path: of the file, or the folder of transformers; ``config.json`` there tells the names.
     """
-    names = meta_classes(content.get('meta'))
+    names = class_names_of_meta(content.get('meta'))
     if names:
-        return FileClasses(names)
+        return CheckpointClasses(names)
     path = Path(path)
     file = (path if path.is_dir() else path.parent) / 'config.json'
     try:
         config = json.loads(file.read_text())
         labels = {int(label): str(name) for label, name in config['id2label'].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return FileClasses()
+        return CheckpointClasses()
     if sorted(labels) != list(range(len(labels))) or all(
             name == f'LABEL_{label}' for label, name in labels.items()):
-        return FileClasses()  # stand-ins of transformers
+        return CheckpointClasses()  # stand-ins of transformers
     names = tuple(labels[label] for label in range(len(labels)))
-    own = config.get(OWN_ENTRY)
+    own = config.get(EXPORT_ENTRY)
     # whoever trained on with other classes has other names
-    return FileClasses(names, isinstance(own, dict) and own.get('classes') == list(names))
+    return CheckpointClasses(names, isinstance(own, dict) and own.get('classes') == list(names))
 
 
-def meta_classes(meta: Any) -> tuple[str, ...]:
+def class_names_of_meta(meta: Any) -> tuple[str, ...]:
     """Class names in the ``meta`` of mmengine's checkpoints, of any version; () without."""
     if not isinstance(meta, dict):
         return ()

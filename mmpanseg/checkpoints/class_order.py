@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.class_names import FileClasses
-from mmpanseg.checkpoints.sources import CheckpointError, Source
+from mmpanseg.checkpoints.class_names import CheckpointClasses
+from mmpanseg.checkpoints.sources import CheckpointError, CheckpointSource
 from mmpanseg.datasets import ade20k, cityscapes, mapillary
 from mmpanseg.datasets.coco import CocoPanopticDataset
 
@@ -27,7 +27,7 @@ CHOICES = (f'--class-order {", ".join(PUBLISHED)} (panoptic models in the publis
 _COCO_COUNTS = (80, 133)
 
 
-def things_first(name: str) -> list[int]:
+def published_order(name: str) -> list[int]:
     """The published label of each of our labels, for a data set of the table.
 
     Raises:
@@ -39,7 +39,7 @@ def things_first(name: str) -> list[int]:
     return list(PUBLISHED[name][1])
 
 
-def find_class_order(source: Source, file: FileClasses, names: Sequence[str], num_things: int,
+def find_class_order(source: CheckpointSource, file: CheckpointClasses, names: Sequence[str], num_things: int,
                      num_stuff: int) -> list[int] | None:
     """The label in a checkpoint of each label of a config.
 
@@ -74,7 +74,7 @@ def find_class_order(source: Source, file: FileClasses, names: Sequence[str], nu
         + f'; give {CHOICES}')
 
 
-def check_known_order(source: Source, file: FileClasses, rows: int) -> None:
+def require_known_order(source: CheckpointSource, file: CheckpointClasses, rows: int) -> None:
     """Refuse to guess where there is no config: the same labels may be panoptic or semantic.
 
     Args:

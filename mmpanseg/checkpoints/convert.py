@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmpanseg.checkpoints.checkpoint_fit import compare, listed
-from mmpanseg.checkpoints.class_order import permute_classes, things_first
+from mmpanseg.checkpoints.checkpoint_fit import compare_tensors, shortened_list
+from mmpanseg.checkpoints.class_order import permute_classes, published_order
 from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
 
 POSITIONS = 'panoptic_head.query_embed.weight'
@@ -15,7 +15,7 @@ _NAMED = 3  # parameters that an error names, of each kind
 
 
 @dataclass(frozen=True)
-class Conversion:
+class ConvertedCheckpoint:
     """A converted checkpoint.
 
     Args:
@@ -33,7 +33,7 @@ class Conversion:
 
 
 def convert(state_dict: dict[str, Tensor], source: str | None = None,
-            class_order: None | str | Sequence[int] = None) -> Conversion:
+            class_order: None | str | Sequence[int] = None) -> ConvertedCheckpoint:
     """State dict of another code base to ours (``MaskTransformer``).
 
     Args:
@@ -58,11 +58,11 @@ def convert(state_dict: dict[str, Tensor], source: str | None = None,
         origin = {name: keys[id(value)] for name, value in renamed.items() if id(value) in keys}
         by_class = tuple(name for name in renamed if re.fullmatch(entry.class_tensors, name))
         if class_order is not None:
-            order = things_first(class_order) if isinstance(class_order, str) else class_order
+            order = published_order(class_order) if isinstance(class_order, str) else class_order
             for name in by_class:
                 renamed[name] = permute_classes(renamed[name], order, origin.get(name, name))
         renamed.update(_constants(renamed))
-    return Conversion(renamed, entry.name, unused, origin, by_class)
+    return ConvertedCheckpoint(renamed, entry.name, unused, origin, by_class)
 
 
 def _constants(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ def _window_index(length: int, device: torch.device) -> Tensor:
     return pairs.flatten(2).flatten(0, 1)
 
 
-def drop_zero_queries(conversion: Conversion, model: nn.Module) -> None:
+def drop_zero_query_positions(conversion: ConvertedCheckpoint, model: nn.Module) -> None:
     """Move a table of position codes that is all zero, as exports of models without codes have it,
     to the unused tensors if the model has no such table.
     """
@@ -98,7 +98,7 @@ def drop_zero_queries(conversion: Conversion, model: nn.Module) -> None:
         del conversion.state_dict[POSITIONS]
 
 
-def check_fit(conversion: Conversion, model: nn.Module) -> None:
+def check_fit(conversion: ConvertedCheckpoint, model: nn.Module) -> None:
     """Check that a converted checkpoint fills a model: every tensor, nothing left over.
 
     Args:
@@ -108,7 +108,7 @@ def check_fit(conversion: Conversion, model: nn.Module) -> None:
         CheckpointError: it does not; one line that names tensors and shapes.
     """
     ours, found = model.state_dict(), conversion.state_dict
-    fit = compare(found, ours)
+    fit = compare_tensors(found, ours)
     problems = [
         _some([f'{_name(conversion, key)} is {theirs}, the model has {here}'
                for key, (theirs, here) in fit.reshaped.items()], 'of another shape'),
@@ -121,10 +121,10 @@ def check_fit(conversion: Conversion, model: nn.Module) -> None:
                               + '; '.join(filter(None, problems)))
 
 
-def _name(conversion: Conversion, key: str) -> str:
+def _name(conversion: ConvertedCheckpoint, key: str) -> str:
     theirs = conversion.origin.get(key)
     return f'{key} (their {theirs})' if theirs not in (None, key) else key
 
 
 def _some(entries: list[str], what: str) -> str:
-    return f'{len(entries)} {what}: {listed(entries, _NAMED)}' if entries else ''
+    return f'{len(entries)} {what}: {shortened_list(entries, _NAMED)}' if entries else ''

@@ -33,16 +33,16 @@ def swin_rules() -> list[Rule]:
         (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
         (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),
         (stage + r'downsample\.(norm\..+|reduction\.weight)', ours + r'downsample.\2',
-         unfold_order)]
+         to_unfold_order)]
 
 
-def unfold_order(x: Tensor) -> Tensor:
+def to_unfold_order(x: Tensor) -> Tensor:
     """Patch merging's last dimension from four [2 x 2] groups to unfold's interleaved order."""
     groups = x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return groups.transpose(-1, -2).flatten(-2)
 
 
-def group_order(x: Tensor) -> Tensor:
+def to_group_order(x: Tensor) -> Tensor:
     """The way back from :func:`unfold_order`."""
     groups = x.unflatten(-1, (-1, 4)).transpose(-1, -2)
     return groups[..., [0, 2, 1, 3], :].flatten(-2)

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
-from mmpanseg.checkpoints.class_names import OWN_ENTRY
+from mmpanseg.checkpoints.class_names import EXPORT_ENTRY
 from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible
 from mmpanseg.checkpoints.huggingface import to_huggingface
 from mmpanseg.checkpoints.image_processor import processor_config
@@ -115,7 +115,7 @@ def huggingface_config(model: ConfigDict, classes: Sequence[str] = ()) -> dict:
         num_attention_heads=decoder.get('num_heads', 8), num_queries=head.get('num_queries', 100),
         no_object_weight=criterion.get('no_object_weight', 0.1),
         id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
-        **{OWN_ENTRY: dict(classes=names, num_things_classes=model.num_things_classes,
+        **{EXPORT_ENTRY: dict(classes=names, num_things_classes=model.num_things_classes,
                            num_stuff_classes=model.num_stuff_classes)})
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.detectron2_backbones import group_order, unfold_order
+from mmpanseg.checkpoints.detectron2_backbones import to_group_order, to_unfold_order
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 # their name, our name; {} is a number or the last part of a name, the same on both sides
 Pair = tuple[str, str]
@@ -124,7 +124,7 @@ def convert_huggingface(state_dict: dict[str, Tensor],
     with torch.no_grad():
         return rename(state_dict, [
             *(_rule(*pair) for pair in _pairs()),
-            *(_rule(*pair, unfold_order) for pair in _MERGING),
+            *(_rule(*pair, to_unfold_order) for pair in _MERGING),
             drop(encoder + r'(?:swin\.)?layernorm\.(weight|bias)',
                  "norm of Swin's classifier; each map has a norm of its own"),
             drop(encoder + r'encoder\..+\.relative_position_index', 'follows from the window size'),
@@ -145,7 +145,7 @@ def to_huggingface(state_dict: dict[str, Tensor], unused: dict[str, str] | None 
     with torch.no_grad():
         renamed = rename(_split_attention(state_dict), [
             *(_rule(ours, theirs) for theirs, ours in _pairs()),
-            *(_rule(ours, theirs, group_order) for theirs, ours in _MERGING),
+            *(_rule(ours, theirs, to_group_order) for theirs, ours in _MERGING),
             drop(r'backbone\..+\.relative_position_index', 'follows from the window size'),
             drop(r'panoptic_head\.label_embed\.weight', 'of use in training only')], unused)
         queries = renamed[f'{_QUERY}queries_features.weight']
@@ -168,7 +168,7 @@ def _split_attention(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='huggingface', title='transformers, Mask2FormerForUniversalSegmentation',
     convert=convert_huggingface,
     signature=(r'model\.pixel_level_module\..+', r'model\.transformer_module\..+'),

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import resnet_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _REST = r'\.(.+)'
 
@@ -147,7 +147,7 @@ def convert_kmax_deeplab(state_dict: dict[str, Tensor],
             *_pixel_rules(head), *_query_rules(head), *backbone_rules()], unused)
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='kmax_deeplab', title='bytedance/kmax-deeplab, detectron2',
     convert=convert_kmax_deeplab,
     signature=(r'sem_seg_head\.predictor\._cluster_centers\.weight', ),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import resnet_rules, swin_rules
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
 _WEIGHT = r'\.(weight|bias)'
@@ -103,7 +103,7 @@ def convert_mask2former(state_dict: dict[str, Tensor],
             unused)
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='mask2former', title='facebookresearch/Mask2Former, detectron2',
     convert=convert_mask2former,
     signature=(r'sem_seg_head\.predictor\.(query_feat|static_query)\.weight',
@@ -137,7 +137,7 @@ def convert_mp_former(state_dict: dict[str, Tensor],
     return converted
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='mp_former', title='IDEA-Research/MP-Former, detectron2', convert=convert_mp_former,
     signature=(r'sem_seg_head\.predictor\.label_enc\.weight', ),
     class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _DECODER = r'(panoptic_head\.transformer_decoder\.layers\.\d+)\.'
 _ENCODER = r'(panoptic_head\.pixel_decoder\.encoder\.layers\.\d+)\.'
@@ -31,7 +31,7 @@ def convert_mmdet(state_dict: dict[str, Tensor],
     return rename(state_dict, _RULES, unused)
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='mmdet', title='mmdetection 3.x (or 2.x) Mask2Former, or this library',
     convert=convert_mmdet,
     signature=(r'backbone\..+', r'panoptic_head\.query_feat\.weight',

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import swin_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _HEAD = 'panoptic_head.'
 _WEIGHT = r'\.(weight|bias)'
@@ -129,7 +129,7 @@ def convert_panoptic_segformer(state_dict: dict[str, Tensor],
             *backbone], unused)
 
 
-SOURCE = register_source(Source(
+SOURCE = register_source(CheckpointSource(
     'panoptic_segformer', 'zhiqi-li/Panoptic-SegFormer, CVPR version', convert_panoptic_segformer,
     signature=(r'bbox_head\.transformer\.level_embeds', r'bbox_head\.stuff_query\.weight'),
     # of thing classes, which come first; a stuff class is a row of the query table only

@@ -20,7 +20,7 @@ class Converter(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A code base and the map of its parameter names.
 
     Args:
@@ -40,16 +40,16 @@ class Source:
     things_first: bool = False
 
 
-SOURCES: dict[str, Source] = {}
+SOURCES: dict[str, CheckpointSource] = {}
 
 
-def register_source(source: Source) -> Source:
+def register_source(source: CheckpointSource) -> CheckpointSource:
     """Add a source; the first registered one whose signature fits is the one found from keys."""
     SOURCES[source.name] = source
     return source
 
 
-def get_source(name: str) -> Source:
+def get_source(name: str) -> CheckpointSource:
     """The source of that name.
 
     Raises:
@@ -60,7 +60,7 @@ def get_source(name: str) -> Source:
     return SOURCES[name]
 
 
-def find_source(keys: Iterable[str]) -> Source:
+def find_source(keys: Iterable[str]) -> CheckpointSource:
     """The source that parameters of these names come from.
 
     Raises:

@@ -29,10 +29,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: the file is missing, truncated, no checkpoint, or its pickle asks to run
             code; one line that names the file.
     """
-    return weights_of(read_checkpoint(path), path)
+    return extract_weights(read_checkpoint(path), path)
 
 
-def weights_of(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+def extract_weights(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint's content, see :func:`read_weights`."""
     for key in _WEIGHTS:
         if isinstance(content.get(key), dict):
@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f'{path}: not a checkpoint, or not all of one; '
-            f'{kind_of_file(path) or "was the download complete?"} '
+            f'{describe_broken_file(path) or "was the download complete?"} '
             f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: a checkpoint is a dict of tensors, this holds a '
@@ -76,7 +76,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def kind_of_file(path: str | Path) -> str:
+def describe_broken_file(path: str | Path) -> str:
     """What a file is that is certainly no whole checkpoint, in a few words; '' for others."""
     with open(path, 'rb') as file:
         start = file.read(256)

@@ -6,8 +6,8 @@ import numpy as np
 from mmpanseg.evaluation.boundary import boundary_distance, map_boundary
 from mmpanseg.evaluation.panoptic_quality import (
     Matching,
+    PanopticMap,
     PQStat,
-    Segments,
     check_labels,
     check_same_size,
     image_pq,
@@ -20,7 +20,7 @@ SIZE_LIMITS = (32 ** 2, 96 ** 2)
 SIZES = ('small', 'medium', 'large')
 
 
-def image_pq_variants(gt: Segments, pred: Segments, num_classes: int, image: str = 'image', *,
+def image_pq_variants(gt: PanopticMap, pred: PanopticMap, num_classes: int, image: str = 'image', *,
                       boundary_width: float | None = None,
                       by_size: bool = False) -> dict[str, PQStat]:
     """Statistics of one image for PQ and for what is asked besides.
@@ -87,7 +87,7 @@ def sum_stats(parts: Iterable[dict[str, PQStat]]) -> dict[str, PQStat]:
     return total
 
 
-def occurring(stats: dict[str, PQStat]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def nonzero_stats(stats: dict[str, PQStat]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Statistics of an image without the classes that do not occur: labels [n], sums [n, 4]."""
     rows = {name: np.flatnonzero(stat.sums.any(1)) for name, stat in stats.items()}
     return {name: (labels, stats[name].sums[labels]) for name, labels in rows.items()}
@@ -102,7 +102,7 @@ def expand_stats(stats: dict[str, tuple[np.ndarray, np.ndarray]],
     return total
 
 
-def _boundary_layers(gt: Segments, pred: Segments, width: float, image: str) -> np.ndarray:
+def _boundary_layers(gt: PanopticMap, pred: PanopticMap, width: float, image: str) -> np.ndarray:
     """uint8 [H, W]: + 1 on the boundary of a true segment, + 2 on that of a predicted one."""
     check_same_size(gt, pred, image)
     distance = boundary_distance(gt.map.shape, width)

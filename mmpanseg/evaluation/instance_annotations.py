@@ -9,7 +9,7 @@ from mmpanseg.datasets.annotation_file import (
     read_sizes,
 )
 from mmpanseg.datasets.object_masks import encode_annotation, read_boxes
-from mmpanseg.evaluation.ground_truth import require_keys, sample_name
+from mmpanseg.evaluation.metric_utils import require_keys, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
 
 

@@ -19,12 +19,16 @@ from mmpanseg.evaluation.boundary import (
     check_boundary_width,
     mask_boundary,
 )
-from mmpanseg.evaluation.ground_truth import orientation_of, read_ground_truth, sample_name
+from mmpanseg.evaluation.ground_truth import read_ground_truth, with_image_orientation
 from mmpanseg.evaluation.instance_annotations import InstanceAnnotations
+from mmpanseg.evaluation.metric_utils import make_table, percent, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
-from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.exif_orientation import annotation_turn, turn, turn_size
+from mmpanseg.structures.exif_orientation import (
+    annotation_orientation,
+    apply_orientation,
+    oriented_size,
+)
 
 # bool [H, W], or a run-length encoding
 Mask = np.ndarray | dict
@@ -147,12 +151,12 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         """Size of the image, as it lies for the model, and its objects in ``ann_file``."""
         size, objects = self.annotations.objects(
             sample, self.dataset_meta['classes'], self.thing_labels)
-        orientation = annotation_turn(size, orientation_of(sample))
+        orientation = annotation_orientation(size, with_image_orientation(sample))
         if orientation != 1:
-            size = turn_size(size, orientation)
+            size = oriented_size(size, orientation)
             for item in objects:
                 mask = rle_tools.decode(item['segmentation']).view(bool)
-                item['segmentation'] = encode(turn(mask, orientation))
+                item['segmentation'] = encode(apply_orientation(mask, orientation))
         return size, [self._object(item.pop('segmentation'), **item) for item in objects]
 
     def _panoptic_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]] | None:

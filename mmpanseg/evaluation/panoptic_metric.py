@@ -14,21 +14,24 @@ from mmpanseg.evaluation.boundary_and_size_pq import (
     SIZES,
     expand_stats,
     image_pq_variants,
-    occurring,
+    nonzero_stats,
     sum_stats,
 )
-from mmpanseg.evaluation.ground_truth import read_ground_truth, require_keys, sample_name, turn_back
+from mmpanseg.evaluation.ground_truth import (
+    read_ground_truth,
+    to_stored_orientation,
+)
+from mmpanseg.evaluation.metric_utils import make_table, percent, require_keys, sample_name
 from mmpanseg.evaluation.panoptic_quality import (
     PanopticDataError,
+    PanopticMap,
     PQStat,
-    Segments,
     index_map,
     map_ids,
 )
-from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
 from mmpanseg.structures.panoptic_png import write_panoptic_png
-from mmpanseg.structures.result_coding import check_codable, split_values
+from mmpanseg.structures.result_coding import check_class_count, split_values
 from mmpanseg.structures.result_file_names import result_names
 
 
@@ -91,14 +94,14 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Add (statistics or None, written annotation or None) of each sample to ``results``."""
         num_classes = len(self.dataset_meta['classes'])
-        check_codable(num_classes, 'the data set')
+        check_class_count(num_classes, 'the data set')
         for sample in data_samples:
             pred = predicted_segments(sample, num_classes)
             stats = None
             if not self.format_only:
                 gt = read_ground_truth(sample, self.dataset_meta, self.backend_args)
                 if gt is not None:
-                    stats = occurring(image_pq_variants(
+                    stats = nonzero_stats(image_pq_variants(
                         gt, pred, num_classes, sample_name(sample),
                         boundary_width=self.boundary_width, by_size=self.by_size))
             written = None if self.outfile_prefix is None else self._write(sample, pred)
@@ -144,7 +147,7 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
         things = set(self.dataset_meta['thing_classes'])
         return np.array([name in things for name in self.dataset_meta['classes']], bool)
 
-    def _write(self, sample: dict, pred: Segments) -> dict:
+    def _write(self, sample: dict, pred: PanopticMap) -> dict:
         """Write a prediction as PNG under a name of its own; returns its annotation, and the path
         of the image for :meth:`_finish_files`, which sees all of them, to give a better name.
         """
@@ -160,7 +163,7 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
                 'dataset=dict(metainfo=dict(label2cat=...))')
         # Ids in the file count from 1, since 0 means void there.
         write_panoptic_png(self._unnamed(sample['img_path']),
-                           turn_back(index_map(pred), sample, self.backend_args))
+                           to_stored_orientation(index_map(pred), sample, self.backend_args))
         return dict(
             image_id=sample['img_id'], file_name=sample['img_path'],
             segments_info=[dict(id=number, category_id=int(label2cat[label]))
@@ -216,7 +219,7 @@ class PanopticMetric(CommonMetainfo, BaseMetric):
         return make_table(rows, left=2)
 
 
-def predicted_segments(sample: dict, num_classes: int) -> Segments:
+def predicted_segments(sample: dict, num_classes: int) -> PanopticMap:
     """Segments of ``pred_panoptic_seg`` of a sample.
 
     Raises:
@@ -236,4 +239,4 @@ def predicted_segments(sample: dict, num_classes: int) -> Segments:
             f'{sample_name(sample)}: predicted segment {values[wrong[0]]} has label '
             f'{labels[wrong[0]]}, but the data set has {num_classes} classes; set '
             'num_things_classes and num_stuff_classes of the model to those of the data set')
-    return Segments(pan_map, values, labels, void=num_classes, name='the prediction')
+    return PanopticMap(pan_map, values, labels, void=num_classes, name='the prediction')

@@ -22,7 +22,7 @@ class PanopticDataError(ValueError, KeyError):
 
 
 @dataclass
-class Segments:
+class PanopticMap:
     """Segments of one image: either its ground truth or its prediction.
 
     Attributes:
@@ -154,7 +154,7 @@ class Matching:
     missed: np.ndarray
     wrong: np.ndarray
 
-    def sums(self, gt: Segments, pred: Segments, num_classes: int) -> PQStat:
+    def sums(self, gt: PanopticMap, pred: PanopticMap, num_classes: int) -> PQStat:
         """IoU, true and false positives and false negatives of each class."""
         sums = np.empty((num_classes, 4))
         matched_labels = gt.labels[self.gt]
@@ -171,7 +171,7 @@ def map_ids(segment_map: np.ndarray) -> np.ndarray:
     return np.unique(flat[_run_edges(flat[1:] != flat[:-1])[:-1]])
 
 
-def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
+def index_map(segments: PanopticMap, image: str = 'image') -> np.ndarray:
     """int32 [H, W]: 0 for void, 1 + index into ``segments.ids`` for the pixels of a segment.
 
     Raises:
@@ -183,7 +183,7 @@ def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
     return np.repeat(index, edges[1:] - edges[:-1]).reshape(segments.map.shape)
 
 
-def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image') -> PQStat:
+def image_pq(gt: PanopticMap, pred: PanopticMap, num_classes: int, image: str = 'image') -> PQStat:
     """Match the segments of one image and count, things and stuff alike.
 
     A pair of one class matches when its IoU exceeds 0.5, where pixels that are void in the ground
@@ -205,7 +205,7 @@ def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image
     return match_segments(gt, pred, overlap, image).sums(gt, pred, num_classes)
 
 
-def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str,
+def match_segments(gt: PanopticMap, pred: PanopticMap, overlap: np.ndarray, image: str,
                    boundary: tuple[np.ndarray, np.ndarray] | None = None) -> Matching:
     """Match segments as :func:`image_pq` says.
 
@@ -248,7 +248,7 @@ def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str
     return Matching(gt_match, pred_match, iou, missed, wrong)
 
 
-def segment_overlaps(gt: Segments, pred: Segments, image: str,
+def segment_overlaps(gt: PanopticMap, pred: PanopticMap, image: str,
                      layers: np.ndarray | None = None) -> np.ndarray:
     """Pixels that each pair of segments shares, int64 [G + 1, P + 1]; row and column 0 are void.
 
@@ -288,7 +288,7 @@ def _run_edges(change: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray:
+def _positions(values: np.ndarray, segments: PanopticMap, image: str) -> np.ndarray:
     """0 for void, 1 + index into ``segments.ids`` for a segment; other values are an error."""
     known = np.concatenate(([segments.void], segments.ids))
     values = values.astype(np.int64)
@@ -309,7 +309,7 @@ def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray
     return at
 
 
-def check_labels(gt: Segments, pred: Segments, num_classes: int, image: str) -> None:
+def check_labels(gt: PanopticMap, pred: PanopticMap, num_classes: int, image: str) -> None:
     """Raise a PanopticDataError unless all labels are 0 .. C - 1."""
     for side in (gt, pred):
         wrong = np.flatnonzero((side.labels < 0) | (side.labels >= num_classes))
@@ -320,7 +320,7 @@ def check_labels(gt: Segments, pred: Segments, num_classes: int, image: str) -> 
                 f'0 .. {num_classes - 1}')
 
 
-def check_same_size(gt: Segments, pred: Segments, image: str) -> None:
+def check_same_size(gt: PanopticMap, pred: PanopticMap, image: str) -> None:
     """Raise a PanopticDataError unless ground truth and prediction have the same size."""
     if gt.map.shape != pred.map.shape:
         raise PanopticDataError(

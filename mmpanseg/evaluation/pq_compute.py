@@ -25,7 +25,7 @@ from mmpanseg.evaluation.panoptic_files import (
     pair_annotations,
     png_folder,
 )
-from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, Segments
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PanopticMap, PQStat
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
 # Below this many images a further process costs more than it saves.
@@ -143,7 +143,7 @@ def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: Sequen
 
 
 def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
-                   side: str) -> Segments:
+                   side: str) -> PanopticMap:
     """Segments of one annotation of the JSON, with the labels of its categories."""
     name = f'{side} {annotation["file_name"]}'
     infos = annotation['segments_info']
@@ -152,7 +152,7 @@ def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
             raise PanopticDataError(
                 f'{image}: segment {info["id"]} of {name} has unknown category_id '
                 f'{info["category_id"]!r}; use an id from "categories" of the ground truth JSON')
-    return Segments(read_panoptic_png(folder / annotation['file_name']),
+    return PanopticMap(read_panoptic_png(folder / annotation['file_name']),
                     [info['id'] for info in infos],
                     [labels[info['category_id']] for info in infos],
                     [info.get('iscrowd', 0) == 1 for info in infos], name=name)

@@ -7,15 +7,13 @@ from mmengine.logging import MMLogger
 
 from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.evaluation.ground_truth import (
-    orientation_of,
     read_ground_truth,
-    require_keys,
-    sample_name,
+    with_image_orientation,
 )
+from mmpanseg.evaluation.metric_utils import make_table, percent, require_keys, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
-from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.exif_orientation import orient_annotation
 from mmpanseg.structures.label_image import (
     IGNORE_INDEX,
     distinct_values,
@@ -162,8 +160,8 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
         path = sample['seg_map_path']
         if path is None:
             return None
-        values = turn_annotation(read_label_image(path, self.backend_args),
-                                 orientation_of(sample))
+        values = orient_annotation(read_label_image(path, self.backend_args),
+                                 with_image_orientation(sample))
         # concatenated data sets may code their files differently
         coding = sample.get('label_coding', self.dataset_meta)
         ignore_index = self.ignore_index

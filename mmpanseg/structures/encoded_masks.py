@@ -13,7 +13,7 @@ from mmpanseg.structures.segment_map import VOID, SegmentMap
 Mask = list[np.ndarray] | dict
 
 
-def encode(segmentation: list | dict, height: int, width: int) -> dict:
+def encode_segmentation(segmentation: list | dict, height: int, width: int) -> dict:
     """Compressed run lengths of polygons, of uncompressed or of compressed run lengths.
 
     Args:
@@ -62,7 +62,7 @@ class EncodedMasks(BaseInstanceMasks):
 
     def encoded(self) -> list[dict]:
         """Compressed run lengths of every mask."""
-        return [encode(mask, self.height, self.width) for mask in self.masks]
+        return [encode_segmentation(mask, self.height, self.width) for mask in self.masks]
 
     def _one(self, mask: Mask) -> BitmapMasks | PolygonMasks:
         if isinstance(mask, dict):
@@ -133,7 +133,7 @@ class EncodedMasks(BaseInstanceMasks):
                    masks[0].width)
 
     def _bitmaps_of(self, mask: Mask) -> BitmapMasks:
-        return BitmapMasks(rle_tools.decode(encode(mask, self.height, self.width))[None],
+        return BitmapMasks(rle_tools.decode(encode_segmentation(mask, self.height, self.width))[None],
                            self.height, self.width)
 
     def _bitmaps(self) -> BitmapMasks:
@@ -143,14 +143,14 @@ class EncodedMasks(BaseInstanceMasks):
         return BitmapMasks(dense, self.height, self.width)
 
 
-def encode_all(masks: BaseInstanceMasks) -> list[dict]:
+def encode_masks(masks: BaseInstanceMasks) -> list[dict]:
     """Compressed run lengths of mmdet's masks, whatever their kind."""
     if isinstance(masks, BitmapMasks):
         return [encode_mask(mask) for mask in masks.masks]
     return EncodedMasks(masks.masks, masks.height, masks.width).encoded()
 
 
-def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
+def segments_from_rles(labels: torch.Tensor, masks: Sequence[dict],
                      shape: tuple[int, int]) -> SegmentMap:
     """Segments of run lengths: an index map, or bits of masks where two of them share a pixel.
 
@@ -170,4 +170,4 @@ def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
     bits = np.empty((len(masks), height, -(-width // 8)), np.uint8)
     for row, rle in zip(bits, masks):
         row[:] = np.packbits(rle_tools.decode(rle), axis=1)
-    return SegmentMap.packed(labels, torch.from_numpy(bits), width)
+    return SegmentMap.from_bits(labels, torch.from_numpy(bits), width)

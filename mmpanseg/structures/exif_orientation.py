@@ -10,12 +10,12 @@ _STEPS = {1: (False, False, False), 2: (False, False, True), 3: (False, True, Tr
 ORIENTATIONS = tuple(_STEPS)
 
 
-def inverse(orientation: int) -> int:
+def inverse_orientation(orientation: int) -> int:
     """The orientation that undoes another one."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
-def turn(array: np.ndarray, orientation: int) -> np.ndarray:
+def apply_orientation(array: np.ndarray, orientation: int) -> np.ndarray:
     """Stored pixels [H, W, ...] -> upright ones, contiguous in memory."""
     swap, rows, columns = _STEPS[orientation]
     if swap:
@@ -23,13 +23,13 @@ def turn(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array[::-1 if rows else 1, ::-1 if columns else 1])
 
 
-def turn_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+def oriented_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """(H, W) of the upright picture; of the stored one for an upright size."""
     height, width = size
     return (width, height) if _STEPS[orientation][0] else (height, width)
 
 
-def turn_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+def orient_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
     """Points of the stored pixels -> points of the upright ones.
 
     Args:
@@ -38,21 +38,21 @@ def turn_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> 
         size: (H, W) of the stored pixels.
     """
     swap, rows, columns = _STEPS[orientation]
-    height, width = turn_size(size, orientation)
+    height, width = oriented_size(size, orientation)
     x, y = (points[..., k] for k in ((1, 0) if swap else (0, 1)))
     return np.stack([width - x if columns else x, height - y if rows else y], axis=-1)
 
 
-def turn_boxes(boxes: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+def orient_boxes(boxes: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
     """Boxes [n, 4] (x1, y1, x2, y2) of the stored pixels -> boxes of the upright ones.
 
     ``size`` is (H, W) of the stored pixels.
     """
-    corners = turn_points(boxes.reshape(-1, 2, 2), orientation, size)
+    corners = orient_points(boxes.reshape(-1, 2, 2), orientation, size)
     return np.concatenate([corners.min(1), corners.max(1)], axis=1)
 
 
-def annotation_turn(shape: tuple[int, ...], sample: Mapping) -> int:
+def annotation_orientation(shape: tuple[int, ...], sample: Mapping) -> int:
     """The orientation by which an annotation is turned to lie as its image.
 
     Annotations belong to the pixels as stored in the image's file, unless only the upright size
@@ -70,13 +70,13 @@ def annotation_turn(shape: tuple[int, ...], sample: Mapping) -> int:
     if orientation == 1:
         return 1
     upright = tuple(sample['ori_shape'][:2])
-    stored = turn_size(upright, orientation)
+    stored = oriented_size(upright, orientation)
     if stored == upright:
         return sample.get('ann_orientation', orientation)
     return orientation if tuple(shape[:2]) == stored else 1
 
 
-def turn_annotation(array: np.ndarray, sample: Mapping) -> np.ndarray:
-    """An annotation [H, W, ...] as its image lies, see :func:`annotation_turn`."""
-    orientation = annotation_turn(array.shape, sample)
-    return array if orientation == 1 else turn(array, orientation)
+def orient_annotation(array: np.ndarray, sample: Mapping) -> np.ndarray:
+    """An annotation [H, W, ...] as its image lies, see :func:`annotation_orientation`."""
+    orientation = annotation_orientation(array.shape, sample)
+    return array if orientation == 1 else apply_orientation(array, orientation)

@@ -11,7 +11,11 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from mmpanseg.structures.exif_orientation import inverse, turn, turn_size
+from mmpanseg.structures.exif_orientation import (
+    apply_orientation,
+    inverse_orientation,
+    oriented_size,
+)
 
 # in lower case
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff',
@@ -108,10 +112,10 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
     if orientation == 1:
         return DecodedImage(pixels, 1, header)
     if header.format == 'TIFF' and _turns_tiff(backend):
-        pixels = turn(pixels, inverse(orientation))
+        pixels = apply_orientation(pixels, inverse_orientation(orientation))
     if not upright:
         return DecodedImage(pixels, 1, header)
-    return DecodedImage(turn(pixels, orientation), orientation, header)
+    return DecodedImage(apply_orientation(pixels, orientation), orientation, header)
 
 
 def file_header(path: str | None, backend_args: dict | None = None) -> ImageHeader | None:
@@ -129,7 +133,7 @@ def file_orientation(path: str | None, backend_args: dict | None = None) -> int:
     return 1 if header is None else header.orientation
 
 
-def picture(pixels: np.ndarray) -> np.ndarray:
+def to_rgb_uint8(pixels: np.ndarray) -> np.ndarray:
     """uint8 RGB [H, W, 3] for drawing, of BGR or gray pixels; other types are stretched to it."""
     if pixels.dtype != np.uint8:
         values = np.nan_to_num(pixels.astype(np.float32))
@@ -141,7 +145,7 @@ def picture(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 
-def sample_picture(sample: Mapping, backend_args: dict | None = None) -> np.ndarray:
+def read_sample_image(sample: Mapping, backend_args: dict | None = None) -> np.ndarray:
     """uint8 RGB [H, W, 3] of a sample's file, lying as the network saw it.
 
     Args:
@@ -157,10 +161,10 @@ def sample_picture(sample: Mapping, backend_args: dict | None = None) -> np.ndar
     orientation = sample.get('img_orientation')
     if orientation is None:
         orientation = 1 if image.header is None else image.header.orientation
-    return turn(picture(image.pixels), orientation)
+    return apply_orientation(to_rgb_uint8(image.pixels), orientation)
 
 
-def picture_as_seen(image: np.ndarray, sample: Mapping) -> np.ndarray:
+def match_loaded_image(image: np.ndarray, sample: Mapping) -> np.ndarray:
     """A picture that was read from a sample's file, lying as the network saw it.
 
     Hooks that draw read files as mmcv does by default: with other orientations than the loader if
@@ -168,14 +172,14 @@ def picture_as_seen(image: np.ndarray, sample: Mapping) -> np.ndarray:
 
     Args:
         image: uint8 RGB [H, W, 3]; one that is not the file's as mmcv reads it stays as it is.
-        sample: see :func:`sample_picture`.
+        sample: see :func:`read_sample_image`.
     """
     header = file_header(sample.get('img_path'))
     if header is None or (header.orientation == 1 and header.bits <= 8):
         return image
     if not np.array_equal(image, mmcv.imread(sample['img_path'], channel_order='rgb')):
         return image
-    return sample_picture(sample)
+    return read_sample_image(sample)
 
 
 def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:
@@ -230,4 +234,4 @@ def _turns_tiff(backend: str) -> bool:
     file = io.BytesIO()
     Image.new('RGB', (2, 1)).save(file, 'TIFF', tiffinfo={_ORIENTATION_TAG: 6})
     pixels = mmcv.imfrombytes(file.getvalue(), flag='unchanged', backend=backend)
-    return pixels.shape[:2] == turn_size((1, 2), 6)
+    return pixels.shape[:2] == oriented_size((1, 2), 6)

@@ -2,14 +2,14 @@
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.structures.encoded_masks import encode_all, encode_mask, encoded_segments
+from mmpanseg.structures.encoded_masks import encode_mask, encode_masks, segments_from_rles
 from mmpanseg.structures.segment_map import VOID, SegmentMap
 
 # value of pixels without label in mmdet's label maps
 IGNORE_INDEX = 255
 
 
-def read_segments(sample: DetDataSample, num_things_classes: int, num_classes: int) -> SegmentMap:
+def segments_from_sample(sample: DetDataSample, num_things_classes: int, num_classes: int) -> SegmentMap:
     """Segments of a sample as mmdet's ``PackDetInputs`` makes it.
 
     Things are ``gt_instances`` (masks and labels), in their order. Stuff is ``gt_sem_seg``: every
@@ -49,14 +49,14 @@ def read_segments(sample: DetDataSample, num_things_classes: int, num_classes: i
         if len(labels) != len(masks) or not all(0 <= k < num_things_classes for k in labels):
             raise ValueError(f'{image}: gt_instances has {len(masks)} masks with the labels '
                              f'{labels}; labels of things are 0 .. {num_things_classes - 1}')
-        encoded = encode_all(masks)
+        encoded = encode_masks(masks)
     if sem_seg is not None:
         values = sem_seg.sem_seg.squeeze(0).cpu()
         present = _present(sem_seg, values, num_classes, image)
         stuff = [label for label in present if label >= num_things_classes]
         labels, shape = labels + stuff, tuple(values.shape)
         encoded += [encode_mask((values == label).numpy()) for label in stuff]
-    return encoded_segments(torch.tensor(labels, dtype=torch.int64), encoded, shape)
+    return segments_from_rles(torch.tensor(labels, dtype=torch.int64), encoded, shape)
 
 
 def _present(sem_seg, values: torch.Tensor, num_classes: int, image: str) -> list[int]:

@@ -7,7 +7,7 @@ MAX_CLASSES = INSTANCE_OFFSET - 1
 _MAX_VALUE = np.iinfo(np.int32).max
 
 
-def check_codable(num_classes: int, where: str) -> None:
+def check_class_count(num_classes: int, where: str) -> None:
     """Refuse more classes than a panoptic result can tell apart.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmpanseg.structures.segment_map import SegmentMap
-from mmpanseg.utils.device import count_numbers
+from mmpanseg.utils.device import bincount
 
 
 def segment_boxes(segments: SegmentMap) -> Tensor:
@@ -25,7 +25,7 @@ def mask_boxes(masks: Tensor) -> Tensor:
     return _boxes(masks.any(1), masks.any(2))
 
 
-def segment_centers(segments: SegmentMap) -> Tensor:
+def segment_mass_centers(segments: SegmentMap) -> Tensor:
     """Centers of mass (x, y) of the segments in pixels, 0 = first pixel, float32 [N, 2].
 
     An empty segment has its center at 0.
@@ -49,7 +49,7 @@ def _histogram(segments: SegmentMap, axis: int, length: int) -> Tensor:
     position = position if axis == 1 else position[:, None]
     # void, index -1, counts in a first row that is cut off
     index = (segments.map.long() + 1) * length + position
-    counts = count_numbers(index.flatten()[None], (len(segments) + 1) * length)
+    counts = bincount(index.flatten()[None], (len(segments) + 1) * length)
     return counts.view(-1, length)[1:]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmpanseg.utils.device import chunk_rows
 
 
-def pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+def max_pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Touched cells [N, h * w] of dense masks bool [N, H, W]."""
     cells = masks.new_empty(len(masks), size[0] * size[1])
     step = chunk_rows(masks.device, masks.shape[-2] * masks.shape[-1])
@@ -24,7 +24,7 @@ def pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return cells
 
 
-def pool_maps(maps: Tensor, size: tuple[int, int], num_segments: int) -> Tensor:
+def max_pool_maps(maps: Tensor, size: tuple[int, int], num_segments: int) -> Tensor:
     """Touched cells [B, N, h * w] of index maps int [B, H, W], negative = void.
 
     Every pixel marks its own cell; dense masks never exist.
@@ -37,14 +37,14 @@ def pool_maps(maps: Tensor, size: tuple[int, int], num_segments: int) -> Tensor:
     row *= num_cells
     touched = torch.zeros(
         batch * (num_segments + 1) * num_cells, dtype=torch.bool, device=maps.device)
-    for y in cell_numbers(height, size[0], maps.device):
-        for x in cell_numbers(width, size[1], maps.device):
+    for y in cell_indices(height, size[0], maps.device):
+        for x in cell_indices(width, size[1], maps.device):
             place = row + (y[:, None] * size[1] + x)
             touched.scatter_(0, place.flatten(), True)
     return touched.view(batch, num_segments + 1, num_cells)[:, :num_segments]
 
 
-def cell_numbers(pixels: int, cells: int, device: torch.device) -> list[Tensor]:
+def cell_indices(pixels: int, cells: int, device: torch.device) -> list[Tensor]:
     """The cell of every pixel of an axis, and the other one it may reach into, int64 [pixels]."""
     pixel = torch.arange(pixels, device=device)
     first = pixel * cells // pixels
@@ -65,7 +65,7 @@ class SegmentPixels(NamedTuple):
     index: Tensor | None = None
     masks: Tensor | None = None
 
-    def read(self, segment: Tensor | None = None, pixel: Tensor | None = None) -> Tensor:
+    def masks_at(self, segment: Tensor | None = None, pixel: Tensor | None = None) -> Tensor:
         """Masks bool [m, k] of some segments at some pixels, by default of all at all."""
         if self.masks is not None:
             masks = self.masks if segment is None else self.masks[segment]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmpanseg.structures.bilinear_sampling import bilinear_corners, sample_labels
-from mmpanseg.structures.segment_grids import SegmentPixels, pool_maps, pool_masks
-from mmpanseg.utils.device import chunk_rows, stage
+from mmpanseg.structures.segment_grids import SegmentPixels, max_pool_maps, max_pool_masks
+from mmpanseg.utils.device import chunk_rows, to_device
 
 VOID = -1
 
@@ -29,7 +29,7 @@ class SegmentMap:
         masks: bool [N, H, W], for segments that overlap (instance annotations). ``map`` is None
             then. Reading ``masks`` gives dense masks in either case, made on the spot.
 
-    :meth:`packed` makes one that keeps its masks as bits.
+    :meth:`from_bits` makes one that keeps its masks as bits.
 
     Raises:
         ValueError: when both or none of map and masks are given, or their sizes do not fit.
@@ -51,7 +51,7 @@ class SegmentMap:
         self._width: int | None = None
 
     @classmethod
-    def packed(cls, labels: Tensor, bits: Tensor, width: int) -> 'SegmentMap':
+    def from_bits(cls, labels: Tensor, bits: Tensor, width: int) -> 'SegmentMap':
         """Segments that overlap, in an eighth of the memory until masks are asked for.
 
         Args:
@@ -164,8 +164,8 @@ class SegmentBatch:
             if s.shape[0] > size[0] or s.shape[1] > size[1]:
                 raise ValueError(f'image {number} of the batch has a ground truth of {s.shape}, '
                                  f'larger than the padded input {self.size}')
-        self.dense = any(s.map is None for s in segments)
-        self._planes = self._stack_masks(segments) if self.dense else self._stack_maps(segments)
+        self._has_masks = any(s.map is None for s in segments)
+        self._planes = self._stack_masks(segments) if self._has_masks else self._stack_maps(segments)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -196,18 +196,18 @@ class SegmentBatch:
             image: index in the batch.
             segment: int64 [m], indices within the image.
         """
-        if self.dense:
+        if self._has_masks:
             return self._planes[sum(self.counts[:image]) + segment]
         return self._planes[image] == segment[:, None, None].to(self._planes.dtype)
 
-    def pixels(self, stride: int) -> list[SegmentPixels]:
+    def strided_pixels(self, stride: int) -> list[SegmentPixels]:
         """Every stride-th pixel of each image's padded masks, from the first one on, row by row."""
         planes = self._planes[:, ::stride, ::stride].flatten(1)
-        if self.dense:
+        if self._has_masks:
             return [SegmentPixels(len(masks), masks=masks) for masks in planes.split(self.counts)]
         return [SegmentPixels(count, index) for count, index in zip(self.counts, planes)]
 
-    def cells(self, size: tuple[int, int]) -> Tensor:
+    def max_pool(self, size: tuple[int, int]) -> Tensor:
         """Cells of a coarser grid that a segment has a pixel in.
 
         Equal to adaptive max pooling of the padded dense masks, or to area resizing above zero.
@@ -218,10 +218,10 @@ class SegmentBatch:
         Returns:
             bool [B, Nmax, h * w], rows beyond an image's count are False.
         """
-        if self.dense:
-            rows = pool_masks(self._planes, size).split(self.counts)
+        if self._has_masks:
+            rows = max_pool_masks(self._planes, size).split(self.counts)
             return nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-        return pool_maps(self._planes, size, self.max_count)
+        return max_pool_maps(self._planes, size, self.max_count)
 
     def sample_all(self, points: Tensor) -> Tensor:
         """Every segment of every image at its image's points.
@@ -236,7 +236,7 @@ class SegmentBatch:
         index, weight = bilinear_corners(points, self.size)
         batch, num_points = points.shape[:2]
         out = points.new_zeros(batch, num_points, self.max_count + 1)
-        if not self.dense:
+        if not self._has_masks:
             corner = torch.gather(self._planes.flatten(1), 1, index.flatten(1)).view(index.shape)
             # void goes to one extra column, cut off below
             corner = corner.long().masked_fill_(corner < 0, self.max_count)
@@ -263,7 +263,7 @@ class SegmentBatch:
         """
         index, weight = bilinear_corners(points, self.size)
         count, wanted = self.counts[image], len(segment)
-        if self.dense:
+        if self._has_masks:
             planes = self._planes.flatten(1)[sum(self.counts[:image]) + segment[:, None, None],
                                              index]
             return torch.einsum('npc,pc->np', planes.to(weight.dtype), weight)
@@ -286,8 +286,8 @@ class SegmentBatch:
         Returns:
             [M, P] in 0..1.
         """
-        if self.dense:
-            starts, = stage(image.device, [0] + self.counts[:-1])
+        if self._has_masks:
+            starts, = to_device(image.device, [0] + self.counts[:-1])
             starts = starts.cumsum(0)
             row = starts[image] + segment
         else:
@@ -297,6 +297,6 @@ class SegmentBatch:
         step = chunk_rows(points.device, 16 * points.shape[1])
         for start in range(0, len(points), step):
             part = slice(start, start + step)
-            label = None if self.dense else segment[part]
+            label = None if self._has_masks else segment[part]
             sampled[part] = sample_labels(self._planes, row[part], points[part], label)
         return sampled

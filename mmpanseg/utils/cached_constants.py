@@ -10,7 +10,7 @@ Arguments = ParamSpec('Arguments')
 Constant = TypeVar('Constant')
 
 
-def keep_recent(count: int) -> Callable[[Callable[Arguments, Constant]],
+def cache_constants(count: int) -> Callable[[Callable[Arguments, Constant]],
                                         Callable[Arguments, Constant]]:
     """Decorator of a function that makes constant tensors: keeps the last ones.
 
@@ -30,14 +30,14 @@ def keep_recent(count: int) -> Callable[[Callable[Arguments, Constant]],
 
         @wraps(make)
         def constant(*args: Arguments.args) -> Constant:
-            return make(*args) if is_traced() else kept(*args)
+            return make(*args) if is_tracing() else kept(*args)
 
         return constant
 
     return decorate
 
 
-def is_traced() -> bool:
+def is_tracing() -> bool:
     """Whether tensors that are made now belong to a compiler, an exporter or another tracer."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True

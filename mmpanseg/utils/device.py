@@ -21,7 +21,7 @@ def chunk_rows(device: torch.device, row_elements: int) -> int:
     return max(1, budget // row_elements)
 
 
-def count_numbers(numbers: Tensor, length: int) -> Tensor:
+def bincount(numbers: Tensor, length: int) -> Tensor:
     """How often each number occurs, int64 [length].
 
     ``torch.bincount`` lets the host wait for the device, to ask for the largest number.
@@ -42,7 +42,7 @@ HostData = Tensor | np.ndarray | Sequence
 _ALIGNMENT = 16
 
 
-def stage(device: torch.device, *data: HostData) -> list[Tensor]:
+def to_device(device: torch.device, *data: HostData) -> list[Tensor]:
     """Host data on a device; nothing waits for the copy.
 
     Args:
@@ -55,11 +55,11 @@ def stage(device: torch.device, *data: HostData) -> list[Tensor]:
     tensors = [torch.as_tensor(x) for x in data]
     if device.type == 'cpu':
         return tensors
-    buffer = pinned(_pack(tensors), device).to(device, non_blocking=True)
+    buffer = pin_memory(_pack(tensors), device).to(device, non_blocking=True)
     return _unpack(buffer, tensors)
 
 
-def fetch(*tensors: Tensor) -> list[Tensor]:
+def to_host(*tensors: Tensor) -> list[Tensor]:
     """Tensors of one device on the host, with one copy that is waited for."""
     tensors = [tensor.detach() for tensor in tensors]
     if tensors[0].device.type == 'cpu':
@@ -69,7 +69,7 @@ def fetch(*tensors: Tensor) -> list[Tensor]:
     return _unpack(_pack(tensors).cpu(), tensors)
 
 
-def pinned(buffer: Tensor, device: torch.device) -> Tensor:
+def pin_memory(buffer: Tensor, device: torch.device) -> Tensor:
     """A buffer on the host that the device can read by itself, where there is such memory."""
     return buffer.pin_memory() if device.type == 'cuda' else buffer
 
@@ -99,7 +99,7 @@ def _unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 _CPU = torch.backends.cpu.get_cpu_capability()
 
 
-def convolution_format(device: torch.device) -> torch.memory_format:
+def conv_memory_format(device: torch.device) -> torch.memory_format:
     """The order in which convolutions on a device are fastest: channels last, with one exception.
 
     Processors with AVX2 and no AVX-512 get their weight gradients from oneDNN in less than half of

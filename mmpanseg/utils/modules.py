@@ -28,11 +28,11 @@ def is_unmodified(module: nn.Module) -> bool:
 
 # how torch begins its refusals, by batch and group norm, and by instance norm
 _REFUSALS = ('Expected more than 1 value per channel', 'Expected more than 1 spatial element')
-WHAT_TO_DO = ('use at least two images per process (train_dataloader.batch_size=2), or SyncBN as '
+BATCH_SIZE_ADVICE = ('use at least two images per process (train_dataloader.batch_size=2), or SyncBN as '
               'norm in a run of several processes on GPUs')
 
 
-def image_norms(model: nn.Module) -> list[str]:
+def single_value_norms(model: nn.Module) -> list[str]:
     """Names of batch norms that see one value per channel and image, and no other process.
 
     Modules tell them by an attribute ``image_norm``.
@@ -47,7 +47,7 @@ def image_norms(model: nn.Module) -> list[str]:
 
 
 @contextmanager
-def explained_norms(inputs: Tensor) -> Iterator[None]:
+def explain_norm_errors(inputs: Tensor) -> Iterator[None]:
     """A norm's refusal to train on single values also says of what images, and what to do.
 
     Args:
@@ -64,11 +64,11 @@ def explained_norms(inputs: Tensor) -> Iterator[None]:
         size = 'x'.join(map(str, inputs.shape[2:]))
         raise ValueError(
             f'a norm has one value per channel to learn from, in a batch of {len(inputs)} '
-            f'image(s) of {size}: {WHAT_TO_DO}, or larger images (maps of stride 32 have a side '
+            f'image(s) of {size}: {BATCH_SIZE_ADVICE}, or larger images (maps of stride 32 have a side '
             f'of 1 below 33 pixels). Torch says: {error}') from error
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """A model without wrappers of several processes and of test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module

@@ -40,7 +40,7 @@ def model(head=None, fusion=None, **options):
      "MaskCriterion has no entry 'num_point', did you mean 'num_points'?", 'oversample_ratio'),
     (lambda: model(mask2former(criterion=dict(type='mmpanseg.MaskCriterion', match_costs=[
         dict(type='mmpanseg.MaskDiceCost', wait=2.0)]))), "MaskDiceCost has no entry 'wait'",
-     'it may have eps, weight'),
+     'allowed entries: eps, weight'),
     (lambda: model(mask2former(criterion=dict(
         type='mmpanseg.MaskCriterion', assigner=dict(rounds=3)))),
      "OneToOneAssigner has no entry 'rounds'", ''),

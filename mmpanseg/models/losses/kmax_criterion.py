@@ -87,7 +87,7 @@ class ImageTargets(NamedTuple):
         They sum to 1 or, on void pixels, to 0.
         """
         sharing = self.sharing if pixel is None else self.sharing[pixel]
-        return self.pixels.read(self.segment, pixel).to(sharing.dtype) / sharing
+        return self.pixels.masks_at(self.segment, pixel).to(sharing.dtype) / sharing
 
 
 class MatchedTargets(NamedTuple):
@@ -172,7 +172,7 @@ class KMaXCriterion(BaseModule):
             predictions = [prediction.float() for prediction in predictions]
             size = tuple(predictions[-1].mask_logits.shape[-2:])
             stride = subsampling(segments.size, size)
-            truth = GroundTruth(segments.pixels(stride), pad_labels(segments.labels))
+            truth = GroundTruth(segments.strided_pixels(stride), pad_labels(segments.labels))
             last = targets = self.match(predictions[-1], truth, size)
             losses = []
             for prediction in predictions:
@@ -209,7 +209,7 @@ class KMaXCriterion(BaseModule):
         for pixels, *pairs in zip(truth.pixels, *(
                 x.split(matches.rows.splits) for x in (query, segment, weight))):
             order = pairs[1].argsort()
-            sharing = pixels.read(pairs[1]).sum(0)
+            sharing = pixels.masks_at(pairs[1]).sum(0)
             images.append(ImageTargets(pixels, *(x[order] for x in pairs),
                                        sharing.clamp(min=1).to(weight.dtype)))
             void.append(sharing == 0)
@@ -233,7 +233,7 @@ class KMaXCriterion(BaseModule):
             *mask_logits.shape[:2], truth.labels.shape[1]) for _ in range(2))
         for number, pixels in enumerate(truth.pixels):
             logits = self.resize(mask_logits[number:number + 1], size)
-            masks = pixels.read()[None]
+            masks = pixels.masks_at()[None]
             labeled[number, :, :pixels.count] = mask_similarity(logits, masks)[0]
             if not self.mask_void:
                 compared[number, :, :pixels.count] = mask_similarity(logits, masks, False)[0]
@@ -314,7 +314,7 @@ def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
     """Class of every stride-th pixel, int64 [B, h, w], -1 without one; the last segment wins."""
     height, width = (-(-side // stride) for side in segments.size)
     images = []
-    for pixels, labels in zip(segments.pixels(stride), segments.labels):
+    for pixels, labels in zip(segments.strided_pixels(stride), segments.labels):
         if pixels.masks is None:
             index = pixels.index.long()
             inside = (index >= 0) & (index < len(labels))

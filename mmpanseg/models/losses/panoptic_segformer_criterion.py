@@ -34,7 +34,7 @@ from mmpanseg.models.task_modules.location_matching import (
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.utils.config_checks import resolve_option
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 BALANCES = ('batch', 'image', 'none')
 
@@ -168,7 +168,7 @@ class PanopticSegFormerCriterion(nn.Module):
             num_queries: no more segments than this find one in an image.
             with_stuff: whether there is a stuff decoder; else all is for located queries.
         """
-        located, stuff = stage(
+        located, stuff = to_device(
             targets.labels.device,
             np.array([min(count, num_queries) for count in targets.counts], np.float32),
             np.array([len(classes) for classes in targets.stuff], np.float32))
@@ -214,9 +214,9 @@ class PanopticSegFormerCriterion(nn.Module):
         """Assignment of every layer, and the promising queries of the last one."""
         costs = sum_costs(self.location_costs, LocatedInputs(
             cls_logits, targets.labels, locations, targets.locations, targets.image_sizes))
-        table = fetch(costs)[0].numpy()  # once, for both assignments
+        table = to_host(costs)[0].numpy()  # once, for both assignments
         pairs, splits = self.assigner.one_to_one.pairs(table, targets.counts)
-        pairs, *kept = stage(
+        pairs, *kept = to_device(
             costs.device, pairs, *self.assigner.promising(table[-1], targets.counts))
         return Matches.of(pairs, splits), kept
 
@@ -316,7 +316,7 @@ class PanopticSegFormerCriterion(nn.Module):
         present = np.zeros(tuple(cls_logits.shape[1:]), np.float32)
         for row, classes in zip(present, targets.stuff):
             row[list(classes)] = 1
-        present, has_things, *queries = stage(
+        present, has_things, *queries = to_device(
             cls_logits.device, present, np.array(targets.counts, np.float32) > 0,
             *(np.array(list(classes), np.int64) for classes in targets.stuff))
         dice = 0

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.positional_encoding import pixel_centers
-from mmpanseg.structures.segment_geometry import segment_boxes, segment_centers
+from mmpanseg.structures.segment_geometry import segment_boxes, segment_mass_centers
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _box(segments: SegmentMap) -> Tensor:
 
 
 def _center_of_mass(segments: SegmentMap) -> Tensor:
-    return segment_centers(segments) + 0.5
+    return segment_mass_centers(segments) + 0.5
 
 
 def _center_scale(segments: SegmentMap) -> Tensor:
@@ -100,7 +100,7 @@ def read_targets(segments: Sequence[SegmentMap], metainfos: Sequence[dict], num_
     """
     device = segments[0].device
     # one copy to the host: how many there are decides the shapes of everything that follows
-    every = fetch(torch.cat([s.labels for s in segments]))[0].tolist()
+    every = to_host(torch.cat([s.labels for s in segments]))[0].tolist()
     located, stuff = [], []
     for image in segments:
         labels, every = every[:len(image)], every[len(image):]
@@ -111,7 +111,7 @@ def read_targets(segments: Sequence[SegmentMap], metainfos: Sequence[dict], num_
                 groups.setdefault(label - num_located, []).append(i)
         stuff.append(groups)
     sizes = np.array([[*metainfo['img_shape'][1::-1]] * 2 for metainfo in metainfos], np.float32)
-    image_sizes, *indices = stage(
+    image_sizes, *indices = to_device(
         device, sizes, *(np.array(index, np.int64) for index in located),
         *(np.array(sum(groups.values(), []), np.int64) for groups in stuff))
     located, stuff_segments = indices[:len(segments)], indices[len(segments):]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmpanseg.registry import TASK_UTILS
 from mmpanseg.structures.mask_logits import MaskRows
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 
 @dataclass
@@ -175,9 +175,9 @@ class OneToOneAssigner:
         Returns:
             :class:`Matches` on the device of the costs.
         """
-        table, = fetch(costs)  # what a training step waits for
+        table, = to_host(costs)  # what a training step waits for
         pairs, splits = self.pairs(table.numpy(), counts)
-        pairs, = stage(costs.device, pairs)
+        pairs, = to_device(costs.device, pairs)
         return Matches.of(pairs, splits)
 
     def pairs(self, table: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, list[int]]:

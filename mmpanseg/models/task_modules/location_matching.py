@@ -17,7 +17,7 @@ from mmpanseg.models.task_modules.bipartite_matching import (
     build_assigner,
 )
 from mmpanseg.registry import TASK_UTILS
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 _EPS = 1e-6
 
@@ -178,8 +178,8 @@ class MultiRoundAssigner:
             int64 [n] for each image, ascending, on the device of the costs; empty without
             segments.
         """
-        table, = fetch(costs)
-        return stage(costs.device, *self.promising(table.numpy(), counts))
+        table, = to_host(costs)
+        return to_device(costs.device, *self.promising(table.numpy(), counts))
 
     def promising(self, table: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
         """The same on the host."""

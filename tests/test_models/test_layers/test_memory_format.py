@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 
 from mmpanseg.registry import MODELS
 from mmpanseg.utils import device as memory_format
-from mmpanseg.utils.device import convolution_format
+from mmpanseg.utils.device import conv_memory_format
 
 
 @pytest.mark.parametrize('capability, training, expected', [
@@ -14,8 +14,8 @@ from mmpanseg.utils.device import convolution_format
 def test_choice_on_a_cpu(monkeypatch, capability, training, expected):
     monkeypatch.setattr(memory_format, '_CPU', capability)
     with torch.set_grad_enabled(training):
-        assert convolution_format(torch.device('cpu')) == expected
-        assert convolution_format(torch.device('cuda')) == torch.channels_last
+        assert conv_memory_format(torch.device('cpu')) == expected
+        assert conv_memory_format(torch.device('cuda')) == torch.channels_last
 
 
 @pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])

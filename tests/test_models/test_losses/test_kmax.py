@@ -79,8 +79,8 @@ def replay_draws(monkeypatch, case: dict) -> None:
 def test_matching_is_the_published_one(cases, name):
     case = cases[name]
     criterion, segments, inputs = criterion_of(case['settings']), segments_of(case), case['inputs']
-    pixels = segments.pixels(1)
-    masks = torch.nn.utils.rnn.pad_sequence([x.read() for x in pixels], True)
+    pixels = segments.strided_pixels(1)
+    masks = torch.nn.utils.rnn.pad_sequence([x.masks_at() for x in pixels], True)
     truth = GroundTruth(pixels, torch.nn.utils.rnn.pad_sequence(segments.labels, True))
     prediction = predictions_of(inputs)[-1]
     size = tuple(inputs['pred_masks'].shape[-2:])

@@ -5,7 +5,7 @@ from mmdet.structures import DetDataSample
 
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.utils.modules import explained_norms
+from mmpanseg.utils.modules import explain_norm_errors
 
 
 def model_of(pixel_decoder, frozen):
@@ -41,5 +41,5 @@ def test_one_small_image(pixel_decoder, frozen):
 
 
 def test_other_errors_stay():
-    with pytest.raises(ValueError, match='^something else$'), explained_norms(torch.zeros(1)):
+    with pytest.raises(ValueError, match='^something else$'), explain_norm_errors(torch.zeros(1)):
         raise ValueError('something else')
