@@ -30,7 +30,7 @@ def test_against_pixels(dense):
 
 def test_centers_match_published(golden):
     data = torch.load(golden / 'panoptic_segformer/matching_and_losses.pth', weights_only=True)[
-        'centre_of_mass']
+        'mass_centre']
     masks = data['gt_masks'].bool()
     segments = SegmentMap(torch.zeros(len(masks), dtype=torch.long), masks=masks)
     # there, coordinates run from 0 at the first pixel to 1 at the last
