@@ -1,5 +1,6 @@
-"""Masks of objects as polygons or run lengths. H, W image size; N objects."""
-from collections.abc import Sequence
+"""Object masks as polygons or run-length encodings (RLE). Shapes: H, W image size, N objects."""
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,16 +10,17 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.structures.segment_map import VOID, SegmentMap
 
-# polygons [x1, y1, x2, y2, ...], or COCO's run lengths
+# polygons [x1, y1, x2, y2, ...], or COCO's compressed RLE
 Mask = list[np.ndarray] | dict
 
 
 def encode_segmentation(segmentation: list | dict, height: int, width: int) -> dict:
-    """Compressed run lengths of polygons, of uncompressed or of compressed run lengths.
+    """Convert a ``segmentation`` of a COCO JSON to compressed RLE.
 
     Args:
-        segmentation: as in a COCO JSON.
-        height, width: of the image.
+        segmentation: polygons, uncompressed RLE or compressed RLE.
+        height: image height.
+        width: image width.
     """
     if isinstance(segmentation, list):
         return rle_tools.merge(rle_tools.frPyObjects(segmentation, height, width))
@@ -28,19 +30,20 @@ def encode_segmentation(segmentation: list | dict, height: int, width: int) -> d
 
 
 def encode_mask(mask: np.ndarray) -> dict:
-    """Compressed run lengths of a mask [H, W]."""
+    """Convert a mask [H, W], bool or 0 and 1, to compressed RLE."""
     return rle_tools.encode(np.asfortranarray(mask, np.uint8))
 
 
 class EncodedMasks(BaseInstanceMasks):
-    """Masks of an image of which some are polygons and some are run lengths.
+    """Masks of one image, some as polygons and some as RLE.
 
-    mmdet's transforms treat it like its own masks. Polygons go the way of mmdet's ``PolygonMasks``;
-    run lengths that of ``BitmapMasks``, one mask at a time.
+    Supports the operations of mmdet's masks, so that mmdet's transforms accept it. Polygons are
+    transformed by mmdet's ``PolygonMasks``, RLE by ``BitmapMasks``, one mask at a time.
 
     Args:
-        masks: N objects, each polygons (a list of arrays) or compressed run lengths.
-        height, width: of the image.
+        masks: N objects, each polygons (a list of arrays) or compressed RLE.
+        height: image height.
+        width: image width.
     """
 
     def __init__(self, masks: Sequence[Mask], height: int, width: int) -> None:
@@ -57,11 +60,11 @@ class EncodedMasks(BaseInstanceMasks):
         numbers = np.atleast_1d(np.arange(len(self))[index])
         return EncodedMasks([self.masks[i] for i in numbers], self.height, self.width)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (self._one(mask).to_ndarray()[0] for mask in self.masks)
 
     def encoded(self) -> list[dict]:
-        """Compressed run lengths of every mask."""
+        """Convert every mask to compressed RLE."""
         return [encode_segmentation(mask, self.height, self.width) for mask in self.masks]
 
     def _one(self, mask: Mask) -> BitmapMasks | PolygonMasks:
@@ -69,10 +72,10 @@ class EncodedMasks(BaseInstanceMasks):
             return BitmapMasks(rle_tools.decode(mask)[None], self.height, self.width)
         return PolygonMasks([mask], self.height, self.width)
 
-    def _each(self, operation: str, *args, **kwargs) -> 'EncodedMasks':
-        """An operation of mmdet's masks on every mask."""
+    def _each(self, operation: str, *args: Any, **kwargs: Any) -> 'EncodedMasks':
+        """Apply an operation of mmdet's masks to every mask."""
         masks = []
-        # without a mask the operation still says how large the result is
+        # the size of the result, also if there are no masks
         result = getattr(PolygonMasks([], self.height, self.width), operation)(*args, **kwargs)
         for mask in self.masks:
             result = getattr(self._one(mask), operation)(*args, **kwargs)
@@ -133,8 +136,8 @@ class EncodedMasks(BaseInstanceMasks):
                    masks[0].width)
 
     def _bitmaps_of(self, mask: Mask) -> BitmapMasks:
-        return BitmapMasks(rle_tools.decode(encode_segmentation(mask, self.height, self.width))[None],
-                           self.height, self.width)
+        rle = encode_segmentation(mask, self.height, self.width)
+        return BitmapMasks(rle_tools.decode(rle)[None], self.height, self.width)
 
     def _bitmaps(self) -> BitmapMasks:
         dense = np.zeros((len(self), self.height, self.width), np.uint8)
@@ -144,7 +147,7 @@ class EncodedMasks(BaseInstanceMasks):
 
 
 def encode_masks(masks: BaseInstanceMasks) -> list[dict]:
-    """Compressed run lengths of mmdet's masks, whatever their kind."""
+    """Convert mmdet's masks of any class to compressed RLE, one per mask."""
     if isinstance(masks, BitmapMasks):
         return [encode_mask(mask) for mask in masks.masks]
     return EncodedMasks(masks.masks, masks.height, masks.width).encoded()
@@ -152,17 +155,17 @@ def encode_masks(masks: BaseInstanceMasks) -> list[dict]:
 
 def segments_from_rles(labels: torch.Tensor, masks: Sequence[dict],
                      shape: tuple[int, int]) -> SegmentMap:
-    """Segments of run lengths: an index map, or bits of masks where two of them share a pixel.
+    """Create segments from RLE: as an index map, or as packed masks if any two masks overlap.
 
     Args:
-        labels: int64 [N].
-        masks: N compressed run lengths.
+        labels: int64 [N], class labels.
+        masks: N compressed RLE.
         shape: (H, W).
     """
-    # pycocotools takes the areas of 255 masks at most at a time
+    # one mask per call: pycocotools computes the areas of at most 255 masks at a time
     area = sum(int(rle_tools.area(rle)) for rle in masks)
     if not masks or area == rle_tools.area(rle_tools.merge(list(masks))):
-        index = np.full(shape, VOID, np.int32, order='F')  # as run lengths are
+        index = np.full(shape, VOID, np.int32, order='F')  # the order of RLE
         for number, rle in enumerate(masks):
             index[rle_tools.decode(rle).view(bool)] = number
         return SegmentMap(labels, map=torch.from_numpy(np.ascontiguousarray(index)))

@@ -33,7 +33,7 @@ def batch(images, side=32):
     ('FPNPixelDecoder', True), ('FaPNPixelDecoder', True), ('BiFPNPixelDecoder', True)])
 def test_one_small_image(pixel_decoder, frozen):
     model = model_of(pixel_decoder, frozen)
-    with pytest.raises(ValueError, match=r'one value per channel to learn from, in a batch of 1 '
+    with pytest.raises(ValueError, match=r'one value per channel, in a batch of 1 '
                        r'image\(s\) of 32x32: use at least two images .* or larger images'):
         model.loss(*batch(1))
     assert sum(model.loss(*batch(2)).values()).isfinite()
