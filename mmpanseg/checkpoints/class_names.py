@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 # entry of a transformers folder's config.json that this library's export adds
 EXPORT_ENTRY = 'mmpanseg'
 
-# what checkpoints carry of a data set's metainfo
+# what checkpoints carry of a dataset's metainfo
 METAINFO_KEYS = ('classes', 'thing_classes', 'stuff_classes', 'palette')
 
 

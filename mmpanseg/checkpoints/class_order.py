@@ -1,4 +1,4 @@
-"""Orders of class labels: some code bases count as the data set does, this library things first."""
+"""Orders of class labels: some code bases count as the dataset does, this library things first."""
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +9,7 @@ from mmpanseg.checkpoints.sources import CheckpointError, CheckpointSource
 from mmpanseg.datasets import ade20k, cityscapes, mapillary
 from mmpanseg.datasets.coco import CocoPanopticDataset
 
-# data set -> (names by our label, label that published models give to each of ours)
+# dataset -> (names by our label, label that published models give to each of ours)
 PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     'cityscapes': (cityscapes.CityscapesPanopticDataset.METAINFO['classes'],
                    tuple(map(cityscapes.LABELS.index, cityscapes.THINGS + cityscapes.STUFF))),
@@ -21,17 +21,17 @@ PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
              tuple(range(len(CocoPanopticDataset.METAINFO['classes'])))),
 }
 CHOICES = (f'--class-order {", ".join(PUBLISHED)} (panoptic models in the published order of that '
-           'data set), same (labels stay as they are), or the label there of each label here: '
+           'dataset), same (labels stay as they are), or the label there of each label here: '
            '11,12,0,1,...')
 # instance segmentation of COCO, and things and stuff of COCO
 _COCO_COUNTS = (80, 133)
 
 
 def published_order(name: str) -> list[int]:
-    """The published label of each of our labels, for a data set of the table.
+    """The published label of each of our labels, for a dataset of the table.
 
     Raises:
-        CheckpointError: the data set is not in the table.
+        CheckpointError: the dataset is not in the table.
     """
     if name not in PUBLISHED:
         raise CheckpointError(f'class order {name!r} is not known; known are '
@@ -44,8 +44,8 @@ def find_class_order(source: CheckpointSource, file: CheckpointClasses, names: S
     """The label in a checkpoint of each label of a config.
 
     Names on both sides tell it. Without, the code base that wrote the file does: this library's
-    and mmdetection's labels are the config's; others count as their data set, which the config's
-    class names name. Models of things only or of stuff only have the order of their data set.
+    and mmdetection's labels are the config's; others count as their dataset, which the config's
+    class names name. Models of things only or of stuff only have the order of their dataset.
 
     Args:
         source: of the checkpoint.
@@ -69,7 +69,7 @@ def find_class_order(source: CheckpointSource, file: CheckpointClasses, names: S
             return None if list(order) == sorted(order) else list(order)
     raise CheckpointError(
         f'the order of its labels cannot be known: models of {source.title} count classes in the '
-        f'order of their data set, and the config\'s ({_some(names)}) are of none that is known'
+        f'order of their dataset, and the config\'s ({_some(names)}) are of none that is known'
         + (f'; the checkpoint names {_some(file.names)}' if file.names else '')
         + f'; give {CHOICES}')
 
@@ -99,7 +99,7 @@ def require_known_order(source: CheckpointSource, file: CheckpointClasses, rows:
     same = [name for name, (published, _) in PUBLISHED.items() if len(published) == rows - 1]
     raise CheckpointError(
         f'it has {rows - 1} classes{f", as {same[0]} has" if same else ""}, in an order that '
-        f'cannot be known: models of {source.title} count classes as their data set does, panoptic '
+        f'cannot be known: models of {source.title} count classes as their dataset does, panoptic '
         f'models here things first; give --config, or {CHOICES}')
 
 
@@ -115,7 +115,7 @@ def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
                               f'once, got {list(order)[:8]} ...')
     if len(value) not in (count, count + 1):
         raise CheckpointError(f'{key} has {len(value)} rows, which are no {count} classes; '
-                              'is the class order of another data set?')
+                              'is the class order of another dataset?')
     return value[torch.tensor([*order, *range(count, len(value))], device=value.device)]
 
 

@@ -39,7 +39,7 @@ def convert(state_dict: dict[str, Tensor], source: str | None = None,
     Args:
         state_dict: tensors by their names.
         source: name of the code base, one of ``SOURCES``; found from the names if not given.
-        class_order: the published label of each of our labels, or the data set whose order it is
+        class_order: the published label of each of our labels, or the dataset whose order it is
             (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED`). None: labels stay as
             they are, which is right for COCO and for models without things or without stuff.
 

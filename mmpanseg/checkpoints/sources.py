@@ -30,7 +30,7 @@ class CheckpointSource:
         signature: patterns; a state dict is of this source if each matches one of its whole keys.
         class_tensors: pattern of *our* names of tensors with one row per class, in the order of
             labels (rows after the last class, such as the one of no object, stay where they are).
-        things_first: labels are counted as here; otherwise in the order of the data set.
+        things_first: labels are counted as here; otherwise in the order of the dataset.
     """
     name: str
     title: str

@@ -1,7 +1,7 @@
 """Panoptic ground truth of a sample, read from its PNG."""
 import numpy as np
 
-from mmpanseg.evaluation.metric_utils import require_keys, sample_name
+from mmpanseg.evaluation.metric_base import require_keys, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PanopticMap
 from mmpanseg.structures.exif_orientation import (
     annotation_orientation,

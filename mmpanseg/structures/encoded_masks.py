@@ -9,6 +9,7 @@ from mmdet.structures.mask.structures import BaseInstanceMasks
 from pycocotools import mask as rle_tools
 
 from mmpanseg.structures.segment_map import VOID, SegmentMap
+from mmpanseg.utils.device import to_host
 
 # polygons [x1, y1, x2, y2, ...], or COCO's compressed RLE
 Mask = list[np.ndarray] | dict
@@ -29,9 +30,14 @@ def encode_segmentation(segmentation: list | dict, height: int, width: int) -> d
     return segmentation
 
 
-def encode_mask(mask: np.ndarray) -> dict:
-    """Convert a mask [H, W], bool or 0 and 1, to compressed RLE."""
-    return rle_tools.encode(np.asfortranarray(mask, np.uint8))
+def encode_mask(mask: np.ndarray | torch.Tensor) -> dict:
+    """Convert a mask to compressed RLE.
+
+    Args:
+        mask: bool or uint8 [H, W]; an array, or a tensor on any device.
+    """
+    array = to_host(mask)[0].numpy() if isinstance(mask, torch.Tensor) else mask
+    return rle_tools.encode(np.asfortranarray(array, np.uint8))
 
 
 class EncodedMasks(BaseInstanceMasks):

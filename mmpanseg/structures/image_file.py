@@ -109,8 +109,8 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
     if header is not None and header.bits > 16 and upright and backend in ('cv2', 'pillow'):
         raise ImageError(
             f'{name} has samples of {header.bits} bits, which color_type={color_type!r} does not '
-            "support: read it with LoadImageFromFile(color_type='unchanged') and set mean and std of "
-            'the data_preprocessor to the range of the values')
+            "support: read it with LoadImageFromFile(color_type='unchanged') and set mean and std "
+            'of the data_preprocessor to the range of the values')
     # decode as stored: whether a backend applies the orientation depends on version and format
     flag = (f'{color_type}_ignore_orientation' if upright and backend in ('cv2', 'pillow')
             else color_type)

@@ -6,12 +6,39 @@ ceil((i + 1) H / h) - 1, so that neighboring cells share a pixel where h does no
 Shapes: B images, N segments, H, W image size, h, w cells, P pixels.
 """
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpanseg.utils.device import chunk_rows
+from mmpanseg.utils.device import chunk_rows, to_device
+
+Labels = TypeVar('Labels', Tensor, np.ndarray)
+
+
+def resize_nearest(labels: Labels, size: tuple[int, int]) -> Labels:
+    """Resize a map of labels or a mask by nearest neighbor.
+
+    Pixel centers are compared in double precision, as torch's mode ``'nearest-exact'`` defines
+    them.
+
+    Args:
+        labels: integers or bool [H, W], an array or a tensor.
+        size: (height, width) of the result.
+
+    Returns:
+        values of ``labels`` at ``size``; ``labels`` itself if it has that size.
+    """
+    if tuple(labels.shape) == tuple(size):
+        return labels
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(np.int64)
+                     for new, old in zip(size, labels.shape))
+    if isinstance(labels, np.ndarray):
+        return labels[rows[:, None], columns]
+    row_index, column_index = to_device(labels.device, rows, columns)
+    return labels[row_index][:, column_index]
 
 
 def max_pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -177,8 +177,8 @@ class SegmentBatch:
         self.size = (size[0], size[1])
         for number, s in enumerate(segments):
             if s.shape[0] > size[0] or s.shape[1] > size[1]:
-                raise ValueError(f'the ground truth of image {number} of the batch has size {s.shape}, '
-                                 f'larger than the padded input {self.size}')
+                raise ValueError(f'the ground truth of image {number} of the batch has size '
+                                 f'{s.shape}, larger than the padded input {self.size}')
         self._has_masks = any(s.map is None for s in segments)
         # masks bool [sum N, H, W] of all images, or maps [B, H, W]
         self._planes = (self._stack_masks(segments) if self._has_masks

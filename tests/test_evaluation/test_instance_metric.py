@@ -235,7 +235,7 @@ def test_truth_from_panoptic_annotation(tmp_path, metric):
     bare = samples[0].clone()
     bare.set_metainfo(dict(seg_map_path=None, segments_info=[]))
     assert evaluate(metric(), [bare, *samples]) == expected
-    with pytest.raises(PanopticDataError, match='no image of the data set has a ground truth'):
+    with pytest.raises(PanopticDataError, match='no image of the dataset has a ground truth'):
         evaluate(metric(), [bare])
 
 

@@ -1,9 +1,28 @@
-"""Shared parts of the metrics: names and required keys of samples, tables of scores."""
+"""Shared parts of the metrics: dataset metainfo, required keys of samples, tables of scores."""
 from collections.abc import Sequence
 
+from mmengine.evaluator import BaseMetric
 from terminaltables import AsciiTable
 
+from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
+
+
+class DatasetMetric(CommonMetainfo, BaseMetric):
+    """Base of the metrics that need the metainfo of the dataset."""
+
+    @property
+    def metainfo(self) -> dict:
+        """Metainfo of the dataset, which the evaluator sets as ``dataset_meta``.
+
+        Raises:
+            PanopticDataError: it is not set.
+        """
+        if self.dataset_meta is None:
+            raise PanopticDataError(
+                f'{type(self).__name__} has no metainfo of the dataset: set its dataset_meta, or '
+                'run it in an evaluator')
+        return self.dataset_meta
 
 
 def sample_name(sample: dict) -> str:
