@@ -9,7 +9,8 @@ from mmpanseg.checkpoints.sources import SOURCES, CheckpointError
 from mmpanseg.checkpoints.weight_files import read_weights
 
 __all__ = [
-    'CheckpointError', 'ConvertedCheckpoint', 'SOURCES', 'check_fit', 'convert', 'convert_huggingface',
-    'convert_kmax_deeplab', 'convert_mask2former', 'convert_mmdet', 'convert_mp_former',
+    'CheckpointError', 'ConvertedCheckpoint', 'SOURCES', 'check_fit', 'convert',
+    'convert_huggingface', 'convert_kmax_deeplab',
+    'convert_mask2former', 'convert_mmdet', 'convert_mp_former',
     'convert_panoptic_segformer', 'huggingface_config', 'read_weights', 'to_huggingface',
     'to_mmdet', 'write_huggingface']

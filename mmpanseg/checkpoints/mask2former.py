@@ -1,4 +1,4 @@
-"""Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
+"""Key maps of facebookresearch/Mask2Former and IDEA-Research/MP-Former (detectron2)."""
 import re
 
 import torch
@@ -13,7 +13,7 @@ _WEIGHT = r'\.(weight|bias)'
 
 
 def _rules(head: str) -> list[Rule]:
-    # files of the first version have no `pixel_decoder.`
+    # `pixel_decoder.` is missing in files of the first version
     pixel, query = f'{head}(?:pixel_decoder\\.)?', f'{head}predictor\\.'
     encoder = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)'
     ours = f'{_PIXEL}encoder.layers.\\1.'
@@ -57,9 +57,10 @@ def _rules(head: str) -> list[Rule]:
 
 
 def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
-    """Pixel decoders with a step for every map; none of them in a state dict gives no rules.
+    """Create the rules of FPN pixel decoders, which contain one ``adapter`` per feature map.
 
-    The deformable one has a single step (``adapter_1``), and other names for its encoder.
+    Returns:
+        no rules for the deformable pixel decoder, which contains ``adapter_1`` only.
     """
     steps = {int(match[1]) for match in map(
         re.compile(rf'{head}pixel_decoder\.adapter_(\d+)\.weight').fullmatch, state_dict) if match}
@@ -85,15 +86,15 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
 
 def convert_mask2former(state_dict: dict[str, Tensor],
                         unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
+    """Convert a published Mask2Former checkpoint for ``MaskTransformer``.
 
     Args:
-        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
-            that prefix works too.
-        unused: gets the keys without a place here, with the reason.
+        state_dict: names of detectron2, ``backbone.*`` and ``sem_seg_head.*``; for a head alone the
+            prefix is optional.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
@@ -116,24 +117,25 @@ _LABEL_TABLE = re.compile(r'(?:sem_seg_head\.)?predictor\.label_enc\.weight')
 
 def convert_mp_former(state_dict: dict[str, Tensor],
                       unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a published MP-Former checkpoint to ours (``MaskTransformer``, ``MPFormerHead``).
+    """Convert a published MP-Former checkpoint for ``MaskTransformer`` with ``MPFormerHead``.
 
     It is a Mask2Former with ``query_positions='none'`` and a table of label embeddings, which is
     of use in training only; a ``Mask2FormerHead`` reports it as unexpected.
 
     Args:
-        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
-            that prefix works too.
-        unused: gets the keys without a place here, with the reason.
+        state_dict: names of detectron2, ``backbone.*`` and ``sem_seg_head.*``; for a head alone the
+            prefix is optional.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     tables = {key for key in state_dict if _LABEL_TABLE.fullmatch(key)}
     converted = convert_mask2former(
         {key: value for key, value in state_dict.items() if key not in tables},
         unused)
-    converted.update({'panoptic_head.label_embed.weight': state_dict[key] for key in tables})
+    for key in tables:
+        converted['panoptic_head.label_embed.weight'] = state_dict[key]
     return converted
 
 

@@ -1,5 +1,4 @@
-"""mmdetection's Mask2Former: version 3 has this library's names, version 2 has older ones."""
-
+"""Key map of mmdetection's Mask2Former; version 3 uses the names of this library."""
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
@@ -19,14 +18,14 @@ _RULES: list[Rule] = [
 
 def convert_mmdet(state_dict: dict[str, Tensor],
                   unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of mmdetection's Mask2Former to ours; nothing changes for version 3 and for ours.
+    """Convert a Mask2Former checkpoint of mmdetection 2.x; names of 3.x are kept.
 
     Args:
         state_dict: ``backbone.*``, ``panoptic_head.*``.
-        unused: gets the keys without a place here, with the reason.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     return rename(state_dict, _RULES, unused)
 

@@ -34,7 +34,7 @@ def test_void_must_be_no_segment():
     """With 1000 classes void would be instance 1 of label 0."""
     check_class_count(MAX_CLASSES, 'the model')
     assert segment_value(0, 1) == MAX_CLASSES + 1
-    with pytest.raises(ValueError, match='the model has 1000 classes, .* 1000 x .* 999 only'):
+    with pytest.raises(ValueError, match='the model has 1000 classes, .* 1000 x .* at most 999'):
         check_class_count(MAX_CLASSES + 1, 'the model')
 
 
