@@ -1,4 +1,4 @@
-"""Key maps of facebookresearch/Mask2Former and IDEA-Research/MP-Former (detectron2)."""
+"""Key maps of Mask2Former and MP-Former (detectron2) and of mmdetection's Mask2Former."""
 import re
 
 import torch
@@ -143,3 +143,39 @@ register_source(CheckpointSource(
     name='mp_former', title='IDEA-Research/MP-Former, detectron2', convert=convert_mp_former,
     signature=(r'sem_seg_head\.predictor\.label_enc\.weight', ),
     class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))
+
+
+# names of mmdetection 2; mmdetection 3 uses the names of this library
+_MMDET_DECODER = r'(panoptic_head\.transformer_decoder\.layers\.\d+)\.'
+_MMDET_ENCODER = r'(panoptic_head\.pixel_decoder\.encoder\.layers\.\d+)\.'
+_MMDET_RULES: list[Rule] = [
+    (_MMDET_DECODER + r'attentions\.0\.(.+)', r'\1.cross_attn.\2', None),
+    (_MMDET_DECODER + r'attentions\.1\.(.+)', r'\1.self_attn.\2', None),
+    (_MMDET_ENCODER + r'attentions\.0\.(.+)', r'\1.self_attn.\2', None),
+    *((layer + r'ffns\.0\.(.+)', r'\1.ffn.\2', None) for layer in (_MMDET_DECODER, _MMDET_ENCODER)),
+    drop(r'panoptic_head\.loss_cls\.class_weight',
+         'class weights of the loss: the config sets them'),
+    (r'((?:backbone|panoptic_head)\..+)', r'\1', None)]
+
+
+def convert_mmdet(state_dict: dict[str, Tensor],
+                  unused: dict[str, str] | None = None) -> dict[str, Tensor]:
+    """Convert a Mask2Former checkpoint of mmdetection 2.x; names of 3.x are kept.
+
+    Args:
+        state_dict: ``backbone.*``, ``panoptic_head.*``.
+        unused: receives source key -> reason for each tensor that is not converted.
+
+    Raises:
+        KeyError: a parameter does not belong to the model.
+    """
+    return rename(state_dict, _MMDET_RULES, unused)
+
+
+register_source(CheckpointSource(
+    name='mmdet', title='mmdetection 3.x (or 2.x) Mask2Former, or this library',
+    convert=convert_mmdet,
+    signature=(r'backbone\..+', r'panoptic_head\.query_feat\.weight',
+               r'panoptic_head\.(transformer_decoder|predictor)\..+'),
+    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)',
+    things_first=True))

@@ -95,7 +95,7 @@ class WeightsUnpickler(pickle.Unpickler):
         if module.split('.')[0] in _LIBRARIES:
             return Inert
         raise CheckpointError(
-            f'it asks to run {module}.{name}, which no file of weights needs: not loaded')
+            f'it calls {module}.{name}, which no file of weights needs: not loaded')
 
 
 class WeightsPickle:

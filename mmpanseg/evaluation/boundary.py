@@ -23,7 +23,7 @@ def check_boundary_width(width: float) -> None:
         ValueError: it is not between 0 and 1.
     """
     if not 0 < width < 1:
-        raise ValueError(f'boundary_width={width} must lie between 0 and 1: it is a share of the '
+        raise ValueError(f'boundary_width={width} must be between 0 and 1: it is a share of the '
                          f'image diagonal, {PUBLISHED_WIDTH} in published results')
 
 

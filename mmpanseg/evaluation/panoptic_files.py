@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
-
-MAX_SEGMENT_ID = (1 << 24) - 1
+from mmpanseg.structures.panoptic_png import MAX_SEGMENT_ID
 
 PathLike = str | Path
 

@@ -31,9 +31,9 @@ from mmpanseg.evaluation.panoptic_quality import (
     PanopticMap,
     PQStat,
     index_map,
-    map_ids,
 )
 from mmpanseg.registry import METRICS
+from mmpanseg.structures.label_image import distinct_values
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from mmpanseg.structures.result_coding import check_class_count, split_values
 from mmpanseg.structures.result_file_names import result_names
@@ -249,7 +249,7 @@ def predicted_segments(sample: dict, num_classes: int) -> PanopticMap:
             f'{sample_name(sample)}: the model returned no pred_panoptic_seg; PanopticMetric '
             'needs a model with a panoptic fusion head')
     pan_map = sample['pred_panoptic_seg']['sem_seg'].squeeze(0).cpu().numpy()
-    values = map_ids(pan_map)
+    values = distinct_values(pan_map)
     values = values[values != num_classes]
     labels, numbers = split_values(values)
     wrong = np.flatnonzero((labels >= num_classes) | (numbers < 0))

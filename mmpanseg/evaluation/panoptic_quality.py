@@ -51,7 +51,7 @@ class PanopticMap:
             raise PanopticDataError(f'{self.name}: segment {twice} is listed more than once in '
                                     'segments_info; ids must differ in an image')
         if known and (min(known) < 0 or max(known) >= 1 << 31):
-            raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 31) - 1}, '
+            raise PanopticDataError(f'{self.name}: segment ids must be in 0 .. {(1 << 31) - 1}, '
                                     f'got {min(known)} .. {max(known)}')
         if self.void in known:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
@@ -171,19 +171,6 @@ class Matching:
         sums[:, 2] = np.bincount(pred.labels[self.wrong], minlength=num_classes)
         sums[:, 3] = np.bincount(gt.labels[self.missed], minlength=num_classes)
         return PQStat(num_classes, sums)
-
-
-def map_ids(segment_map: np.ndarray) -> np.ndarray:
-    """Find the distinct values of a map; faster than ``np.unique`` on typical maps.
-
-    Args:
-        segment_map: integer [H, W].
-
-    Returns:
-        sorted values [n].
-    """
-    flat = segment_map.ravel()
-    return np.unique(flat[_run_edges(flat[1:] != flat[:-1])[:-1]])
 
 
 def index_map(segments: PanopticMap, image: str = 'image') -> np.ndarray:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.losses import MaskCriterion
-from mmpanseg.models.losses.mask_criterion import MATCH_ON
+from mmpanseg.models.losses.mask_criterion import MATCH_ON, PointSampler
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
@@ -17,7 +18,7 @@ from mmpanseg.utils.config_checks import resolve_option
 PARTS = ('matching', 'piloted')
 
 
-class FixedPoints:
+class FixedPoints(PointSampler):
     """Point sampler that returns the same uniform points in every call.
 
     Args:
@@ -26,6 +27,7 @@ class FixedPoints:
     """
 
     def __init__(self, num_points: int, seed: int = 0) -> None:
+        super().__init__(num_points)
         generator = torch.Generator().manual_seed(seed)
         self.points = torch.rand(1, num_points, 2, generator=generator)
 
@@ -35,15 +37,15 @@ class FixedPoints:
 
 
 @torch.no_grad()
-def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
+def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
                   match_on: str = 'points') -> list[dict]:
     """Compute predictions and matches of all decoder layers.
 
-    The criterion matches queries at points that are the same in every call, or on all pixels. The
-    model must be in evaluation mode.
+    The criterion matches queries at points that are the same in every call, or on all
+    pixels.
 
     Args:
-        model: a :class:`mmpanseg.models.segmentors.MaskTransformer`.
+        model: in evaluation mode.
         data: a collated batch of samples with ``gt_segments``.
         part: 'matching', the learnable queries, or 'piloted': MP-Former's mask-piloted queries,
             one copy of every segment without noise, matched like the others.
@@ -84,10 +86,16 @@ def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
 
 
 def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'points') -> None:
-    """Whether the queries of a model can be followed; arguments as for :func:`trace_queries`.
+    """Check that :func:`trace_queries` supports a model.
+
+    Args:
+        model: model to check.
+        part: see :func:`trace_queries`.
+        match_on: see :func:`trace_queries`.
 
     Raises:
-        ValueError: an option is unknown, or the model's head is of another kind; the text names it.
+        ValueError: an option is unknown, or the head of the model has no predictions of every
+            layer; the text names it.
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image, UnidentifiedImageError
 
+# Default value of unlabeled pixels, as in mmdet.
 IGNORE_INDEX = 255
 
 

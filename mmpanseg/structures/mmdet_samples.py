@@ -4,10 +4,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData
 
 from mmpanseg.structures.encoded_masks import encode_mask, encode_masks, segments_from_rles
+from mmpanseg.structures.label_image import IGNORE_INDEX
 from mmpanseg.structures.segment_map import VOID, SegmentMap
-
-# value of unlabeled pixels in mmdet's label maps
-IGNORE_INDEX = 255
 
 
 def segments_from_sample(sample: DetDataSample, num_things_classes: int,

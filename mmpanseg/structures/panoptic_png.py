@@ -5,6 +5,9 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
+# largest id that three bytes encode
+MAX_SEGMENT_ID = (1 << 24) - 1
+
 
 def rgb2id(color: np.ndarray) -> np.ndarray:
     """Decode the segment ids of a color-coded panoptic image.
@@ -42,9 +45,9 @@ def id2rgb(ids: np.ndarray) -> np.ndarray:
         ValueError: an id is out of range.
     """
     ids = np.asarray(ids)
-    if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_SEGMENT_ID):
         raise ValueError(
-            f'segment ids must lie in 0 .. {(1 << 24) - 1}, got {ids.min()} .. {ids.max()}')
+            f'segment ids must be in 0 .. {MAX_SEGMENT_ID}, got {ids.min()} .. {ids.max()}')
     return np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
 
 

@@ -42,7 +42,7 @@ def segment_value(label: int, number: int = 0) -> int:
     if not 0 <= label < MAX_CLASSES or not 0 <= value <= _MAX_VALUE:
         raise ValueError(
             f'label {label} with instance number {number} cannot be encoded as label + '
-            f'{INSTANCE_OFFSET} x number: labels must lie in 0 .. {MAX_CLASSES - 1}, values '
+            f'{INSTANCE_OFFSET} x number: labels must be in 0 .. {MAX_CLASSES - 1}, values '
             f'below {_MAX_VALUE + 1}')
     return value
 

@@ -90,7 +90,7 @@ def test_code_is_not_run(tmp_path, function, name):
     torch.save(evil, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(evil))
     for file in ('x.pth', 'old.pth', 'x.pkl'):
-        with pytest.raises(CheckpointError, match=rf'{file}: it asks to run {name}'):
+        with pytest.raises(CheckpointError, match=rf'{file}: it calls {name}'):
             read_weights(tmp_path / file)
     assert not mark.exists()
 

@@ -377,7 +377,7 @@ def test_bad_predictions(tmp_path):
         evaluate(InstanceMetric(), samples)
     with pytest.raises(PanopticDataError, match='has no seg_map_path in its metainfo'):
         evaluate(InstanceMetric(), random_data(1)[1])
-    with pytest.raises(ValueError, match='boundary_width=0 must lie'):
+    with pytest.raises(ValueError, match='boundary_width=0 must be'):
         BoundaryAPMetric(boundary_width=0)
 
 

@@ -275,7 +275,7 @@ def test_boundary_pq_and_sizes(tmp_path, monkeypatch):
 
 
 def test_boundary_width_is_checked_at_once():
-    with pytest.raises(ValueError, match='boundary_width=2 must lie between 0 and 1'):
+    with pytest.raises(ValueError, match='boundary_width=2 must be between 0 and 1'):
         PanopticMetric(boundary_width=2)
 
 
