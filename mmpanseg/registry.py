@@ -1,6 +1,6 @@
-"""Registries of this library: scope ``mmpanseg``, children of mmengine's roots.
+"""Registries with the scope ``mmpanseg``, children of the root registries of mmengine.
 
-A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+Configs name classes of this library with the scope, e.g. ``type='mmpanseg.Mask2FormerHead'``.
 """
 from mmengine import registry as root
 from mmengine.registry import Registry

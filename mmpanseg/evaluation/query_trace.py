@@ -60,7 +60,9 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
     """
     check_traceable(model, part, match_on)
     head = model.panoptic_head
-    data = model.data_preprocessor(data, False)
+    preprocessor = model.data_preprocessor
+    assert isinstance(preprocessor, nn.Module)
+    data = preprocessor(data, False)
     samples = data['data_samples']
     segments = SegmentBatch([aligned_segments(sample) for sample in samples],
                             samples[0].batch_input_shape)
