@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.losses import MaskCriterion
-from mmpanseg.models.losses.mask_criterion import MATCH_ON
+from mmpanseg.models.losses.mask_criterion import MASK_COMPARISONS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
@@ -90,7 +90,7 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
-    resolve_option('match_on', match_on, MATCH_ON)
+    resolve_option('match_on', match_on, dict.fromkeys(MASK_COMPARISONS))
     head = getattr(model, 'panoptic_head', None)
     name = type(model if head is None else head).__name__
     if not isinstance(head, Mask2FormerHead):
@@ -125,7 +125,7 @@ def aligned_segments(sample: object) -> SegmentMap:
 def reproducible(criterion: MaskCriterion, match_on: str) -> MaskCriterion:
     """A criterion that matches the same way every time, and shares the original's settings."""
     fixed = copy.copy(criterion)
-    fixed.compare_all = resolve_option('match_on', match_on, MATCH_ON)
+    fixed.match_on = match_on
     fixed.sampler = FixedPoints(criterion.sampler.num_points)
     return fixed
 
@@ -137,7 +137,7 @@ def match_queries(criterion: MaskCriterion, cls_logits: Tensor, mask_logits: Mas
     Args:
         counts: queries of each image that take part.
     """
-    costs = criterion.all_costs(cls_logits, mask_logits, segments)
+    costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
     number = torch.arange(costs.shape[2], device=costs.device)
     idle = number >= torch.tensor(counts, device=costs.device)[:, None]
     # costs that are not finite are never matched
