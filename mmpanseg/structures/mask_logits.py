@@ -42,10 +42,6 @@ class MaskLogits:
         """Number of predictions L."""
         raise NotImplementedError
 
-    def float(self) -> 'MaskLogits':
-        """Convert half precision to float32."""
-        raise NotImplementedError
-
     def sample(self, layer: int, points: Tensor) -> Tensor:
         """Logits of all queries of one prediction at their image's points.
 

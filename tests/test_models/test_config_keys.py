@@ -46,6 +46,8 @@ def model(head=None, fusion=None, **options):
      "OneToOneAssigner has no entry 'rounds'", ''),
     (lambda: model(segformer(criterion=dict(assigner=dict(rounds=3)))),
      "MultiRoundAssigner has no entry 'rounds', did you mean 'num_rounds'?", 'num_rounds'),
+    (lambda: model(segformer(criterion=dict(assigner=dict(one_to_one=dict())))),
+     "MultiRoundAssigner has no entry 'one_to_one'", 'round_assigner'),
     (lambda: model(segformer(mask_decoder=dict(num_head=2))),
      "MaskAttentionDecoder has no entry 'num_head', did you mean 'num_heads'?", 'tail'),
     # arguments that a parent class takes count

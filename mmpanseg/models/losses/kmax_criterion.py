@@ -366,5 +366,5 @@ def find_stride(size: tuple[int, int], map_size: tuple[int, int]) -> int:
     for stride in _STRIDES:
         if tuple(-(-side // stride) for side in size) == tuple(map_size):
             return stride
-    raise ValueError(f'no stride takes an input of size {tuple(size)} to a map of size '
+    raise ValueError(f'no stride maps an input of size {tuple(size)} to a map of size '
                      f'{tuple(map_size)}: the backbone must halve sizes and round up')

@@ -63,7 +63,7 @@ class PanopticSegFormerCriterion(PanopticCriterion):
     Location stage: every layer is matched by class and location. The costs of the last layer also
     select the queries that pass on to the mask decoder. Mask stage: these are matched once more, by
     class, location and final mask, and this assignment serves the masks of all layers. Stuff: query
-    j stands for class j. If all queries pass on (first version of the paper), there is no location
+    j predicts class j. If all queries pass on (first version of the paper), there is no location
     stage, and matched queries have a location loss.
 
     The factors are the released code's. First version: ``mask_costs`` of class and dice with weight

@@ -1,7 +1,7 @@
 """Ground truth of Panoptic SegFormer: segments of location queries, stuff classes, soft masks.
 
 Location queries pass through the location decoder: thing queries, or the queries of all classes
-in joint matching. A stuff query stands for one stuff class.
+in joint matching. A stuff query predicts one stuff class.
 
 Shapes: B images, N segments of location queries (padded with zeros), D numbers of a location, H, W
 padded input, h, w masks.

@@ -224,7 +224,7 @@ def test_strides_that_lead_to_a_map():
     assert find_stride((1025, 2049), (33, 65)) == 32
     assert find_stride((33, 33), (2, 2)) == 32
     assert find_stride((64, 96), (16, 24)) == 4
-    with pytest.raises(ValueError, match=r'no stride takes an input of size \(33, 33\)'):
+    with pytest.raises(ValueError, match=r'no stride maps an input of size \(33, 33\)'):
         find_stride((33, 33), (8, 9))
 
 

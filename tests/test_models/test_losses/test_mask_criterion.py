@@ -111,8 +111,8 @@ def test_costs_match_published(scenarios):
 
 def test_uncertain_points_match_published(scenarios, monkeypatch):
     data = scenarios['uncertainty_sampling']
-    draws = iter([data['first_random_draw'], data['second_random_draw']])
-    monkeypatch.setattr(torch, 'rand', lambda *args, **kwargs: next(draws))
+    samples = iter([data['first_random_draw'], data['second_random_draw']])
+    monkeypatch.setattr(torch, 'rand', lambda *args, **kwargs: next(samples))
     sampler = PointSampler(
         data['num_points'], data['oversample_ratio'], data['importance_sample_ratio'])
     points = sampler.uncertain(data['mask_logits'][:, 0])

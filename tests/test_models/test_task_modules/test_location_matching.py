@@ -109,6 +109,15 @@ def test_rounds_end_when_queries_run_out():
         MultiRoundAssigner(0)
 
 
+def test_several_rounds_keep_the_interface_of_one():
+    costs = torch.rand(2, 3, 7, 4, generator=torch.Generator().manual_seed(0))
+    ours, expected = (assigner(costs, [3, 0, 4])
+                      for assigner in (MultiRoundAssigner(3), OneToOneAssigner()))
+    assert ours.rows.splits == expected.rows.splits == [6, 0, 8]
+    for x, y in zip((*ours.rows[:3], ours.segment), (*expected.rows[:3], expected.segment)):
+        assert torch.equal(x, y)
+
+
 def test_center_cost_matches_published(published):
     case = published['mass_centre']
     height, width = case['img_shape']
