@@ -159,7 +159,7 @@ class SegmentBatch:
     def __init__(self, segments: Sequence[SegmentMap], size: tuple[int, int]) -> None:
         self.counts = [len(s) for s in segments]
         self.labels = [s.labels for s in segments]
-        self.size = tuple(size)
+        self.size = (size[0], size[1])
         for number, s in enumerate(segments):
             if s.shape[0] > size[0] or s.shape[1] > size[1]:
                 raise ValueError(f'image {number} of the batch has a ground truth of {s.shape}, '
