@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.losses import MaskCriterion
-from mmpanseg.models.losses.mask_criterion import MATCH_ON, PointSampler
+from mmpanseg.models.losses.mask_criterion import MASK_COMPARISONS, PointSampler
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
@@ -101,7 +101,7 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
-    resolve_option('match_on', match_on, MATCH_ON)
+    resolve_option('match_on', match_on, dict.fromkeys(MASK_COMPARISONS))
     head = getattr(model, 'panoptic_head', None)
     name = type(model if head is None else head).__name__
     if not isinstance(head, Mask2FormerHead):
@@ -147,7 +147,7 @@ def reproducible(criterion: MaskCriterion, match_on: str) -> MaskCriterion:
         match_on: 'points' or 'masks'.
     """
     fixed = copy.copy(criterion)
-    fixed.compare_all = resolve_option('match_on', match_on, MATCH_ON)
+    fixed.match_on = match_on
     fixed.sampler = FixedPoints(criterion.sampler.num_points)
     return fixed
 
@@ -166,7 +166,7 @@ def match_queries(criterion: MaskCriterion, cls_logits: Tensor, mask_logits: Mas
     Returns:
         int64 [L + 1, B, N], segment of each query, or -1.
     """
-    costs = criterion.all_costs(cls_logits, mask_logits, segments)
+    costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
     number = torch.arange(costs.shape[2], device=costs.device)
     idle = number >= torch.tensor(counts, device=costs.device)[:, None]
     # the assigner never matches infinite costs

@@ -17,7 +17,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmpanseg.models.losses.mask_criterion import MaskCriterion, pad_labels
+from mmpanseg.models.losses.base import pad_labels
+from mmpanseg.models.losses.mask_criterion import MaskCriterion
 from mmpanseg.models.task_modules.bipartite_matching import Matches
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskRegions, open_empty
 from mmpanseg.structures.mask_logits import MaskLogits, MaskRows
@@ -289,7 +290,7 @@ class Pilots:
     def match_groups(self, criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
                      segments: SegmentBatch) -> Matches:
         """Bipartite matching of each group with all segments of its image."""
-        costs = criterion.all_costs(cls_logits, mask_logits, segments)
+        costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
         grouped = costs.unflatten(2, (self.num_groups, self.count)).flatten(1, 2)
         counts = [n for n in segments.counts for _ in range(self.num_groups)]
         found = criterion.assigner(grouped, counts)
