@@ -30,7 +30,7 @@ def test_pixel_decoder_in_any_order(monkeypatch, order):
                 for i, c in enumerate((4, 6, 8, 10))]
 
     def run(chosen):
-        monkeypatch.setattr('mmpanseg.models.pixel_decoders.msdeformattn.convolution_format',
+        monkeypatch.setattr('mmpanseg.models.pixel_decoders.msdeformattn.conv_memory_format',
                             lambda device: chosen)
         decoder.zero_grad()
         mask_features, maps = decoder(features)
