@@ -37,7 +37,7 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     """
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
-    checkpoint = check_checkpoint(args.checkpoint)
+    checkpoint = check_checkpoint(args.checkpoint, args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     with user_mistakes():
         try:
