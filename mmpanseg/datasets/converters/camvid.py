@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mmpanseg.datasets.camvid import RAW_CLASSES, UNLABELED
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,

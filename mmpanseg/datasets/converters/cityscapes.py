@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.cityscapes import LABELS
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,

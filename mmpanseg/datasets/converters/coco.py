@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.coco import CocoPanopticDataset
-from mmpanseg.datasets.converters.writing import PathLike, run_all
+from mmpanseg.datasets.converters.common import PathLike, run_all
 from mmpanseg.datasets.transforms.loading_panoptic import index_segments
 from mmpanseg.structures.label_image import IGNORE_INDEX
 from mmpanseg.structures.panoptic_png import read_panoptic_png

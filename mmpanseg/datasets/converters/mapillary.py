@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,
