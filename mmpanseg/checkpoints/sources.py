@@ -86,7 +86,8 @@ def foreign_format(keys: Iterable[str], file: str = 'FILE', config: str = 'CONFI
 
     Args:
         keys: names of its parameters.
-        file, config: paths, for the command in the text.
+        file: path of the checkpoint, for the command in the text.
+        config: path of the config, for the command in the text.
 
     Returns:
         '' where the names are those of this library, or of no source that is known.

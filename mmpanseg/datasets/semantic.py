@@ -133,8 +133,8 @@ class SemanticDataset(SegmentationDataset):
             raise ValueError(
                 f'{self.data_prefix["seg"]}: the label maps have the values 0 and {ignored} only '
                 f'({len(checked)} checked), and {ignored} is ignored: a single class would '
-                f'remain. Binary masks need metainfo=dict(label_map={{0: 0, {ignored}: 1}}) (with a '
-                f'single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mark ignored '
+                f'remain. Binary masks need metainfo=dict(label_map={{0: 0, {ignored}: 1}}) (with '
+                f'a single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mark ignored '
                 f'pixels, set label_map={{0: 0, {ignored}: {ignored}}}')
 
     def _files(self, folder: str, suffix: str | None,

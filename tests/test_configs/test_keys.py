@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 RUNNER = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
-# read beside the runner's arguments: by mmengine (imports, class of the runner, kind of batch norms,
-# scaling of the learning rate) and by tools/test.py --tta
+# read beside the runner's arguments: by mmengine (imports, class of the runner, kind of batch
+# norms, scaling of the learning rate) and by tools/test.py --tta
 OTHERS = {'auto_scale_lr', 'custom_imports', 'runner_type', 'sync_bn', 'tta_model', 'tta_scales',
           'tta_flip'}
 # parts that a config takes out of its base by `_base_.pop`

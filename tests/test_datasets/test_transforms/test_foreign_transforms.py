@@ -96,8 +96,8 @@ def test_transforms_inside_of_others(wrapper):
         results = transform(scene())
         assert agree(results) == 1 and results['gt_seg_map'].shape == (70, 80)
     with pytest.raises(ValueError, match='^CutOut moves the pixels'):
-        adapt_transforms(TRANSFORMS.build(wrapped(dict(type='CutOut', n_holes=1, cutout_shape=(4, 4)))[
-            wrapper]))
+        adapt_transforms(TRANSFORMS.build(
+            wrapped(dict(type='CutOut', n_holes=1, cutout_shape=(4, 4)))[wrapper]))
 
 
 OPTIONS = dict(CutOut=dict(n_holes=1, cutout_shape=(4, 4)), InstaBoost=None, RandomMosaic=None,
