@@ -1,4 +1,4 @@
-# From nothing on a CPU, on the data of Mask2Former's demo; the thresholds are low as there.
+# From scratch on a CPU, on the data of Mask2Former's demo and with its low thresholds.
 _base_ = [
     '../_base_/models/kmax_r18_small.py',
     '../_base_/datasets/scenes_panoptic.py',

@@ -1,4 +1,4 @@
-# A check of the whole chain: two COCO images learned by heart.
+# A check of training and testing: a model that overfits two COCO images.
 _base_ = [
     '../_base_/models/mask2former_r18_small.py',
     '../_base_/datasets/coco_panoptic_sample.py',

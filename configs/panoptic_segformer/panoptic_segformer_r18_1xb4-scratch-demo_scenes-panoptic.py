@@ -1,4 +1,4 @@
-# From nothing to a usable model in minutes on two CPU cores.
+# Training from scratch to a usable model in minutes on two CPU cores.
 _base_ = [
     '../_base_/models/panoptic_segformer_r18_small.py',
     '../_base_/datasets/scenes_panoptic.py',

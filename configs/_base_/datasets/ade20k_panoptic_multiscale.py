@@ -1,5 +1,5 @@
 # ADE20K panoptic without cropping: flip, short side 512 to 1024, long side at most 2048. The paper
-# says "image size varying from 512 to 2048" and no more.
+# specifies only "image size varying from 512 to 2048".
 _base_ = './ade20k_panoptic_640.py'
 
 train_pipeline = [

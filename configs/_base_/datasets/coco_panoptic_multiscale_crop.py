@@ -1,5 +1,5 @@
-# As coco_panoptic_multiscale.py, but half of the images are cropped in between: short side 400, 500
-# or 600, then a window of 384 to 600 pixels a side, then the sizes of the others.
+# As coco_panoptic_multiscale.py, but half of the images are cropped between flip and resizing:
+# short side 400, 500 or 600, then a window of 384 to 600 pixels a side.
 _base_ = './coco_panoptic_multiscale.py'
 
 pipeline = _base_.train_dataloader.dataset.pipeline

@@ -1,6 +1,6 @@
 # Your own images in COCO panoptic format. Short side 640 at test, 0.5 to 1.5 times that in
-# training, in crops of up to 640 x 640. Classes come from the JSON's categories unless the data
-# sets' `metainfo` names them.
+# training, in crops of up to 640 x 640. The classes are the categories of the JSON unless the
+# `metainfo` of the data sets names them.
 #
 # data/custom/
 #   train/  val/                              images

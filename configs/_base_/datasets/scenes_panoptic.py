@@ -1,5 +1,5 @@
 # Synthetic scenes of 192 x 256 pixels, written by `python -m mmpanseg.datasets.scenes data/scenes`;
-# the network sees them at three quarters of their size.
+# they are resized to three quarters of their size.
 _base_ = '../evaluators/panoptic.py'
 
 data_root = 'data/scenes/'

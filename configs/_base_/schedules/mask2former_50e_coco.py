@@ -1,5 +1,5 @@
 # 368 750 iterations of 16 images, 50 epochs of COCO. The steps are the released code's (8/9 and
-# 26/27 of the run); the paper says 0.9 and 0.95. Published training used mixed precision: --amp.
+# 26/27 of the run); the paper has 0.9 and 0.95. Published training used mixed precision: --amp.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8),

@@ -24,7 +24,7 @@ def check_orientation_known(results: dict, backend_args: dict | None = None) -> 
     orientation = file_orientation(path, backend_args)
     if orientation != 1:
         raise ValueError(
-            f'{path} has EXIF orientation {orientation}, and its loader does not say whether it '
+            f'{path} has EXIF orientation {orientation}, and its loader does not record whether it '
             "turned the image; load it with dict(type='LoadImageFromFile'), before its "
             'annotations')
 
