@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.datasets import ResamplingMixDataset, mix
+from mmpanseg.datasets import ResamplingMixDataset, multi_sample
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 JITTER = dict(type='mmpanseg.LargeScaleJitter', size=(6, 8), scale_range=(1, 1))
@@ -74,7 +74,7 @@ def test_a_filter_that_fits_no_sample_is_named_soon(tiny):
 
 def test_one_that_fits_some_is_allowed_more(tiny, monkeypatch):
     said = []
-    monkeypatch.setattr(mix, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(multi_sample, 'print_log', lambda text, **_: said.append(text))
     data = build(tiny, [])
     data.pipeline = [Choosy(24, 90, 100)]
     assert data[0] is not None and said == []
