@@ -1,6 +1,6 @@
-"""Attention maps behind the segments of a Panoptic SegFormer (Figure B.6 of the appendix).
+"""Attention maps of the segments of a Panoptic SegFormer (Figure B.6 of the appendix).
 
-Shapes: h heads, S tokens, H, W finest level, K segments.
+h: number of heads; H, W: height and width of the finest level.
 """
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,18 +9,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpanseg.models.heads import PanopticSegFormerHead
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.attention_masks import AttentionMasks
 
 
 class SegmentAttention(NamedTuple):
     """One segment of a result.
 
-    ``info``: its entry of ``segments_info``; ``inside``: bool [H', W'], its pixels in the image;
-    ``heads``: float32 [h, H, W], attention logits, mean over the levels; ``mask``: float32 [H, W],
-    what the mask decoder makes of them.
+    Args:
+        info: its entry of ``segments_info``.
+        inside: its pixels in the image, bool [H', W'].
+        heads: attention logits, mean over the levels, float32 [h, H, W].
+        mask: mask that the mask decoder computes from them, float32 [H, W].
     """
     info: dict
     inside: np.ndarray
@@ -29,21 +32,25 @@ class SegmentAttention(NamedTuple):
 
 
 @torch.no_grad()
-def segment_attention(model: nn.Module, data: dict) -> list[tuple[object, list[SegmentAttention]]]:
-    """Every image's data sample, and its segments with the attention they were made of.
+def segment_attention(model: MaskTransformer, data: dict
+                      ) -> list[tuple[object, list[SegmentAttention]]]:
+    """Predict a batch and return the attention maps of all segments.
 
     Args:
-        model: a :class:`MaskTransformer` with a Panoptic SegFormer head, in evaluation mode.
-        data: a batch as from a test data loader.
+        model: segmentor with a Panoptic SegFormer head, in evaluation mode.
+        data: batch of a test data loader.
+
+    Returns:
+        data sample and segments of each image.
 
     Raises:
-        ValueError: the head is another one.
+        ValueError: the model has another head.
     """
     if not isinstance(model.panoptic_head, PanopticSegFormerHead):
         raise ValueError(
             'only masks of mmpanseg.PanopticSegFormerHead are made of attention maps; '
             f'model.panoptic_head is a {type(model.panoptic_head).__name__}')
-    batch = model.data_preprocessor(data, False)
+    batch = model.get_submodule('data_preprocessor')(data, False)
     samples = batch['data_samples']
     metainfos = [sample.metainfo for sample in samples]
     with _final_masks(model.panoptic_head) as final:
@@ -70,7 +77,7 @@ def segment_attention(model: nn.Module, data: dict) -> list[tuple[object, list[S
 
 @contextmanager
 def _final_masks(head: PanopticSegFormerHead) -> Iterator[list[AttentionMasks]]:
-    """Collects the final masks of the mask decoders that run inside."""
+    """Collect the final masks of the mask decoders that run in this context."""
     final: list[AttentionMasks] = []
     decoders = [head.mask_decoder, head.stuff_mask_decoder]
     handles = [decoder.register_forward_hook(lambda *call: final.append(call[2].masks[-1]))
@@ -83,17 +90,17 @@ def _final_masks(head: PanopticSegFormerHead) -> Iterator[list[AttentionMasks]]:
 
 
 def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMasks, int]:
-    """Which of the decoders' masks a row of the result is, and its index there."""
+    """Return the masks of the decoder that predicted a row of the result, and its index there."""
     for masks in final:
         count = masks.query.shape[2]
         if row < count:
             return masks, row
         row -= count
-    raise IndexError('the result has more rows than the mask decoders gave')
+    raise IndexError('the result has more rows than the mask decoders predicted')
 
 
 def head_maps(masks: AttentionMasks, image: int, index: int) -> Tensor:
-    """Attention logits of one query by head, float32 [h, H, W], mean over the levels."""
+    """Return the attention logits of a query, mean over the levels, float32 [h, H, W]."""
     logits = masks.attention(image, torch.tensor([index]))[0].float()
     levels = logits.split([height * width for height, width in masks.sizes], dim=1)
     return torch.stack([

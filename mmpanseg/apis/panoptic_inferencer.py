@@ -12,7 +12,7 @@ from mmdet.apis import DetInferencer
 from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
@@ -22,6 +22,7 @@ from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
 from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
@@ -226,12 +227,15 @@ class PanopticInferencer(DetInferencer):
     def _class_name(self, label: int) -> str:
         return self.model.dataset_meta['classes'][label]
 
-    def _init_model(self, cfg: ConfigDict, *args, **kwargs) -> nn.Module:
+    def _init_model(self, cfg: ConfigDict, weights: str | None, *args, **kwargs) -> nn.Module:
+        config = str(cfg.filename or 'CONFIG') if isinstance(cfg, Config) else 'CONFIG'
+        if weights is not None and (text := foreign_file(str(weights), config)):
+            raise CheckpointError(text)
         if self._tile is not None:
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:
             raise ValueError('overlap without tile: give the size of the tiles too')
-        return super()._init_model(cfg, *args, **kwargs)
+        return super()._init_model(cfg, weights, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmpanseg.checkpoints.sources import CheckpointError, find_source
+from mmpanseg.checkpoints.sources import foreign_format
 
 # Parameters of each kind that an error text names.
 _NAMED = 6
@@ -53,7 +53,7 @@ class CheckpointFit:
                   and not _DERIVED.fullmatch(name) and not _WITHOUT_EFFECT.fullmatch(name)]
         if not self.reshaped and not missing and not unused:
             return ''
-        if not self.fitting:
+        if not self.fitting or self.foreign():
             return self.nothing()
         problems = []
         if self.reshaped:
@@ -73,17 +73,24 @@ class CheckpointFit:
         return [f'{name} {theirs}, here {ours}'
                 for name, (theirs, ours) in self.reshaped.items()]
 
-    def nothing(self) -> str:
-        """Text for a checkpoint that has nothing of the model; where it comes from, if known."""
+    def foreign(self, file: str = 'FILE', config: str = 'CONFIG') -> str:
+        """Text for a checkpoint of another code base, with the command that converts it.
+
+        Args:
+            file: path of the checkpoint, for the command.
+            config: path of the config, for the command.
+
+        Returns:
+            '' for checkpoints of this library and of code bases that are not known.
+        """
+        return foreign_format(self.examples[0], file, config)
+
+    def nothing(self, file: str = 'FILE', config: str = 'CONFIG') -> str:
+        """Text for a checkpoint of another code base, or without any tensor of the model."""
         found, wanted = self.examples
-        text = (f'no tensor of the checkpoint ({", ".join(found[:2]) or "empty"}, ...) fits the '
-                f'model ({", ".join(wanted[:2])}, ...)')
-        try:
-            source = find_source(found)
-        except CheckpointError:
-            return text
-        return (f'{text}; it is one of {source.title}: convert it with '
-                'tools/model_converters/convert.py')
+        return self.foreign(file, config) or (
+            f'no tensor of the checkpoint ({", ".join(found[:2]) or "empty"}, ...) fits the model '
+            f'({", ".join(wanted[:2])}, ...)')
 
 
 def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFit:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 
+from mmpanseg.checkpoints.sources import foreign_file
 from mmpanseg.checkpoints.weight_files import describe_broken_file
 
 
@@ -90,13 +91,20 @@ def check_device(device: str | None) -> None:
                          'leave it out') from error
 
 
-def check_checkpoint(path: str) -> str:
-    """The path of a checkpoint, if it is a URL or an existing file.
+def check_checkpoint(path: str, config: str = 'CONFIG') -> str:
+    """Return the path of a checkpoint, if it is a URL or an existing file.
+
+    Args:
+        path: path or URL.
+        config: path of the config, for error texts.
 
     Raises:
-        UsageError: the file is missing, or certainly no whole checkpoint.
+        UsageError: the file is missing, certainly no whole checkpoint, or in a format that only
+            tools/model_converters/convert.py reads.
     """
     if '://' in path:
+        if text := foreign_file(path, config):
+            raise UsageError(text)
         return path
     if Path(path).is_dir():
         raise UsageError(f'checkpoint {path} is a folder; tools/model_converters/convert.py makes '
@@ -106,6 +114,8 @@ def check_checkpoint(path: str) -> str:
     kind = describe_broken_file(path)
     if kind:
         raise UsageError(f'{path} is not a checkpoint, or not all of one: {kind}')
+    if text := foreign_file(path, config):
+        raise UsageError(text)
     return path
 
 

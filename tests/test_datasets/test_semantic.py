@@ -150,7 +150,7 @@ def _binary(root, meta, **kwargs):
 
 
 def test_binary_masks(root):
-    with pytest.raises(ValueError, match=r'values 0 and 255 only \(2 looked at\), and 255 is '
+    with pytest.raises(ValueError, match=r'values 0 and 255 only \(2 checked\), and 255 is '
                                          r'ignored.*label_map=\{0: 0, 255: 1\}'):
         _binary(root, {})
     with pytest.raises(ValueError, match='values 0 and 255 only'):

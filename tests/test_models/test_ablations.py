@@ -194,7 +194,7 @@ def test_published_settings(repo_root):
 
 def test_standard_augmentation(repo_root):
     pipeline = Compose(Config.fromfile(
-        find(repo_root, 'maskformer_r50_8xb2-ms-75e')).train_pipeline[2:])
+        find(repo_root, 'maskformer_r50_8xb2-ms-75e')).train_dataloader.dataset.pipeline[2:])
     np.random.seed(0)
     short_sides = set()
     for _ in range(20):

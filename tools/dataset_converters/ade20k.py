@@ -1,6 +1,6 @@
 """Convert ADE20K (ADEChallengeData2016) to COCO panoptic and COCO instance format."""
 from mmpanseg.datasets.converters import convert_ade20k
-from mmpanseg.datasets.converters.command_line import make_parser, run_converter
+from mmpanseg.datasets.converters.common import make_parser, run_converter
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Write maps of semantic labels from COCO's panoptic annotation."""
 from mmpanseg.datasets.converters import convert_coco_semantic
-from mmpanseg.datasets.converters.command_line import make_parser, run_converter
+from mmpanseg.datasets.converters.common import make_parser, run_converter
 
 
 def main() -> None:

@@ -26,3 +26,4 @@ model = dict(
         fill=True,
         score_activation='sigmoid',
         mask_activation='none'))
+del detection_costs

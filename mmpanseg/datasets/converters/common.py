@@ -1,6 +1,11 @@
-"""What all converters share. H, W image size; N segments."""
+"""Reading, writing and command lines of all converters.
+
+H, W: height and width of an image in pixels; N: number of segments.
+"""
 import json
 import os
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +24,13 @@ PathLike = str | Path
 
 
 class Segment(NamedTuple):
-    """What a converter says about a segment id: its category and whether it is a crowd."""
+    """Properties of a segment.
+
+    Args:
+        category: category id.
+        is_thing: thing or stuff.
+        is_crowd: group of objects.
+    """
 
     category: int
     is_thing: bool
@@ -27,7 +38,13 @@ class Segment(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """One image: its entry, its segments, and its objects for an instance JSON."""
+    """Entries of one image in the JSONs.
+
+    Args:
+        image: entry of "images".
+        annotation: entry of "annotations" of the panoptic JSON.
+        instances: entries of "annotations" of the instance JSON, without ids.
+    """
 
     image: dict
     annotation: dict
@@ -35,14 +52,14 @@ class Converted(NamedTuple):
 
 
 def list_images(folder: Path, suffix: str | None = None) -> list[Path]:
-    """Images in a folder and its subfolders, sorted, without hidden files (``._name.jpg``).
+    """List the images in a folder and its subfolders, sorted, without hidden ones (``._a.jpg``).
 
     Args:
-        folder: where to look.
-        suffix: end of the names, in capitals or not; any image by default.
+        folder: the folder.
+        suffix: ending of the names, of any case; None: any ending of image files.
 
     Raises:
-        ValueError: when there is no such folder, no image in it, or two images of one name.
+        ValueError: the folder does not exist, contains no image, or two images of the same name.
     """
     if not folder.is_dir():
         raise ValueError(f'{folder}: no such folder; give the folder of the unpacked download')
@@ -62,10 +79,10 @@ def list_images(folder: Path, suffix: str | None = None) -> list[Path]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image, from its header.
+    """Read (height, width) of an image from its header.
 
     Raises:
-        ValueError: when it is missing or no image.
+        ValueError: the file does not exist or is no image.
     """
     try:
         with Image.open(path) as image:
@@ -77,10 +94,15 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_labels(path: Path, size: tuple[int, int], image_path: Path) -> np.ndarray:
-    """Values of an annotation of one channel, int32 [H, W], as large as its image.
+    """Read an annotation of one channel, int32 [H, W].
+
+    Args:
+        path: path of the annotation.
+        size: (height, width) of its image in pixels.
+        image_path: path of the image, for error texts.
 
     Raises:
-        ValueError: when it is missing, broken, of several channels or of another size.
+        ValueError: the file does not exist, is broken, has several channels or another size.
     """
     try:
         values = read_label_image(str(path)).astype(np.int32)
@@ -92,7 +114,7 @@ def read_labels(path: Path, size: tuple[int, int], image_path: Path) -> np.ndarr
 
 
 def check_size(path: Path, found: tuple, size: tuple[int, int], image_path: Path) -> None:
-    """Raise a ValueError when an annotation has another size than its image."""
+    """Raise a ValueError if an annotation has another size than its image."""
     if tuple(found[:2]) != tuple(size):
         raise ValueError(f'{path} is {found[1]}x{found[0]}, its image {image_path} is '
                          f'{size[1]}x{size[0]}: both must have the same size')
@@ -103,14 +125,14 @@ def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
     """Write the panoptic PNG of an image and describe its segments.
 
     Args:
-        ids: integer [H, W], below 2**24; ids that are not in ``segments`` are void.
-        segments: id -> segment; ids without a pixel are left out.
-        image: entry of the JSON's "images", with its ``id``.
+        ids: segment ids, integer [H, W], below 2**24; ids that are not in ``segments`` are void.
+        segments: segments by id; ids without a pixel are omitted.
+        image: entry of "images" in the JSON, with ``id``.
         png_path: file to write; its folder must exist.
-        png_name: the name in the JSON, by default that of the file.
+        png_name: name of the PNG in the JSON; None: the name of the file.
 
     Returns:
-        The annotation; and the things and crowds of things with their run-length encoded masks.
+        entries of the image; ``instances`` are its things and crowds of things.
     """
     areas = np.bincount(ids.ravel())
     kept = [value for value in np.flatnonzero(areas).tolist() if value in segments]
@@ -135,20 +157,21 @@ def write_image(ids: np.ndarray, segments: Mapping[int, Segment], image: dict,
 
 
 def encode_segments(index: np.ndarray, count: int) -> Iterator[dict]:
-    """Run-length encoding, as COCO's JSONs have it, of each of ``count`` segments.
+    """Encode each segment as compressed run lengths of COCO's JSONs.
 
     Args:
-        index: integer [H, W], 0 = none, segments are 1 .. count.
+        index: index of the segment of each pixel, integer [H, W], 1 .. count; 0 = none.
+        count: number of segments.
     """
     height, width = index.shape
-    flat = index.ravel(order='F')  # COCO counts down the columns
+    flat = index.ravel(order='F')  # COCO scans along the columns
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     ends = np.append(starts[1:], flat.size)
     order = np.argsort(flat[starts], kind='stable')
     borders = np.searchsorted(flat[starts][order], np.arange(1, count + 2))
     for first, last in zip(borders, borders[1:]):
         runs = order[first:last]
-        edges = np.stack([starts[runs], ends[runs]], 1).ravel()
+        edges: np.ndarray = np.stack([starts[runs], ends[runs]], 1).ravel()
         if edges[-1] < flat.size:
             edges = np.append(edges, flat.size)
         counts = np.diff(edges, prepend=0)
@@ -171,7 +194,7 @@ def write_jsons(converted: Sequence[Converted], categories: list[dict],
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file; one that is broken off leaves nothing under its name."""
+    """Write a JSON file; an interrupted run leaves no file of this name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + '.unfinished')
     unfinished.write_text(json.dumps(content))
@@ -179,15 +202,23 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def category(number: int, name: str, is_thing: bool, color: Sequence[int]) -> dict:
-    """Entry of the JSON's "categories"."""
+    """Return an entry of "categories" in the JSON."""
     return dict(id=number, name=name, isthing=int(is_thing), color=list(color))
 
 
 def run_all(function: Callable, tasks: list, workers: int) -> list:
-    """Results of a function for each task, with a progress bar, in ``workers`` processes.
+    """Call a function for each task, with a progress bar.
+
+    Args:
+        function: function of a task.
+        tasks: the tasks.
+        workers: number of processes.
+
+    Returns:
+        results in the order of the tasks.
 
     Raises:
-        ValueError: when ``workers`` is no positive number; and what the function raises.
+        ValueError: ``workers`` is not positive.
     """
     if workers < 1:
         raise ValueError(f'workers={workers} must be at least 1')
@@ -195,3 +226,41 @@ def run_all(function: Callable, tasks: list, workers: int) -> list:
         return track_progress(function, tasks)
     return track_parallel_progress(
         function, tasks, nproc=workers, chunksize=max(1, min(32, len(tasks) // (4 * workers))))
+
+
+def make_parser(description: str, splits: Sequence[str], source: str) -> ArgumentParser:
+    """Build the command line that all converters share.
+
+    Args:
+        description: purpose of the tool.
+        splits: splits that are converted by default.
+        source: help text of the folder to read.
+    """
+    parser = ArgumentParser(description=description)
+    parser.add_argument('source', help=source)
+    parser.add_argument('--out', metavar='FOLDER',
+                        help='folder to write to (default: the one that is read)')
+    parser.add_argument('--splits', nargs='+', metavar='SPLIT', default=list(splits),
+                        help=f'splits to convert (default: {" ".join(splits)})')
+    parser.add_argument('--workers', type=int, default=1, help='processes (default: 1)')
+    return parser
+
+
+def run_converter(convert: Callable[..., int], args: Namespace,
+                  options: dict | None = None) -> None:
+    """Convert each split; errors of the user end in one line and exit status 1.
+
+    Args:
+        convert: function of source, target, split, workers and the options; returns the number of
+            images.
+        args: parsed arguments of :func:`make_parser`.
+        options: further keyword arguments of ``convert``.
+    """
+    for split in args.splits:
+        print(f'{split}:')
+        try:
+            count = convert(args.source, args.out or args.source, split, workers=args.workers,
+                            **(options or {}))
+        except (ValueError, FileNotFoundError) as error:
+            sys.exit(f'\n{Path(sys.argv[0]).name}: error: {error}')
+        print(f'\n{count} images')

@@ -12,7 +12,7 @@ from mmdet.datasets.transforms import transforms as mmdet_transforms
 from mmdet.registry import DATASETS, TRANSFORMS
 
 from mmpanseg.datasets import ResamplingMixDataset
-from mmpanseg.datasets.transforms.foreign_transforms import REFUSED, carry_map
+from mmpanseg.datasets.transforms.foreign_transforms import REFUSED, adapt_transforms
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 PACK = dict(type='mmpanseg.PackPanopticInputs')
@@ -37,7 +37,7 @@ def agree(results):
     return float((shown == index_map).mean())
 
 
-CARRIED = {
+ADAPTED = {
     'Rotate': dict(prob=1.0, level=9, max_mag=40.0, img_border_value=float(BORDER)),
     'ShearX': dict(prob=1.0, level=8, img_border_value=float(BORDER)),
     'ShearY': dict(prob=1.0, level=8, img_border_value=float(BORDER)),
@@ -55,14 +55,14 @@ CARRIED = {
     'RandomFlip': dict(prob=1.0, direction='diagonal')}
 
 
-@pytest.mark.parametrize('kind', CARRIED)
+@pytest.mark.parametrize('kind', ADAPTED)
 def test_map_follows_and_borders_are_void(kind):
     random.seed(0)
     np.random.seed(0)
     before = scene()['gt_seg_map']
     if kind in ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'):
-        CARRIED[kind]['interpolation'] = 'nearest'
-    transform = carry_map(TRANSFORMS.build(dict(type=kind, **CARRIED[kind])))
+        ADAPTED[kind]['interpolation'] = 'nearest'
+    transform = adapt_transforms(TRANSFORMS.build(dict(type=kind, **ADAPTED[kind])))
     results = transform(scene())
     # nearest pixels are rounded differently for the image's type and the map's
     assert agree(results) > 0.97
@@ -91,13 +91,13 @@ NESTED = tuple(wrapped())
 @pytest.mark.parametrize('wrapper', NESTED)
 def test_transforms_inside_of_others(wrapper):
     pad = dict(type='Pad', size=(80, 70), pad_val=BORDER)
-    transform = carry_map([TRANSFORMS.build(wrapped(pad)[wrapper])])[0]
+    transform = adapt_transforms([TRANSFORMS.build(wrapped(pad)[wrapper])])[0]
     if wrapper in ('RandomApply', 'RandomChoice', 'AutoAugment', 'RandAugment', 'RandomOrder'):
         results = transform(scene())
         assert agree(results) == 1 and results['gt_seg_map'].shape == (70, 80)
     with pytest.raises(ValueError, match='^CutOut moves the pixels'):
-        carry_map(TRANSFORMS.build(wrapped(dict(type='CutOut', n_holes=1, cutout_shape=(4, 4)))[
-            wrapper]))
+        adapt_transforms(TRANSFORMS.build(
+            wrapped(dict(type='CutOut', n_holes=1, cutout_shape=(4, 4)))[wrapper]))
 
 
 OPTIONS = dict(CutOut=dict(n_holes=1, cutout_shape=(4, 4)), InstaBoost=None, RandomMosaic=None,
@@ -183,10 +183,10 @@ def test_albumentations(albumentations, count):
         results['gt_segment_labels'] = np.zeros(count, np.int64)
         expected = np.full((70, 70), -1, np.int32)
         expected[:60, :64] = results['gt_seg_map'][:, ::-1]
-        results = carry_map([TRANSFORMS.build(config)])[0](results)
+        results = adapt_transforms([TRANSFORMS.build(config)])[0](results)
         np.testing.assert_array_equal(results['gt_seg_map'], expected)
         assert results['gt_seg_map'].dtype == np.int32 and agree(results) == 1
-    without = carry_map(TRANSFORMS.build(albu))(dict(img=scene()['img']))
+    without = adapt_transforms(TRANSFORMS.build(albu))(dict(img=scene()['img']))
     assert without['img'].shape == (70, 70, 3) and 'gt_seg_map' not in without
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from mmpanseg.datasets.converters.writing import Segment, encode_segments, list_images, write_image
+from mmpanseg.datasets.converters.common import Segment, encode_segments, list_images, write_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpanseg.datasets import ResamplingMixDataset, mix
+from mmpanseg.datasets import ResamplingMixDataset, multi_sample
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
 JITTER = dict(type='mmpanseg.LargeScaleJitter', size=(6, 8), scale_range=(1, 1))
@@ -38,7 +38,7 @@ def test_an_unusable_sample_makes_way_for_another(tiny):
 
 def test_nothing_usable(tiny):
     none = dict(type='mmpanseg.FilterLabeledPixels', min_pixels=10 ** 6, stride=1)
-    with pytest.raises(RuntimeError, match='gave up 5 samples in a row.*FilterLabeledPixels'):
+    with pytest.raises(RuntimeError, match='rejected 5 samples in a row.*FilterLabeledPixels'):
         build(tiny, [none], max_refetch=5)[0]
 
 
@@ -67,19 +67,19 @@ def test_a_filter_that_fits_no_sample_is_named_soon(tiny):
         data[0]
     text = str(caught.value)
     assert len(reads) == 25
-    assert 'gave up 25 samples in a row' in text and text.count('.png by FilterLabeled') == 3
+    assert 'rejected 25 samples in a row' in text and text.count('.png by FilterLabeled') == 3
     assert 'labeled pixels of 6x8, more than 47 needed' in text
     assert 'smaller min_pixels' in text
 
 
 def test_one_that_fits_some_is_allowed_more(tiny, monkeypatch):
     said = []
-    monkeypatch.setattr(mix, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(multi_sample, 'print_log', lambda text, **_: said.append(text))
     data = build(tiny, [])
     data.pipeline = [Choosy(24, 90, 100)]
     assert data[0] is not None and said == []
     assert data[0] is not None
-    assert len(said) == 1 and 'gave up 25 samples in a row' in said[0]
+    assert len(said) == 1 and 'rejected 25 samples in a row' in said[0]
     data.max_refetch = 60
-    with pytest.raises(RuntimeError, match='gave up 60 samples in a row'):
+    with pytest.raises(RuntimeError, match='rejected 60 samples in a row'):
         data[0]
