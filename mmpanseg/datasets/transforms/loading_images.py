@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
 from mmpanseg.structures.exif_orientation import (
+    annotation_orientation,
     apply_orientation,
     orient_boxes,
     orient_points,
@@ -37,7 +38,8 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     Adds ``img_orientation``, the EXIF orientation (1 .. 8) by which the image was turned, 1 for the
     color types ``unchanged`` and ``*_ignore_orientation``, and ``ann_orientation``, the orientation
     by which its annotations must be turned, see
-    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`. If ``img_path`` is absent, an
+    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`. If ``img_path`` is
+    absent, an
     array under ``img`` is the image. Other arguments are those of mmcv's class.
 
     Args:

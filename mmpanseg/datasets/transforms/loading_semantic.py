@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmpanseg.datasets.transforms.image_and_map import add_map, check_orientation_known
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
+from mmpanseg.structures.exif_orientation import orient_annotation
 from mmpanseg.structures.label_image import (
     IGNORE_INDEX,
     distinct_values,
