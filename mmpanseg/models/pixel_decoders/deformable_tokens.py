@@ -119,10 +119,10 @@ class DeformableTokenEncoder(BaseModule):
             tuple(tuple(m.shape[-2:]) for m in maps),
             torch.stack([valid_ratio(mask) for mask in outside], 1))
         encoded = self.encoder(
-            query=memory, query_pos=positions, key_padding_mask=tokens.padding,
+            query=memory, query_pos=positions, key_padding_mask=tokens.padding_mask,
             spatial_shapes=tokens.sizes, level_start_index=None,
             valid_ratios=tokens.valid_ratios)
-        return Tokens(encoded, tokens.positions, tokens.padding, tokens.sizes,
+        return Tokens(encoded, tokens.memory_pos, tokens.padding_mask, tokens.sizes,
                       tokens.valid_ratios)
 
 

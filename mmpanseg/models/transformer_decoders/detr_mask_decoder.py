@@ -13,7 +13,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
-from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoderOutputs
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.utils.device import chunk_rows
@@ -66,8 +66,8 @@ class ConvolvedMasks:
         """Masks [M, H, W] in 0..1 of some queries of an image, by default all."""
         logits = self.attention(image, index)
         tokens = self.tokens.image(image)
-        if tokens.padding is not None:
-            outside = tokens.padding[0, -logits.shape[-1]:]
+        if tokens.padding_mask is not None:
+            outside = tokens.padding_mask[0, -logits.shape[-1]:]
             logits = logits.masked_fill(outside, -torch.inf)
         # over heads and positions together
         maps = logits.flatten(1).softmax(1).view(*logits.shape[:2], *self.sizes[0])
@@ -150,14 +150,14 @@ class DETRMaskDecoder(BaseModule):
                 nn.init.kaiming_uniform_(module.weight, a=1)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, query: Tensor, query_position: Tensor | None,
-                tokens: FeatureTokens) -> MaskDecoded:
+    def forward(self, query: Tensor, query_pos: Tensor | None,
+                tokens: FeatureTokens) -> MaskDecoderOutputs:
         """Masks of queries [B, N, C]; positions are not used."""
         count = tokens.sizes[-1][0] * tokens.sizes[-1][1]
         q = self._heads(self.q_proj(query))
         k = self._heads(self.k_proj(tokens.memory[:, -count:]))
         masks = ConvolvedMasks(q * q.shape[-1]**-0.5, k, tokens, self.convolutions)
-        return MaskDecoded(query[None], [masks])
+        return MaskDecoderOutputs(query[None], [masks])
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -92,7 +92,7 @@ class LocationDecoder(BaseModule):
         points = at_least_float(self.reference_points(position)).sigmoid()
         queries, references = self.decoder(
             query=content, query_pos=position, value=tokens.memory,
-            key_padding_mask=tokens.padding, reference_points=points,
+            key_padding_mask=tokens.padding_mask, reference_points=points,
             spatial_shapes=tokens.sizes, level_start_index=None,
             valid_ratios=tokens.valid_ratios, reg_branches=self.reg_branches
             if self.refine else None)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmpanseg.models.losses.base import pad_labels
 from mmpanseg.models.losses.mask_criterion import MaskCriterion
 from mmpanseg.models.task_modules.bipartite_matching import Matches
-from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskRegions, open_empty
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import CrossAttentionMasks, open_empty
 from mmpanseg.structures.mask_logits import MaskLogits, MaskRows
 from mmpanseg.structures.segment_map import SegmentBatch
 from mmpanseg.utils.config_checks import resolve_option
@@ -168,8 +168,8 @@ class Piloting:
         self.assign = resolve_option('assignment', assignment, ASSIGNMENTS)
         self._told = False
 
-    def __call__(self, segments: SegmentBatch) -> 'Pilots':
-        """Pilots of a batch; without any ground truth, none (P = 0)."""
+    def __call__(self, segments: SegmentBatch) -> 'PilotedQueries':
+        """PilotedQueries of a batch; without any ground truth, none (P = 0)."""
         count = segments.max_count
         if self.budget is not None:
             count = min(count, self.budget // (self.num_groups or 1))
@@ -180,7 +180,7 @@ class Piloting:
                 f'budget of {self.budget} mask-piloted queries holds: a random subset is piloted, '
                 'here and in later batches (told once).', logger='current')
         groups = self.num_groups or self.budget // max(count, 1)
-        return Pilots(self, segments, groups, count)
+        return PilotedQueries(self, segments, groups, count)
 
     def clean(self) -> 'Piloting':
         """The same layers piloted by one copy of every segment, without noise."""
@@ -197,7 +197,7 @@ class Piloting:
         return torch.where(chosen, self.flip(labels, self.num_classes), labels)
 
 
-class Pilots:
+class PilotedQueries:
     """The mask-piloted part of one batch.
 
     Args:
@@ -213,7 +213,7 @@ class Pilots:
         self.segments = segments
         self.num_groups = num_groups
         self.count = count
-        self.num_slots = num_groups * count
+        self.num_piloted = num_groups * count
         self.counts = [min(n, count) for n in segments.counts]
         self.device = segments.labels[0].device
         chosen = [self._choose(n) for n in segments.counts]
@@ -241,9 +241,9 @@ class Pilots:
         Learnable queries see only each other, so they are what they would be without pilots; a
         pilot sees its group and the learnable queries.
         """
-        group = torch.arange(self.num_slots + num_queries, device=self.device)
+        group = torch.arange(self.num_piloted + num_queries, device=self.device)
         group = group.div(max(self.count, 1), rounding_mode='floor')
-        learnable = torch.arange(len(group), device=self.device) >= self.num_slots
+        learnable = torch.arange(len(group), device=self.device) >= self.num_piloted
         return learnable | ((group[:, None] == group) & ~learnable[:, None])
 
     def guides(self, layer: int) -> bool:
@@ -302,15 +302,15 @@ class Pilots:
                      splits), found.segment)
 
 
-class PilotedRegions(MaskRegions):
+class PilotedAttentionMasks(CrossAttentionMasks):
     """Where pilots and learnable queries may look: ground truth first, predicted masks after.
 
     Args:
         pilots: of the batch.
-        mask_features, sizes: see :class:`MaskRegions`.
+        mask_features, sizes: see :class:`CrossAttentionMasks`.
     """
 
-    def __init__(self, pilots: Pilots, mask_features: Tensor,
+    def __init__(self, pilots: PilotedQueries, mask_features: Tensor,
                  sizes: Sequence[Sequence[tuple[int, int]]]) -> None:
         super().__init__(mask_features, sizes)
         self.pilots = pilots
@@ -318,7 +318,7 @@ class PilotedRegions(MaskRegions):
     def __call__(self, embeds: Tensor, layer: int) -> Tensor:
         if not self.pilots.guides(layer):
             return super().__call__(embeds, layer)
-        learnable = super().__call__(embeds[:, self.pilots.num_slots:], layer)
+        learnable = super().__call__(embeds[:, self.pilots.num_piloted:], layer)
         # bool: no gradients
         given = self.pilots.masks(self.sizes[layer % len(self.sizes)])
         return torch.cat([open_empty(given), learnable], dim=1)
@@ -336,4 +336,4 @@ def flip_to_any(labels: Tensor, num_classes: int) -> Tensor:
 
 
 LABEL_FLIPS = {'other': flip_to_other, 'any': flip_to_any}
-ASSIGNMENTS = {'hard': Pilots.match_own, 'matching': Pilots.match_groups}
+ASSIGNMENTS = {'hard': PilotedQueries.match_own, 'matching': PilotedQueries.match_groups}

@@ -156,7 +156,7 @@ class MaskAttentionLayer(BaseModule):
         return self.norms[1](self.ffn(query)), masks
 
 
-class MaskDecoded(NamedTuple):
+class MaskDecoderOutputs(NamedTuple):
     """What a mask decoder gives.
 
     ``queries``: after every layer, [layers, B, N, C]; ``masks``: of every layer, and of the tail
@@ -184,7 +184,7 @@ class MaskAttentionDecoder(BaseModule):
             layer's masks are the final ones (first version).
         query_position: how position codes of the queries enter, one of ``QUERY_POSITIONS``.
             Released: 'accumulate' for stuff, 'none' for things.
-        key_position: add position codes to the keys (not done in the released code).
+        add_key_pos: add position codes to the keys (not done in the released code).
         ignore_padding: let queries look at padding, as the released code does.
         activation: of the masks: 'relu' (released) or 'sigmoid'.
     """
@@ -192,13 +192,13 @@ class MaskAttentionDecoder(BaseModule):
     def __init__(self, channels: int = 256, num_classes: int = 0, location_size: int = 0,
                  num_levels: int = 3, num_layers: int = 4, num_heads: int = 8,
                  feedforward_channels: int | None = None, self_attention: bool = False,
-                 tail: bool = True, query_position: str = 'none', key_position: bool = False,
+                 tail: bool = True, query_position: str = 'none', add_key_pos: bool = False,
                  ignore_padding: bool = True, activation: str = 'relu',
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         resolve_option('query_position', query_position, dict.fromkeys(QUERY_POSITIONS))
         self.query_position = query_position
-        self.key_position = key_position
+        self.add_key_pos = add_key_pos
         self.ignore_padding = ignore_padding
         self.layers = ModuleList(
             MaskAttentionLayer(channels, num_heads, num_levels,
@@ -224,19 +224,19 @@ class MaskAttentionDecoder(BaseModule):
             nn.init.zeros_(branch[-1].weight)
             nn.init.zeros_(branch[-1].bias)
 
-    def forward(self, query: Tensor, query_position: Tensor | None,
-                tokens: Tokens) -> MaskDecoded:
+    def forward(self, query: Tensor, query_pos: Tensor | None,
+                tokens: Tokens) -> MaskDecoderOutputs:
         """Decode.
 
         Args:
             query: [B, N, C].
-            query_position: [B, N, C]; not needed with ``query_position='none'``.
+            query_position: [B, N, C]; not needed with ``query_pos_mode='none'``.
             tokens: of the levels that masks are read off.
         """
         asking = query_position if self.query_position == 'attention' else None
         added = query_position if self.query_position == 'accumulate' else 0
-        key = tokens.memory + tokens.positions if self.key_position else tokens.memory
-        mask = None if self.ignore_padding or tokens.padding is None else ~tokens.padding
+        key = tokens.memory + tokens.memory_pos if self.add_key_pos else tokens.memory
+        mask = None if self.ignore_padding or tokens.padding_mask is None else ~tokens.padding_mask
         queries, masks = [], []
         for layer in self.layers:
             query, layer_masks = layer(
@@ -246,7 +246,7 @@ class MaskAttentionDecoder(BaseModule):
         if self.tail is not None:
             query = query + added if asking is None else query + asking
             masks.append(self.tail(query, key, tokens.memory, tokens.sizes)[1])
-        return MaskDecoded(torch.stack(queries), masks)
+        return MaskDecoderOutputs(torch.stack(queries), masks)
 
     def classify(self, queries: Tensor) -> Tensor:
         """Class logits [layers, B, N, K] of the queries after every layer."""

@@ -28,8 +28,8 @@ def build(case, **options):
     decoder = MaskAttentionDecoder(
         config['d_model'], num_layers=config['num_decoder_layers'], num_heads=config['nhead'],
         feedforward_channels=config['ffn_ratio'] * config['d_model'],
-        self_attention=config['self_attn'], query_position=position,
-        key_position=inputs['memory_pos'] is not None, **options).eval()
+        self_attention=config['self_attn'], query_pos_mode=position,
+        add_key_pos=inputs['memory_pos'] is not None, **options).eval()
     decoder.load_state_dict(our_state(case['state_dict']))
     tokens = as_tokens(inputs['memory'], inputs['memory_pos'], inputs['memory_padding_mask'],
                        inputs['hw_levels'][:3])
@@ -95,7 +95,7 @@ def test_position_codes_enter_as_configured():
         torch.manual_seed(0)
         decoder = MaskAttentionDecoder(
             16, num_layers=2, num_heads=2, feedforward_channels=32, self_attention=True,
-            query_position=mode)
+            query_pos_mode=mode)
         results[mode] = decoder(query, position, tokens).queries[-1]
         if mode == 'none':
             again = decoder(query, None, tokens).queries[-1]
@@ -105,5 +105,5 @@ def test_position_codes_enter_as_configured():
 
 
 def test_unknown_position_mode_is_named():
-    with pytest.raises(ValueError, match="query_position='learned' is unknown"):
-        MaskAttentionDecoder(query_position='learned')
+    with pytest.raises(ValueError, match="query_pos_mode='learned' is unknown"):
+        MaskAttentionDecoder(query_pos_mode='learned')

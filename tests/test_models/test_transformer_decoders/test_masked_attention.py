@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.layers import DetrTransformerDecoder
 
+from mmpanseg.models.layers.attention import Memory
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.transformer_decoders.cross_attention import Memory
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskedAttentionDecoder
 from mmpanseg.registry import MODELS
 
