@@ -311,20 +311,21 @@ class MaskAttentionDecoder(BaseModule):
             query features and masks of all layers.
         """
         attn_pos = query_pos if self.query_pos_mode == 'attention' else None
-        added = query_pos if self.query_pos_mode == 'accumulate' else None
+        added: Tensor | int = 0
+        if self.query_pos_mode == 'accumulate':
+            assert query_pos is not None  # heads pass it to every decoder
+            added = query_pos
         key = tokens.memory + tokens.memory_pos if self.add_key_pos else tokens.memory
         mask = (None if self.ignore_padding or tokens.padding_mask is None else
                 ~tokens.padding_mask)
         queries, masks = [], []
         for layer in self.layers:
             query, layer_masks = layer(
-                query if added is None else query + added, attn_pos, key, tokens.memory,
-                tokens.sizes, mask)
+                query + added, attn_pos, key, tokens.memory, tokens.sizes, mask)
             queries.append(query)
             masks.append(layer_masks)
         if self.tail is not None:
-            pos = added if attn_pos is None else attn_pos
-            query = query if pos is None else query + pos
+            query = query + (added if attn_pos is None else attn_pos)
             masks.append(self.tail(query, key, tokens.memory, tokens.sizes)[1])
         return MaskDecoderOutputs(torch.stack(queries), masks)
 

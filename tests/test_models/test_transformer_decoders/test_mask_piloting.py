@@ -57,8 +57,8 @@ def test_flips_with_one_class(kind):
 
 
 @pytest.mark.parametrize('kind, mean', [('point', 0.1), ('cell', 0.2)])
-def test_number_and_places_of_inverted_points(kind, mean):
-    """0 to ratio times the area, uniform in the paper, binomial in the code; anywhere."""
+def test_number_and_locations_of_inverted_points(kind, mean):
+    """0 to ratio times the area: uniform in the paper, binomial in the code, at all locations."""
     torch.manual_seed(0)
     clean = blob()
     masks = clean.expand(1, 4000, 1, -1, -1)
@@ -73,7 +73,7 @@ def test_number_and_places_of_inverted_points(kind, mean):
 
 
 @pytest.mark.parametrize('kind', ['point', 'cell', 'shift', 'scale'])
-def test_nothing_happens_to_empty_masks_and_copies_differ(kind):
+def test_empty_masks_are_unchanged_and_copies_differ(kind):
     torch.manual_seed(0)
     masks = torch.stack([blob(), torch.zeros(16, 24).bool()]).expand(2, 6, 2, -1, -1)
     found = MASK_NOISE[kind](masks, 0.8)
@@ -97,7 +97,7 @@ def test_shift_moves_the_mask_and_keeps_its_center_in_the_box():
     assert len(places) > 50
 
 
-def test_shift_out_of_the_map_cuts():
+def test_shift_beyond_the_map_crops():
     mask = blob(box=(0, 0, 4, 24))
     center, extent = mask_piloting.box_centers_and_sizes(mask)
     assert center.tolist() == [1.5, 11.5] and extent.tolist() == [4, 24]

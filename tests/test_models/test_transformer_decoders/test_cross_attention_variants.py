@@ -1,4 +1,4 @@
-"""Kinds of cross-attention against slow direct definitions."""
+"""Cross-attention, masked attention and its ablations against slow direct definitions."""
 import pytest
 import torch
 from mmengine.runner.checkpoint import load_state_dict
@@ -35,7 +35,7 @@ def build(kind):
 
 
 def attend(module, inputs, bias):
-    """PyTorch's own attention with a bias [B, heads, Q, S] on the logits."""
+    """Call PyTorch's attention with a bias [B, heads, Q, S] of the logits."""
     query, query_pos, memory, _ = inputs
     return torch.nn.MultiheadAttention.forward(
         module.attn, query + query_pos, memory.key, memory.value,
@@ -46,7 +46,7 @@ def never():
     pytest.fail('this kind does not use masks')
 
 
-def test_masked_looks_inside(inputs):
+def test_masked_attends_inside(inputs):
     *arguments, inside = inputs
     bias = torch.zeros(BATCH, HEADS, QUERIES, len(PLACES))
     bias.masked_fill_(~inside[:, None], -torch.inf)
@@ -54,7 +54,7 @@ def test_masked_looks_inside(inputs):
     torch.testing.assert_close(module(*arguments, lambda: inside), attend(module, inputs, bias))
 
 
-def test_plain_looks_everywhere(inputs):
+def test_plain_attends_everywhere(inputs):
     bias = torch.zeros(BATCH, HEADS, QUERIES, len(PLACES))
     module = build('plain')
     torch.testing.assert_close(module(*inputs[:3], never), attend(module, inputs, bias))
@@ -90,7 +90,7 @@ def test_smca_without_scale_is_plain_attention(inputs):
     torch.testing.assert_close(module(*inputs[:3], never), plain(*inputs[:3], never))
 
 
-def test_smca_starts_with_one_scale_for_all():
+def test_smca_initializes_all_scales_to_one():
     decoder = MaskedAttentionDecoder(2, 8, 2, 8, cross_attention='smca')
     decoder.init_weights()
     for layer in decoder.layers:
