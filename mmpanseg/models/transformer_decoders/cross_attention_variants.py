@@ -1,4 +1,6 @@
-"""Ablations of masked attention (Mask2Former, Table 4c), called like the cross-attentions there.
+"""Ablations of masked attention (Mask2Former, Table 4c).
+
+They are called like :class:`mmpanseg.models.layers.attention.PlainCrossAttention`.
 
 Shapes: B images, Q queries, C channels, S positions of the memory.
 """
@@ -19,8 +21,8 @@ class SpatiallyModulatedAttention(PlainCrossAttention):
     Every query predicts a center, and every head an offset from it and a scale for both axes. The
     logarithm of the Gaussian ``exp(-((x - cx) sx)^2 / beta - ((y - cy) sy)^2 / beta)`` is added to
     the attention logits. Coordinates are in cells of the map that is read. As in the released code
-    of SMCA the scale is a factor, so that zero disables the modulation. Unlike there, every layer
-    predicts its own center, as every layer of masked attention has its own mask.
+    of SMCA the scale is a factor, so that zero disables the modulation. Unlike in that code every
+    layer predicts its own center, as every layer of masked attention computes its own mask.
 
     Source: Gao et al., Fast Convergence of DETR with Spatially Modulated Co-Attention, section 3.2.
 

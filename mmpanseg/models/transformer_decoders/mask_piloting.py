@@ -9,9 +9,9 @@ classes, L predictions, S positions of a memory, h x w map. Query g N + j is the
 in group g. Images with fewer segments leave queries unused: these are zero and attend to all
 positions, as in the released code.
 
-Kinds of mask noise (section 4.3) take bool masks [B, G, N, h, w] and a ratio in 0..1, and return
-noised masks of that shape. Every copy gets its own noise. The paper prints no ratio for shift and
-scale noise.
+A kind of mask noise (section 4.3) maps bool masks [B, G, N, h, w] and a ratio in 0..1 to noised
+masks of that shape, independently for every copy. The paper prints no ratio for shift and scale
+noise.
 """
 import copy
 import math
@@ -40,7 +40,7 @@ def point_noise(masks: Tensor, ratio: float) -> Tensor:
     """Invert cells at random locations, up to ``ratio`` times the area of the mask (section 4.3).
 
     The number of locations is uniform in that range and rounded up or down at random, so that the
-    smallest masks get noise too. Locations are sampled with replacement from the whole map; a cell
+    smallest masks are noised too. Locations are sampled with replacement from the whole map; a cell
     that is sampled twice is inverted once.
     """
     flat = masks.flatten(-2)
@@ -165,7 +165,7 @@ class Piloting:
             the segments is piloted where an image has more. None: no limit.
         num_layers: number of decoder layers, the first ones, whose attention masks are ground
             truth (Table 8); later layers use predicted masks. None: all layers. The released code
-            has 4 if its switch for all layers is off.
+            uses 4 where its option for all layers is off.
         mask_noise: 'point' (paper), 'cell' (released code), 'shift', 'scale' or 'none'.
         noise_ratio: ratio of the mask noise in 0..1, lambda_p of the paper.
         label_noise: probability of a label flip in 0..1, lambda_l of the paper.
