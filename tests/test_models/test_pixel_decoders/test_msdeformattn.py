@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 
 from mmpanseg.registry import MODELS
 from mmpanseg.utils import device as device_module
-from mmpanseg.utils.device import convolution_format
+from mmpanseg.utils.device import conv_memory_format
 
 
 @pytest.mark.parametrize('capability, training, expected', [

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmpanseg.checkpoints.checkpoint_fit import compare
+from mmpanseg.checkpoints.checkpoint_fit import compare_tensors
 from mmpanseg.models.layers.attention import Memory
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
     CROSS_ATTENTION,
@@ -110,7 +110,7 @@ def test_smca_loads_checkpoints_with_the_old_name_of_its_center(load):
     old = {name.replace('cross_attn.center.', 'cross_attn.centre.'): value
            for name, value in state.items()}
     assert len(old.keys() - state.keys()) == 2 * 4  # layers; weights and biases of two layers each
-    assert not compare(old, model.state_dict()).missing
+    assert not compare_tensors(old, model.state_dict()).missing
     load(model, old)
     for name, value in model.state_dict().items():
         assert torch.equal(value, state[name]), name
