@@ -15,6 +15,8 @@ _DERIVED = re.compile(r'(.+\.)?(num_batches_tracked|relative_position_index)')
 _WITHOUT_EFFECT = re.compile(
     r'(.+\.)?(loss_\w+|criterion)\..+|(.+\.)?(total_ops|total_params)|'
     r'panoptic_head\.label_embed\.weight')
+# checkpoints of earlier versions spell a module of SpatiallyModulatedAttention so; it maps the name
+_OLD_CENTER = re.compile(r'(?<=\.cross_attn\.)centre(?=\.)')
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFi
             of wrapped models is removed.
         model: name -> tensor of the model.
     """
-    tensors = {re.sub(r'^module\.', '', name): value for name, value in found.items()
+    tensors = {_OLD_CENTER.sub('center', re.sub(r'^module\.', '', name)): value
+               for name, value in found.items()
                if isinstance(value, Tensor)}
     here = {name: value for name, value in tensors.items() if name in model}
     reshaped = {name: (list(value.shape), list(model[name].shape))

@@ -72,7 +72,7 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
         counts = [decoded[0].queries.shape[1]] * len(segments)
     else:
         pilots = head.piloting.clean()(segments)
-        decoded = [prediction.split(pilots.num_slots)[0]
+        decoded = [prediction.split(pilots.num_piloted)[0]
                    for prediction in head.decode_piloted(mask_features, maps, pilots)]
         counts = pilots.counts
     cls_logits, mask_logits = head.classify(decoded, mask_features)

@@ -37,7 +37,7 @@ SEGFORMER = dict(
         mask_decoder=dict(type='mmpanseg.MaskAttentionDecoder', num_layers=1, num_heads=4),
         stuff_mask_decoder=dict(
             type='mmpanseg.MaskAttentionDecoder', num_layers=1, num_heads=4, self_attention=True,
-            query_position='accumulate')),
+            query_pos_mode='accumulate')),
     panoptic_fusion_head=dict(
         type='mmpanseg.MaskWiseFusionHead', t_cnf=0.0, t_keep=0.0, score_activation='sigmoid',
         mask_activation='none', resize_once=True))

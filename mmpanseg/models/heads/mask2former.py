@@ -10,14 +10,15 @@ from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
 from mmpanseg.models.heads.base import batch_segments
+from mmpanseg.models.layers.attention import Memory
 from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.transformer_decoders.cross_attention import MULTI_SCALE, Memory
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
+    MULTI_SCALE,
     QUERY_FEATURES,
     QUERY_POSITIONS,
+    CrossAttentionMasks,
     DecodedQueries,
-    MaskRegions,
 )
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, ProductMaskLogits, at_least_float
@@ -133,11 +134,11 @@ class Mask2FormerHead(BaseModule):
                        maps: Sequence[Tensor]) -> list[DecodedQueries]:
         """Queries of all predictions."""
         memories = self.memories(maps)
-        regions = MaskRegions(mask_features, [memory.sizes for memory in memories])
+        attn_masks = CrossAttentionMasks(mask_features, [memory.sizes for memory in memories])
         batch = len(mask_features)
         return self.transformer_decoder(
             self.query_feat.weight.expand(batch, -1, -1),
-            self.query_embed.weight.expand(batch, -1, -1), memories, regions, self.mask_embed)
+            self.query_embed.weight.expand(batch, -1, -1), memories, attn_masks, self.mask_embed)
 
     def classify(self, decoded: Sequence[DecodedQueries],
                  mask_features: Tensor) -> tuple[Tensor, MaskLogits]:

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads.base import batch_segments
 from mmpanseg.models.heads.mask2former import Mask2FormerHead
-from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting, Pilots
+from mmpanseg.models.transformer_decoders.mask_piloting import (
+    PilotedAttentionMasks,
+    PilotedQueries,
+    Piloting,
+)
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import DecodedQueries
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -66,20 +70,21 @@ class MPFormerHead(Mask2FormerHead):
         return {**losses, **{f'{name}_mp': loss for name, loss in losses_mp.items()}}
 
     def forward_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                        pilots: Pilots) -> PilotedPredictions:
+                        pilots: PilotedQueries) -> PilotedPredictions:
         """Supervised predictions of both parts; maps as :meth:`decode_pixels` gives them."""
         decoded = self.decode_piloted(mask_features, maps, pilots)
         slots, learnable = zip(*(
-            prediction.split(pilots.num_slots)
+            prediction.split(pilots.num_piloted)
             for prediction in decoded[self.query_feat.first_supervised:]))
         return PilotedPredictions(self.classify(learnable, mask_features),
                                   self.classify(slots, mask_features))
 
     def decode_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                       pilots: Pilots) -> list[DecodedQueries]:
+                       pilots: PilotedQueries) -> list[DecodedQueries]:
         """Queries of all predictions, P + Q in each."""
         memories = self.memories(maps)
-        regions = PilotedRegions(pilots, mask_features, [memory.sizes for memory in memories])
+        attn_masks = PilotedAttentionMasks(
+            pilots, mask_features, [memory.sizes for memory in memories])
         slots = pilots.queries(self.label_embed)
         content, position = (
             table.weight.expand(len(slots), -1, -1)
@@ -87,4 +92,4 @@ class MPFormerHead(Mask2FormerHead):
         return self.transformer_decoder(
             torch.cat([slots, content], dim=1),
             torch.cat([torch.zeros_like(slots), position], dim=1),
-            memories, regions, self.mask_embed, pilots.self_mask(content.shape[1]))
+            memories, attn_masks, self.mask_embed, pilots.self_attn_mask(content.shape[1]))

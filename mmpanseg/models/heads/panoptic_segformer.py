@@ -15,7 +15,7 @@ from mmpanseg.models.losses.panoptic_segformer_criterion import MaskStagePredict
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
 from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, Located
-from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoderOutputs
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits, at_least_float
 from mmpanseg.utils.config_checks import resolve_option
@@ -94,7 +94,7 @@ class PanopticSegFormerHead(BaseModule):
                  mask_decoder: dict = dict(type='mmpanseg.MaskAttentionDecoder', num_layers=4),
                  stuff_mask_decoder: dict | None = dict(
                      type='mmpanseg.MaskAttentionDecoder', num_layers=6, self_attention=True,
-                     query_position='accumulate'),
+                     query_pos_mode='accumulate'),
                  criterion: dict = dict(type='mmpanseg.PanopticSegFormerCriterion'),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -309,7 +309,7 @@ class PanopticSegFormerHead(BaseModule):
         """Position codes [B, n, C] of located queries int64 [B, n]."""
         return self.location_decoder.query_embed.weight[queries].chunk(2, dim=-1)[0]
 
-    def decode_stuff(self, tokens: Tokens) -> MaskDecoded:
+    def decode_stuff(self, tokens: Tokens) -> MaskDecoderOutputs:
         """Masks of the stuff queries."""
         position, content = (half.expand(len(tokens.memory), -1, -1) for half in
                              self.stuff_query_embed.weight.chunk(2, dim=1))
@@ -325,8 +325,8 @@ class PanopticSegFormerHead(BaseModule):
         return self._rows(logits, self.num_located, decoded,
                           queries.expand(len(logits), -1), None)
 
-    def _rows(self, cls_logits: Tensor, first_class: int, decoded: MaskDecoded, queries: Tensor,
-              locations: Tensor | None) -> PredictedRows:
+    def _rows(self, cls_logits: Tensor, first_class: int, decoded: MaskDecoderOutputs,
+              queries: Tensor, locations: Tensor | None) -> PredictedRows:
         """Rows whose logits [B, n, k] belong to classes from ``first_class`` on."""
         after = self.num_classes - first_class - cls_logits.shape[-1]
         cls_logits = nn.functional.pad(cls_logits, (first_class, after), value=-torch.inf)

@@ -1,4 +1,4 @@
-"""The backbones against the published implementations' outputs and parameters."""
+"""Backbones against outputs and parameters of the published implementations."""
 import json
 
 import pytest
@@ -62,7 +62,7 @@ def test_outputs(backbones, name):
 @pytest.mark.parametrize('size', [(64, 64), (65, 65), (96, 128), (33, 47)])
 @torch.no_grad()
 def test_strided_layers_keep_every_second_position(build_strided, size):
-    """Positions 0, 2, 4 ... of the map at full resolution: also where a side is even."""
+    """Strided layers keep positions 0, 2, 4 ... of the full-resolution map, also for even sides."""
     torch.manual_seed(0)
     model = build_strided()
     model.eval()

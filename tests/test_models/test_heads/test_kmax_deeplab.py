@@ -191,8 +191,8 @@ def test_what_a_dual_path_changes_reaches_the_later_stages():
         torch.nn.init.ones_(layer.pixel_out.norm.weight)
     for block in [stage[0] for stage in head.pixel_decoder.stages]:
         torch.nn.init.ones_(block.conv3.norm.weight)
-    clustering = head.transformer_decoder.start(head.queries(2))
-    assert not torch.allclose(head.pixel_decoder(inputs, clustering.visit)[0], before)
+    clustering = head.transformer_decoder.start_clustering(head.queries(2))
+    assert not torch.allclose(head.pixel_decoder(inputs, clustering.update)[0], before)
 
 
 def test_dropped_queries_are_a_new_choice_in_every_iteration_and_none_in_inference():
@@ -234,7 +234,7 @@ def test_the_start_reaches_all_convolutions(start, fan):
 @pytest.mark.parametrize('kwargs, text', [
     (dict(num_train_queries=7), 'num_train_queries=7 must lie between 1 and num_queries=6'),
     (dict(start='keras'), "start='keras' is unknown"),
-    (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))), 'num_layers=.1, 1, 1, 1. names more'),
+    (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))), 'num_layers=.1, 1, 1, 1. has more entries'),
     (dict(semantic_head=dict(low_level_act='swish')), "low_level_act='swish' is unknown"),
 ])
 def test_settings_that_do_not_fit_are_refused(kwargs, text):

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmpanseg.checkpoints import convert_mp_former
 from mmpanseg.models.losses.mask_criterion import MaskCriterion
-from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting
+from mmpanseg.models.transformer_decoders.mask_piloting import PilotedAttentionMasks, Piloting
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
@@ -80,13 +80,13 @@ def settings_of(case):
 
 def check_pilots(pilots, mp, num_queries):
     assert pilots.num_groups == mp['num_groups'] and pilots.count == mp['max_num']
-    assert pilots.num_slots == mp['pad_size']
+    assert pilots.num_piloted == mp['pad_size']
     image, slot = mp['batch_index'], mp['slot_index']
-    used = torch.zeros(len(pilots.counts), pilots.num_slots, dtype=torch.bool)
+    used = torch.zeros(len(pilots.counts), pilots.num_piloted, dtype=torch.bool)
     used[image, slot] = True
     assert torch.equal(pilots.used.repeat(1, pilots.num_groups), used)
     if 'self_attn_mask' in mp:
-        assert torch.equal(pilots.self_mask(num_queries), ~mp['self_attn_mask'])
+        assert torch.equal(pilots.self_attn_mask(num_queries), ~mp['self_attn_mask'])
     matches = pilots.match_own(None, None, [None], None)
     assert matches.rows.splits == [int((image == b).sum()) for b in range(len(used))]
     order = torch.argsort(image, stable=True)  # by image, then group, then segment
@@ -95,7 +95,7 @@ def check_pilots(pilots, mp, num_queries):
     assert torch.equal(matches.segment, mp['target_index'][order])
 
 
-class RecordedRegions(PilotedRegions):
+class RecordedRegions(PilotedAttentionMasks):
     recorded: list = []
 
     def __call__(self, embeds, layer):
@@ -126,11 +126,11 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
         given = iter([~masks for masks in mp['gt_attn_masks']])
         pilots.masks = lambda sizes: next(given)
     monkeypatch.setattr(RecordedRegions, 'recorded', [])
-    monkeypatch.setattr('mmpanseg.models.heads.mp_former.PilotedRegions', RecordedRegions)
+    monkeypatch.setattr('mmpanseg.models.heads.mp_former.PilotedAttentionMasks', RecordedRegions)
     with torch.no_grad():
         if 'init_queries' in mp:
             torch.testing.assert_close(
-                pilots.queries(head.label_embed), mp['init_queries'][:, :pilots.num_slots])
+                pilots.queries(head.label_embed), mp['init_queries'][:, :pilots.num_piloted])
         found = head.forward_piloted(
             inputs['mask_features'], inputs['multi_scale_features'], pilots)
         if 'layer_queries' in case_data['outputs']:
@@ -211,7 +211,7 @@ def test_group_layouts_match_published(golden):
         num_dn = layout['num_dn']
         pilots = Piloting(7, **dict(PUBLISHED, **(
             dict(budget=num_dn) if num_dn >= 100 else dict(num_groups=num_dn))))(segments)
-        assert (pilots.num_slots > 0) == layout['has_mp_part']
+        assert (pilots.num_piloted > 0) == layout['has_mp_part']
         if layout['has_mp_part']:
             check_pilots(pilots, layout, layout['num_queries'])
 
@@ -397,8 +397,8 @@ def test_matching_assigns_within_groups(model_config):
     head = build_model(model_config, assignment='matching', num_groups=2).panoptic_head
     truth = SegmentBatch([NORMAL.gt_segments, VOID.gt_segments, CROWDED.gt_segments], SIZE)
     pilots = head.piloting(truth)
-    cls_logits = torch.randn(2, 3, pilots.num_slots, 5)
-    masks = DenseMaskLogits(list(torch.randn(2, 3, pilots.num_slots, 8, 12)))
+    cls_logits = torch.randn(2, 3, pilots.num_piloted, 5)
+    masks = DenseMaskLogits(list(torch.randn(2, 3, pilots.num_piloted, 8, 12)))
     criterion = head.criterion
     uniform = torch.rand(3, 50, 2)
     criterion.sampler = GivenPoints([uniform] * 4)

@@ -44,7 +44,7 @@ FORMS = {
                       criterion=dict(mask_cls_weight=2.0)),
     'balance by image': dict(criterion=dict(balance='image')),
     'sigmoid masks': dict(mask_decoder=dict(num_layers=1, num_heads=2, activation='sigmoid',
-                                            query_position='attention')),
+                                            query_pos_mode='attention')),
     'things only': dict(num_stuff_classes=0),
 }
 
@@ -59,7 +59,7 @@ def build(**options):
                            norm_cfg=dict(type='GN', num_groups=4), **encoder),
         location_decoder=dict(encoder), mask_decoder=dict(num_layers=2, num_heads=2),
         stuff_mask_decoder=dict(num_layers=2, num_heads=2, self_attention=True,
-                                query_position='accumulate')), **options))
+                                query_pos_mode='accumulate')), **options))
     head.init_weights()
     return head.eval()
 

@@ -1,9 +1,14 @@
-"""Kinds of cross-attention against slow direct definitions."""
+"""Cross-attention, masked attention and its ablations against slow direct definitions."""
 import pytest
 import torch
+from mmengine.runner.checkpoint import load_state_dict
 
-from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION, Memory
-from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskedAttentionDecoder
+from mmpanseg.checkpoints.checkpoint_fit import compare_tensors
+from mmpanseg.models.layers.attention import Memory
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
+    CROSS_ATTENTION,
+    MaskedAttentionDecoder,
+)
 
 BATCH, QUERIES, CHANNELS, HEADS = 2, 3, 8, 2
 SIZES = ((2, 3), (4, 5))
@@ -30,7 +35,7 @@ def build(kind):
 
 
 def attend(module, inputs, bias):
-    """PyTorch's own attention with a bias [B, heads, Q, S] on the logits."""
+    """Call PyTorch's attention with a bias [B, heads, Q, S] of the logits."""
     query, query_pos, memory, _ = inputs
     return torch.nn.MultiheadAttention.forward(
         module.attn, query + query_pos, memory.key, memory.value,
@@ -38,10 +43,10 @@ def attend(module, inputs, bias):
 
 
 def never():
-    pytest.fail('this kind has no use for masks')
+    pytest.fail('this kind does not use masks')
 
 
-def test_masked_looks_inside(inputs):
+def test_masked_attends_inside(inputs):
     *arguments, inside = inputs
     bias = torch.zeros(BATCH, HEADS, QUERIES, len(PLACES))
     bias.masked_fill_(~inside[:, None], -torch.inf)
@@ -49,7 +54,7 @@ def test_masked_looks_inside(inputs):
     torch.testing.assert_close(module(*arguments, lambda: inside), attend(module, inputs, bias))
 
 
-def test_plain_looks_everywhere(inputs):
+def test_plain_attends_everywhere(inputs):
     bias = torch.zeros(BATCH, HEADS, QUERIES, len(PLACES))
     module = build('plain')
     torch.testing.assert_close(module(*inputs[:3], never), attend(module, inputs, bias))
@@ -85,13 +90,30 @@ def test_smca_without_scale_is_plain_attention(inputs):
     torch.testing.assert_close(module(*inputs[:3], never), plain(*inputs[:3], never))
 
 
-def test_smca_starts_with_one_scale_for_all():
+def test_smca_initializes_all_scales_to_one():
     decoder = MaskedAttentionDecoder(2, 8, 2, 8, cross_attention='smca')
     decoder.init_weights()
     for layer in decoder.layers:
         assert (layer.cross_attn.scale.weight == 0).all()
         assert (layer.cross_attn.scale.bias == 1).all()
         assert layer.cross_attn.offset.weight.abs().min() > 0
+
+
+@pytest.mark.parametrize('load', [
+    lambda model, state: model.load_state_dict(state, strict=True),
+    lambda model, state: load_state_dict(model, state, strict=True)], ids=['torch', 'mmengine'])
+def test_smca_loads_checkpoints_with_the_old_name_of_its_center(load):
+    trained, model = (MaskedAttentionDecoder(2, 8, 2, 8, cross_attention='smca') for _ in range(2))
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter)
+    state = trained.state_dict()
+    old = {name.replace('cross_attn.center.', 'cross_attn.centre.'): value
+           for name, value in state.items()}
+    assert len(old.keys() - state.keys()) == 2 * 4  # layers; weights and biases of two layers each
+    assert not compare_tensors(old, model.state_dict()).missing
+    load(model, old)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])

@@ -1,10 +1,10 @@
-"""The order of feature maps is chosen by device, processor and direction."""
+"""Memory format of feature maps, chosen by device, processor and direction."""
 import pytest
 import torch
 from mmengine.config import ConfigDict
 
 from mmpanseg.registry import MODELS
-from mmpanseg.utils import device as memory_format
+from mmpanseg.utils import device as device_module
 from mmpanseg.utils.device import conv_memory_format
 
 
@@ -12,7 +12,7 @@ from mmpanseg.utils.device import conv_memory_format
     ('AVX2', True, torch.contiguous_format), ('AVX2', False, torch.channels_last),
     ('AVX512', True, torch.channels_last), ('DEFAULT', True, torch.channels_last)])
 def test_choice_on_a_cpu(monkeypatch, capability, training, expected):
-    monkeypatch.setattr(memory_format, '_CPU', capability)
+    monkeypatch.setattr(device_module, '_CPU', capability)
     with torch.set_grad_enabled(training):
         assert conv_memory_format(torch.device('cpu')) == expected
         assert conv_memory_format(torch.device('cuda')) == torch.channels_last
@@ -20,7 +20,7 @@ def test_choice_on_a_cpu(monkeypatch, capability, training, expected):
 
 @pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
 def test_pixel_decoder_in_any_order(monkeypatch, order):
-    """Results and gradients do not depend on it, and mask features come channels last."""
+    """Results and gradients do not depend on it, and mask features are channels last."""
     torch.manual_seed(0)
     decoder = MODELS.build(ConfigDict(
         type='mmpanseg.MSDeformAttnPixelDecoder', in_channels=[4, 6, 8, 10], channels=32,

@@ -1,8 +1,8 @@
-"""Noise of piloting masks: the published law at published draws, and what each kind promises."""
+"""Noise of mask-piloted queries: the published distribution at published samples, properties."""
 import pytest
 import torch
 
-from mmpanseg.models.transformer_decoders import mask_piloting as mask_noise
+from mmpanseg.models.transformer_decoders import mask_piloting
 from mmpanseg.models.transformer_decoders.mask_piloting import MASK_NOISE, Piloting
 
 
@@ -20,9 +20,9 @@ def test_cell_noise_is_the_published_law(golden, monkeypatch):
         open_cells = ~rows['clean_rows'][:, None]
         assert torch.equal(open_cells.sum((1, 2)), rows['foreground_cells'])
         torch.testing.assert_close(
-            mask_noise.flip_probability(open_cells, 0.2).flatten(), rows['flip_probability'])
-        monkeypatch.setattr(torch, 'rand', lambda shape, device: draws.view(shape))
-        found = mask_noise.cell_noise(open_cells, 0.2)
+            mask_piloting.flip_probability(open_cells, 0.2).flatten(), rows['flip_probability'])
+        monkeypatch.setattr(torch, 'rand', lambda shape, device, x=draws: x.view(shape))
+        found = mask_piloting.cell_noise(open_cells, 0.2)
         monkeypatch.undo()
         assert torch.equal(~found[:, 0], rows['noised_rows'])
         assert torch.equal((found ^ open_cells)[:, 0], rows['flipped_rows'])
@@ -57,8 +57,8 @@ def test_flips_with_one_class(kind):
 
 
 @pytest.mark.parametrize('kind, mean', [('point', 0.1), ('cell', 0.2)])
-def test_number_and_places_of_inverted_points(kind, mean):
-    """0 to ratio times the area, uniform in the paper, binomial in the code; anywhere."""
+def test_number_and_locations_of_inverted_points(kind, mean):
+    """0 to ratio times the area: uniform in the paper, binomial in the code, at all locations."""
     torch.manual_seed(0)
     clean = blob()
     masks = clean.expand(1, 4000, 1, -1, -1)
@@ -73,7 +73,7 @@ def test_number_and_places_of_inverted_points(kind, mean):
 
 
 @pytest.mark.parametrize('kind', ['point', 'cell', 'shift', 'scale'])
-def test_nothing_happens_to_empty_masks_and_copies_differ(kind):
+def test_empty_masks_are_unchanged_and_copies_differ(kind):
     torch.manual_seed(0)
     masks = torch.stack([blob(), torch.zeros(16, 24).bool()]).expand(2, 6, 2, -1, -1)
     found = MASK_NOISE[kind](masks, 0.8)
@@ -97,19 +97,19 @@ def test_shift_moves_the_mask_and_keeps_its_center_in_the_box():
     assert len(places) > 50
 
 
-def test_shift_out_of_the_map_cuts():
+def test_shift_beyond_the_map_crops():
     mask = blob(box=(0, 0, 4, 24))
-    center, extent = mask_noise.boxes(mask)
+    center, extent = mask_piloting.box_centers_and_sizes(mask)
     assert center.tolist() == [1.5, 11.5] and extent.tolist() == [4, 24]
-    moved = mask_noise.resample(mask, center, torch.tensor([-2., 0.]), torch.ones(2))
+    moved = mask_piloting.resample(mask, center, torch.tensor([-2., 0.]), torch.ones(2))
     assert torch.equal(moved, blob(box=(0, 0, 2, 24)))
 
 
 def test_scale_enlarges_and_shrinks_about_the_center():
     clean = blob(32, 32, (12, 12, 20, 20))
-    center, _ = mask_noise.boxes(clean)
+    center, _ = mask_piloting.box_centers_and_sizes(clean)
     for factor, box in ((2.0, (8, 8, 24, 24)), (0.5, (14, 14, 18, 18))):
-        found = mask_noise.resample(clean, center, torch.zeros(2), torch.full((2, ), factor))
+        found = mask_piloting.resample(clean, center, torch.zeros(2), torch.full((2, ), factor))
         assert torch.equal(found, blob(32, 32, box))
     torch.manual_seed(0)
     areas = MASK_NOISE['scale'](clean.expand(1, 300, 1, -1, -1), 0.5)[0, :, 0].sum((1, 2))

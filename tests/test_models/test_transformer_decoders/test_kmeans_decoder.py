@@ -1,4 +1,4 @@
-"""Layers of the k-means decoder against both published versions, their gradients, their options."""
+"""Layers of the k-means decoder against both published versions, gradients and options."""
 import pytest
 import torch
 
@@ -40,7 +40,7 @@ def layer(case):
 
 
 def outputs_of(layer, case, names):
-    """What submodules put out during one forward pass in evaluation mode."""
+    """Record the outputs of submodules during one forward pass in evaluation mode."""
     seen = {}
     for name in names:
         layer.get_submodule(name).register_forward_hook(
@@ -135,7 +135,7 @@ def test_clusters_are_sums_without_gradient_to_the_logits():
     logits = torch.randn(2, 5, 20, requires_grad=True)
     with torch.no_grad():
         logits[0, 4] = -9  # a query without pixels
-        logits[1, :, 7] = 1  # ties go to the first query
+        logits[1, :, 7] = 1  # the first query wins ties
     sums = sum_of_clusters(values, logits)
     slow = torch.zeros(2, 3, 5)
     for image in range(2):
@@ -147,7 +147,7 @@ def test_clusters_are_sums_without_gradient_to_the_logits():
     assert logits.grad is None and values.grad.abs().min() > 0
 
 
-def test_sums_are_taken_in_single_precision_under_autocast():
+def test_sums_are_in_single_precision_under_autocast():
     values = torch.full((1, 1, 5000), 1.0, dtype=torch.bfloat16)
     with torch.autocast('cpu', torch.bfloat16):
         sums = sum_of_clusters(values, torch.zeros(1, 2, 5000, dtype=torch.bfloat16))
@@ -161,7 +161,7 @@ def test_plain_attention_with_deep_supervision_predicts():
     assert not hasattr(layer, 'update_out')
 
 
-def test_drop_path_draws_each_update_of_each_image_alone():
+def test_drop_path_is_sampled_for_each_update_and_image():
     torch.manual_seed(0)
     layer = KMeansLayer(8, 3, 8, 8, 8, 16, 4, drop_path=0.5)
     calls = []
@@ -175,7 +175,7 @@ def test_drop_path_draws_each_update_of_each_image_alone():
     assert (kept != kept[:, :1]).any() and (kept != kept[..., :1]).any()
 
 
-def test_starts_with_queries_unchanged_but_for_the_activation():
+def test_initially_queries_are_only_activated():
     layer = KMeansLayer(8, 3, 8, 8, 8, 16, 4)
     queries = torch.randn(2, 8, 6)
     gelu = torch.nn.functional.gelu
@@ -184,14 +184,14 @@ def test_starts_with_queries_unchanged_but_for_the_activation():
     assert layer.predictor.mask_norm.weight.item() == pytest.approx(0.1)
 
 
-def test_void_prior_is_the_published_constant_and_no_parameter():
+def test_void_prior_is_the_published_constant_and_not_a_parameter():
     for classes, offset in ((133, 7.0876), (150, 7.2079), (19, 5.1417)):
         layer = KMeansLayer(8, classes, 8, 8, 8, 16, 4)
         assert layer.predictor.cls_offset[-1].item() == pytest.approx(offset, abs=1e-4)
         assert not any('cls_offset' in key for key in layer.state_dict())
 
 
-def test_unknown_interactions_are_refused():
+def test_unknown_interaction_raises():
     with pytest.raises(ValueError, match="interaction='kmeans' is unknown; choose .* k-means"):
         KMeansLayer(8, 3, interaction='kmeans')
 

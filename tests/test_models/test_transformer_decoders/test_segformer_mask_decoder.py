@@ -28,8 +28,8 @@ def build(case, **options):
     decoder = MaskAttentionDecoder(
         config['d_model'], num_layers=config['num_decoder_layers'], num_heads=config['nhead'],
         feedforward_channels=config['ffn_ratio'] * config['d_model'],
-        self_attention=config['self_attn'], query_position=position,
-        key_position=inputs['memory_pos'] is not None, **options).eval()
+        self_attention=config['self_attn'], query_pos_mode=position,
+        add_key_pos=inputs['memory_pos'] is not None, **options).eval()
     decoder.load_state_dict(our_state(case['state_dict']))
     tokens = as_tokens(inputs['memory'], inputs['memory_pos'], inputs['memory_padding_mask'],
                        inputs['hw_levels'][:3])
@@ -53,10 +53,10 @@ def test_masks_and_queries_match_published(golden, index):
         torch.testing.assert_close(query, theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_padding_counts_only_if_asked_for(golden):
+def test_padding_is_masked_only_on_request(golden):
     case = torch.load(golden / 'panoptic_segformer/mask_decoder.pth', weights_only=True)[
         'cases'][0]
-    # as if the padding were not there: the last token of the last level
+    # only the last token of the last level is padding
     inside = torch.zeros_like(case['inputs']['memory_padding_mask'])
     inside[:, -1] = True
     decoder, tokens = build(case, ignore_padding=False)
@@ -76,7 +76,7 @@ def test_mask_generator_has_241_parameters():
     assert sum(p.numel() for p in MaskGenerator(8, 3).parameters()) == 241
 
 
-def test_picked_masks_are_those_of_all():
+def test_selected_masks_are_those_of_all():
     decoder = MaskAttentionDecoder(16, num_layers=1, num_heads=2, feedforward_channels=32)
     memory = torch.rand(2, 21, 16)
     tokens = as_tokens(memory, None, None, ((4, 4), (2, 2), (1, 1)))
@@ -86,7 +86,7 @@ def test_picked_masks_are_those_of_all():
     assert masks.masks(0, index[:0]).shape == (0, 4, 4)
 
 
-def test_position_codes_enter_as_configured():
+def test_position_encoding_is_added_as_configured():
     memory = torch.rand(1, 21, 16)
     tokens = as_tokens(memory, None, None, ((4, 4), (2, 2), (1, 1)))
     query, position = torch.rand(2, 1, 3, 16)
@@ -95,7 +95,7 @@ def test_position_codes_enter_as_configured():
         torch.manual_seed(0)
         decoder = MaskAttentionDecoder(
             16, num_layers=2, num_heads=2, feedforward_channels=32, self_attention=True,
-            query_position=mode)
+            query_pos_mode=mode)
         results[mode] = decoder(query, position, tokens).queries[-1]
         if mode == 'none':
             again = decoder(query, None, tokens).queries[-1]
@@ -104,6 +104,6 @@ def test_position_codes_enter_as_configured():
     assert not torch.allclose(results['attention'], results['none'])
 
 
-def test_unknown_position_mode_is_named():
-    with pytest.raises(ValueError, match="query_position='learned' is unknown"):
-        MaskAttentionDecoder(query_position='learned')
+def test_unknown_query_pos_mode_raises():
+    with pytest.raises(ValueError, match="query_pos_mode='learned' is unknown"):
+        MaskAttentionDecoder(query_pos_mode='learned')

@@ -1,11 +1,11 @@
-"""The decoder's options against slow direct definitions and against mmdet."""
+"""Options of the masked-attention decoder against a slow direct definition and mmdet."""
 import pytest
 import torch
 import torch.nn.functional as F
 from mmdet.models.layers import DetrTransformerDecoder
 
+from mmpanseg.models.layers.attention import Memory
 from mmpanseg.models.layers.positional_encoding import sine_encoding
-from mmpanseg.models.transformer_decoders.cross_attention import Memory
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskedAttentionDecoder
 from mmpanseg.registry import MODELS
 
@@ -29,7 +29,10 @@ def build_head(decoder=(), **options):
 
 
 def slow_decode(head, mask_features, maps, memories, order):
-    """Queries layer by layer: dense masks, PyTorch's attention, levels of layer i as a list."""
+    """Decode layer by layer with dense masks and PyTorch's attention.
+
+    ``memories`` lists the levels that each memory consists of.
+    """
     decoder = head.transformer_decoder
     attend = torch.nn.MultiheadAttention.forward
     query = head.query_feat.weight.repeat(len(mask_features), 1, 1)
