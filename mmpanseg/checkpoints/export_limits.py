@@ -74,9 +74,9 @@ _HEAD = dict(
     in_channels=STORED, num_things_classes=STORED, num_stuff_classes=STORED, num_queries=STORED,
     channels=STORED, out_channels=STORED, levels=only((0, 1, 2)), multi_scale=only('efficient'),
     # whether the start content is supervised concerns training only
-    query_features=only('supervised', 'unsupervised'),
+    query_feat=only('supervised', 'unsupervised'),
     # without position codes: zeros
-    query_positions=only('learned', 'none'), project_inputs=STORED, pixel_decoder_fp32=NO_EFFECT,
+    query_pos=only('learned', 'none'), project_inputs=STORED, pixel_decoder_fp32=NO_EFFECT,
     pixel_decoder=PART, transformer_decoder=PART, criterion=NO_EFFECT, init_cfg=NO_EFFECT)
 _MODEL = dict(
     num_things_classes=STORED, num_stuff_classes=STORED, backbone=PART, panoptic_head=PART,

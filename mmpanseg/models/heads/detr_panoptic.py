@@ -7,7 +7,7 @@ from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
 from mmpanseg.models.transformer_decoders.detr_mask_decoder import FeatureTokens
-from mmpanseg.models.transformer_decoders.location_decoder import Located
+from mmpanseg.models.transformer_decoders.location_decoder import LocationOutputs
 from mmpanseg.registry import MODELS
 
 
@@ -44,7 +44,7 @@ class DETRPanopticHead(PanopticSegFormerHead):
         self.encoder_maps = encoder_maps
 
     def locate(self, features: Sequence[Tensor],
-               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:
+               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, LocationOutputs]:
         tokens, located = super().locate(features[-self.encoder_maps:], metainfos)
         dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):

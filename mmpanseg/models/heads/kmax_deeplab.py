@@ -24,7 +24,7 @@ class KMaXDeepLabHead(BaseModule):
     The defaults are those of the PyTorch version for COCO. Weights of the TensorFlow version need
     ``dilation=2`` in the pixel decoder, ``low_level_act`` in the semantic head, and
     ``align_corners='always'`` in both, in the criterion and in the fusion head; to train as it
-    does, ``start='tensorflow'`` as well.
+    does, ``conv_init='tensorflow'`` as well.
 
     Args:
         in_channels: channels of the backbone's maps, high resolution first: res2 .. res5, or stem
@@ -37,7 +37,7 @@ class KMaXDeepLabHead(BaseModule):
         channels, embed_channels: of the last prediction's pixel branch and embeddings; the latter
             of the layers' too.
         norm_cfg: of all norms. SyncBN is what is published.
-        start: whose start values of convolutions to use, 'pytorch' or 'tensorflow'.
+        conv_init: initialization of the convolutions, that of the 'pytorch' or 'tensorflow' version.
         pixel_decoder, transformer_decoder, criterion: configs; widths are filled in from here.
         semantic_head: config of the auxiliary head, or None for none.
 
@@ -49,7 +49,7 @@ class KMaXDeepLabHead(BaseModule):
                  num_stuff_classes: int, num_queries: int = 128,
                  num_train_queries: int | None = None, query_channels: int = 256,
                  channels: int = 256, embed_channels: int = 128, norm_cfg: dict = NORM,
-                 start: str = 'pytorch',
+                 conv_init: str = 'pytorch',
                  pixel_decoder: dict = dict(type='mmpanseg.KMaXPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.KMeansDecoder'),
                  semantic_head: dict | None = dict(type='mmpanseg.KMaXSemanticHead'),
@@ -77,10 +77,10 @@ class KMaXDeepLabHead(BaseModule):
             semantic_head, default_args=dict(
                 in_channels=in_channels, num_classes=num_classes, norm_cfg=norm_cfg))
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
-        if start != 'pytorch':
+        if conv_init != 'pytorch':
             for module in self.modules():
                 if isinstance(module, ConvNorm):
-                    module.reset_parameters(start)
+                    module.reset_parameters(conv_init)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
         """All predictions.

@@ -14,8 +14,8 @@ from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.transformer_decoders.cross_attention import MULTI_SCALE, Memory
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
-    QUERY_FEATURES,
-    QUERY_POSITIONS,
+    QUERY_FEATS,
+    QUERY_POS,
     DecodedQueries,
     MaskRegions,
 )
@@ -39,9 +39,9 @@ class Mask2FormerHead(BaseModule):
         levels: maps of the pixel decoder that the queries read, 0 = coarsest (1/32).
         multi_scale: 'efficient': decoder layers read the maps in turn; 'naive': each layer reads
             all of them at once (Table 4d).
-        query_features: content the queries start from: 'supervised', 'unsupervised' (learned, the
+        query_feat: content the queries start from: 'supervised', 'unsupervised' (learned, the
             first prediction has no loss) or 'zero' (the same, not learned) (Table Xb).
-        query_positions: 'learned' position codes, or 'none' as in MP-Former's released code.
+        query_pos: 'learned' position codes, or 'none' as in MP-Former's released code.
         project_inputs: put a 1x1 convolution between the decoders although the widths agree.
         pixel_decoder_fp32: keep the pixel decoder in single precision under autocast, as
             published; without, only its deformable sampling is.
@@ -51,8 +51,8 @@ class Mask2FormerHead(BaseModule):
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 100, channels: int = 256,
                  out_channels: int = 256, levels: Sequence[int] = (0, 1, 2),
-                 multi_scale: str = 'efficient', query_features: str = 'supervised',
-                 query_positions: str = 'learned', project_inputs: bool = False,
+                 multi_scale: str = 'efficient', query_feat: str = 'supervised',
+                 query_pos: str = 'learned', project_inputs: bool = False,
                  pixel_decoder_fp32: bool = True,
                  pixel_decoder: dict = dict(type='mmpanseg.MSDeformAttnPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.MaskedAttentionDecoder'),
@@ -76,9 +76,9 @@ class Mask2FormerHead(BaseModule):
         self.decoder_input_projs = ModuleList(
             nn.Conv2d(decoder_width, channels, 1) if project else nn.Identity()
             for _ in levels)
-        self.query_embed = resolve_option('query_positions', query_positions, QUERY_POSITIONS)(
+        self.query_embed = resolve_option('query_pos', query_pos, QUERY_POS)(
             num_queries, channels)
-        self.query_feat = resolve_option('query_features', query_features, QUERY_FEATURES)(
+        self.query_feat = resolve_option('query_feat', query_feat, QUERY_FEATS)(
             num_queries, channels)
         self.level_embed = nn.Embedding(len(levels), channels)
         self.cls_embed = nn.Linear(channels, self.num_classes + 1)

@@ -37,7 +37,7 @@ class MPFormerHead(Mask2FormerHead):
 
     Args:
         piloting: settings of :class:`Piloting`; the defaults are the paper's.
-        kwargs: those of :class:`Mask2FormerHead`. ``query_positions='none'`` is the released
+        kwargs: those of :class:`Mask2FormerHead`. ``query_pos='none'`` is the released
             code's; the paper calls the model identical to Mask2Former, whose codes are learned.
             The slots never have a position code.
     """

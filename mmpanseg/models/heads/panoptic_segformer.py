@@ -14,7 +14,7 @@ from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
-from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, Located
+from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, LocationOutputs
 from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits, at_least_float
@@ -241,7 +241,7 @@ class PanopticSegFormerHead(BaseModule):
                     decoded.masks, at_least_float(cls_logits), targets, weights.stuff))
         return losses
 
-    def _filtered(self, located: Located, tokens: Tokens, image: int, queries: Tensor,
+    def _filtered(self, located: LocationOutputs, tokens: Tokens, image: int, queries: Tensor,
                   cls_logits: Tensor, locations: Tensor) -> Candidates:
         """Promising queries int64 [n] of one image through the mask decoder."""
         if not len(queries):  # nothing to decode is one query without a loss
@@ -257,7 +257,7 @@ class PanopticSegFormerHead(BaseModule):
         return Candidates(decoded.masks, 0, cls_logits[image, queries],
                           locations[image, queries], own_logits, own_locations)
 
-    def _unfiltered(self, located: Located, tokens: Tokens,
+    def _unfiltered(self, located: LocationOutputs, tokens: Tokens,
                     locations: Tensor) -> list[Candidates]:
         """All queries of every image through the mask decoder; locations [L, B, N, D]."""
         queries = self.select(located)[0]
@@ -268,14 +268,14 @@ class PanopticSegFormerHead(BaseModule):
                 for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
-               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:
+               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, LocationOutputs]:
         """Tokens and located queries, in single precision: half is too coarse for coordinates."""
         dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
             tokens = self.pixel_decoder([x.to(dtype) for x in features], metainfos)
             return tokens, self.location_decoder(tokens)
 
-    def select(self, located: Located) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def select(self, located: LocationOutputs) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Queries that pass on to the mask decoder when there is no ground truth.
 
         Returns:
@@ -287,7 +287,7 @@ class PanopticSegFormerHead(BaseModule):
         if not self.filter_queries:
             every = torch.arange(num_queries, device=located.queries.device)
             return every.expand(batch, -1), None, None
-        last = Located(located.queries[-1:], located.references[-1:])
+        last = LocationOutputs(located.queries[-1:], located.references[-1:])
         # half precision has too few values for a ranking
         cls_logits = at_least_float(self.location_decoder.cls_branches[-1](last.queries[0]))
         locations = self.location_decoder.locate_last(last)

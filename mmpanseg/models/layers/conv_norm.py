@@ -44,7 +44,7 @@ def he_std_tensorflow(weight: Tensor) -> float:
     return (2 / weight[0].numel()) ** 0.5 / _CUT_DEVIATION
 
 
-START = {'pytorch': he_std_pytorch, 'tensorflow': he_std_tensorflow}
+CONV_INIT = {'pytorch': he_std_pytorch, 'tensorflow': he_std_tensorflow}
 
 
 class ConvNorm(BaseModule):
@@ -59,15 +59,16 @@ class ConvNorm(BaseModule):
         bias: convolution with a bias (start 0).
         norm_cfg: None for none.
         act: exact GELU at the end.
-        std: deviation of the truncated normal start; by default He's of ``start``.
+        std: deviation of the truncated normal start; by default He's by ``conv_init``.
         scale: what the norm's scale starts from.
-        start: the version whose He start to use, 'pytorch' or 'tensorflow'.
+        conv_init: variance of He's initialization, that of the 'pytorch' or the 'tensorflow'
+            version of kMaX-DeepLab.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1,
                  dilation: int = 1, depthwise: bool = False, dims: int = 2, bias: bool = False,
                  norm_cfg: dict | None = NORM, act: bool = True, std: float | None = None,
-                 scale: float = 1.0, start: str = 'pytorch') -> None:
+                 scale: float = 1.0, conv_init: str = 'pytorch') -> None:
         super().__init__()
         self.depthwise, self.std = depthwise, std
         self.conv = (nn.Conv2d, nn.Conv1d)[dims == 1](
@@ -76,12 +77,12 @@ class ConvNorm(BaseModule):
         self.norm = (nn.Identity() if norm_cfg is None else
                      build_norm(norm_cfg, out_channels, dims, scale))
         self.act = nn.GELU() if act else nn.Identity()
-        self.reset_parameters(start)
+        self.reset_parameters(conv_init)
 
     @torch.no_grad()
-    def reset_parameters(self, start: str = 'pytorch') -> None:
-        """Draw the convolution's start values; ``start`` as above."""
-        he_std = resolve_option('start', start, START)
+    def reset_parameters(self, conv_init: str = 'pytorch') -> None:
+        """Sample the initial weight of the convolution; ``conv_init`` as for the class."""
+        he_std = resolve_option('conv_init', conv_init, CONV_INIT)
         weight = self.conv.weight
         if self.depthwise:
             # fan as Keras counts it: area in, area x channels out

@@ -23,7 +23,7 @@ LOCATIONS = {
 }
 
 
-class Located(NamedTuple):
+class LocationOutputs(NamedTuple):
     """Queries after every layer, and the place each layer looked around.
 
     ``queries``: [L, B, N, C]; ``references``: L tensors [B, N, 2 or 4] in 0..1, the reference that
@@ -83,7 +83,7 @@ class LocationDecoder(BaseModule):
         # small boxes to begin with
         nn.init.constant_(self.reg_branches[0][-1].bias[2:], -2.0)
 
-    def forward(self, tokens: Tokens) -> Located:
+    def forward(self, tokens: Tokens) -> LocationOutputs:
         """Decode all queries."""
         batch = len(tokens.memory)
         position, content = (
@@ -96,21 +96,21 @@ class LocationDecoder(BaseModule):
             spatial_shapes=tokens.sizes, level_start_index=None,
             valid_ratios=tokens.valid_ratios, reg_branches=self.reg_branches
             if self.refine else None)
-        return Located(queries, [points, *references[:-1]])
+        return LocationOutputs(queries, [points, *references[:-1]])
 
     def classify(self, queries: Tensor) -> Tensor:
         """Class logits [L, B, N, K] of the queries of all layers."""
         return torch.stack([
             branch(query) for branch, query in zip(self.cls_branches, queries, strict=True)])
 
-    def locate(self, located: Located) -> Tensor:
+    def locate(self, located: LocationOutputs) -> Tensor:
         """Locations [L, B, N, D] in 0..1 with gradient; without refinement of the last layer."""
         pairs = zip(located.queries, located.references)
         return torch.stack([
             move_reference(branch(query), reference) for branch, (query, reference) in zip(
                 self.reg_branches, pairs if self.refine else [list(pairs)[-1]], strict=True)])
 
-    def locate_last(self, located: Located) -> Tensor:
+    def locate_last(self, located: LocationOutputs) -> Tensor:
         """Those of the last layer only, [B, N, D]."""
         return move_reference(
             self.reg_branches[-1](located.queries[-1]), located.references[-1])

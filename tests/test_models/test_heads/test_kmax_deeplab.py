@@ -221,10 +221,10 @@ def test_the_tensorflow_versions_semantic_head_activates_the_low_level_maps():
     assert not torch.equal(activated(features), published(features))
 
 
-@pytest.mark.parametrize('start, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
-def test_the_start_reaches_all_convolutions(start, fan):
+@pytest.mark.parametrize('conv_init, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
+def test_conv_init_reaches_all_convolutions(conv_init, fan):
     torch.manual_seed(0)
-    head = small(start=start)
+    head = small(conv_init=conv_init)
     head.init_weights()
     for conv in (head.pixel_decoder.stages[3][0].conv2, head.pixel_decoder.stages[2][0].conv2):
         # 3x3 on 8 channels
@@ -233,7 +233,7 @@ def test_the_start_reaches_all_convolutions(start, fan):
 
 @pytest.mark.parametrize('kwargs, text', [
     (dict(num_train_queries=7), 'num_train_queries=7 must lie between 1 and num_queries=6'),
-    (dict(start='keras'), "start='keras' is unknown"),
+    (dict(conv_init='keras'), "conv_init='keras' is unknown"),
     (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))), 'num_layers=.1, 1, 1, 1. names more'),
     (dict(semantic_head=dict(low_level_act='swish')), "low_level_act='swish' is unknown"),
 ])

@@ -26,7 +26,7 @@ def build_head(config, type='MPFormerHead', **options):
     return MODELS.build(dict(
         type=f'mmpanseg.{type}', in_channels=[8] * 4, channels=config['hidden_dim'],
         out_channels=config['mask_dim'], num_queries=config['num_queries'],
-        num_things_classes=config['num_classes'], num_stuff_classes=0, query_positions='none',
+        num_things_classes=config['num_classes'], num_stuff_classes=0, query_pos='none',
         pixel_decoder=unused, transformer_decoder=dict(
             type='mmpanseg.MaskedAttentionDecoder', num_layers=config['num_layers'],
             num_heads=config['num_heads'], feedforward_channels=config['dim_feedforward']),
@@ -346,7 +346,7 @@ def test_losses_are_finite_and_reach_every_parameter(model_config, piloting, sam
 
 
 @pytest.mark.parametrize('head', [
-    dict(multi_scale='naive'), dict(query_features='zero'), dict(query_features='unsupervised'),
+    dict(multi_scale='naive'), dict(query_feat='zero'), dict(query_feat='unsupervised'),
     dict(transformer_decoder=dict(
         type='mmpanseg.MaskedAttentionDecoder', num_layers=2, num_heads=4, pre_norm=True,
         feedforward_channels=32, cross_attention='mask_pooling', order=('self', 'cross', 'ffn'))),

@@ -123,7 +123,7 @@ def test_start_values():
     assert layer.query_rpe.embeddings.weight.abs().max() <= 2
     pytorch = ConvNorm(64, 64, 3).conv.weight
     assert pytorch.std().item() == pytest.approx(0.88 * (2 / 64) ** 0.5, rel=0.03)
-    keras = ConvNorm(64, 64, 3, start='tensorflow').conv.weight
+    keras = ConvNorm(64, 64, 3, conv_init='tensorflow').conv.weight
     assert keras.std().item() == pytest.approx((2 / 64 / 9) ** 0.5, rel=0.03)
     depthwise = ConvNorm(32, 32, 5, depthwise=True).conv.weight
     assert depthwise.shape == (32, 1, 5, 5)
