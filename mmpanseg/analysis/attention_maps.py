@@ -2,8 +2,7 @@
 
 Shapes: h heads, S tokens, H, W finest level, K segments.
 """
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmpanseg.models.heads import PanopticSegFormerHead
 from mmpanseg.structures.attention_masks import AttentionMasks
 
 
@@ -37,49 +35,30 @@ def segment_attention(model: nn.Module, data: dict) -> list[tuple[object, list[S
         data: a batch as from a test data loader.
 
     Raises:
-        ValueError: the head is another one.
+        ValueError: the masks of the head are not computed from attention maps.
     """
-    if not isinstance(model.panoptic_head, PanopticSegFormerHead):
-        raise ValueError(
-            'only masks of mmpanseg.PanopticSegFormerHead are made of attention maps; '
-            f'model.panoptic_head is a {type(model.panoptic_head).__name__}')
     batch = model.data_preprocessor(data, False)
     samples = batch['data_samples']
     metainfos = [sample.metainfo for sample in samples]
-    with _final_masks(model.panoptic_head) as final:
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-    results = model.panoptic_fusion_head.predict(rows.cls_logits.float(), rows.masks.float(),
-                                                 metainfos)
+    cls_logits, masks, attention = model.panoptic_head.attention_maps(
+        model.extract_feat(batch['inputs']), metainfos)
+    results = model.panoptic_fusion_head.predict(cls_logits, masks, metainfos)
     found = []
     for image, (sample, result) in enumerate(zip(samples, results)):
         panoptic = result['pred_panoptic_seg']
         pixels = panoptic.sem_seg[0].cpu().numpy()
         height, width = (-(-cut * own // padded) for cut, own, padded in zip(
-            sample.img_shape, rows.masks.size, sample.batch_input_shape))
+            sample.img_shape, masks.size, sample.batch_input_shape))
         segments = []
         for info in panoptic.metainfo['segments_info']:
-            maps = final_of_row(final, info['query'])
+            maps = final_of_row(attention, info['query'])
             heads = head_maps(maps[0], image, maps[1])[:, :height, :width]
-            mask = rows.masks.dense(-1, image, torch.tensor([info['query']]))[0]
+            mask = masks.dense(-1, image, torch.tensor([info['query']]))[0]
             segments.append(SegmentAttention(
                 info, pixels == info['id'], heads.cpu().numpy(),
                 mask[:height, :width].float().cpu().numpy()))
         found.append((sample, segments))
     return found
-
-
-@contextmanager
-def _final_masks(head: PanopticSegFormerHead) -> Iterator[list[AttentionMasks]]:
-    """Collects the final masks of the mask decoders that run inside."""
-    final: list[AttentionMasks] = []
-    decoders = [head.mask_decoder, head.stuff_mask_decoder]
-    handles = [decoder.register_forward_hook(lambda *call: final.append(call[2].masks[-1]))
-               for decoder in decoders if decoder is not None]
-    try:
-        yield final
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMasks, int]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmpanseg.models.heads import KMaXDeepLabHead
 from mmpanseg.models.losses.kmax_criterion import subsampling
 from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
 
@@ -35,17 +34,15 @@ def cluster_maps(model: nn.Module, data: dict, every_layer: bool = False
         every_layer: not only the last layer of each stage.
 
     Raises:
-        ValueError: the head is another one.
+        ValueError: the queries of the head are not cluster centers.
     """
-    head = model.panoptic_head
-    if not isinstance(head, KMaXDeepLabHead):
-        raise ValueError('only the queries of mmpanseg.KMaXDeepLabHead are cluster centers; '
-                         f'model.panoptic_head is a {type(head).__name__}')
     batch = model.data_preprocessor(data, False)
-    _, masks = head(model.extract_feat(batch['inputs']))
+    metainfos = [sample.metainfo for sample in batch['data_samples']]
+    assignments = model.panoptic_head.cluster_assignments(
+        model.extract_feat(batch['inputs']), metainfos)
     size = batch['inputs'].shape[-2:]
-    maps = [Clusters(subsampling(size, logits.shape[-2:]),
-                     logits.argmax(1).to(torch.int32).cpu().numpy()) for logits in masks.logits]
+    maps = [Clusters(subsampling(size, owner.shape[-2:]), owner.to(torch.int32).cpu().numpy())
+            for owner in assignments]
     if not every_layer:
         # of maps with the same stride, the last one
         maps = [map_ for map_, after in zip(maps, [*maps[1:], None])

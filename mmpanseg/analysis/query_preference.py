@@ -13,7 +13,6 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, match_segments, segment_overlaps
 from mmpanseg.evaluation.tables import make_table
-from mmpanseg.models.heads import PanopticSegFormerHead
 from mmpanseg.structures.mask_logits import MaskLogits
 
 GROUPS = 10
@@ -59,13 +58,8 @@ def predict_rows(model: nn.Module, data: dict) -> tuple[QueryRows, list]:
     """Predictions of a batch before fusion with their queries, and its samples."""
     batch = model.data_preprocessor(data, False)
     metainfos = [sample.metainfo for sample in batch['data_samples']]
-    if isinstance(model.panoptic_head, PanopticSegFormerHead):
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-        rows = QueryRows(rows.cls_logits.float(), rows.masks.float(), rows.queries)
-    else:
-        cls_logits, mask_logits = model.predict_queries(batch['inputs'], metainfos)
-        queries = torch.arange(cls_logits.shape[1]).expand(len(cls_logits), -1)
-        rows = QueryRows(cls_logits, mask_logits, queries)
+    rows = QueryRows(*model.panoptic_head.predict_with_queries(
+        model.extract_feat(batch['inputs']), metainfos))
     return rows, batch['data_samples']
 
 

@@ -42,6 +42,10 @@ class MaskLogits:
         """Number of predictions L."""
         raise NotImplementedError
 
+    def float(self) -> 'MaskLogits':
+        """Convert to single precision at least, see :func:`at_least_float`."""
+        raise NotImplementedError
+
     def sample(self, layer: int, points: Tensor) -> Tensor:
         """Logits of all queries of one prediction at their image's points.
 

@@ -40,18 +40,19 @@ class ZeroQueries(nn.Module):
         channels: C.
     """
     first_supervised = 1
+    weight: Tensor
 
     def __init__(self, num_queries: int, channels: int) -> None:
         super().__init__()
         self.register_buffer('weight', torch.zeros(num_queries, channels), persistent=False)
 
 
-QUERY_FEATS: dict[str, type[nn.Module]] = {
+QUERY_FEATS: dict[str, type[SupervisedQueries | UnsupervisedQueries | ZeroQueries]] = {
     'supervised': SupervisedQueries,
     'unsupervised': UnsupervisedQueries,
     'zero': ZeroQueries,
 }
-QUERY_POS: dict[str, type[nn.Module]] = {
+QUERY_POS: dict[str, type[nn.Embedding | ZeroQueries]] = {
     'learned': nn.Embedding,
     'none': ZeroQueries,
 }

@@ -4,9 +4,9 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.model import BaseModule
 from torch import nn
 
+from mmpanseg.models.heads import PanopticHead
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 THINGS, STUFF = 2, 2
@@ -21,7 +21,7 @@ class ImageBackbone(nn.Module):
 
 
 @MODELS.register_module(force=True)
-class ColorHead(BaseModule):
+class ColorHead(PanopticHead):
     """One query per color of the image: (label, number, anything), black is void.
 
     Masks are exact, at the size of the input, and queries come in the order of their colors. A
@@ -35,7 +35,7 @@ class ColorHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.calls = []
 
-    def predict(self, features):
+    def predict(self, features, metainfos=None):
         image = features[0].long()
         self.calls.append(tuple(image.shape))
         codes = (image[:, 0] * 256 + image[:, 1]) * 256 + image[:, 2]
