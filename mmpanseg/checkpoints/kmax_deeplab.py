@@ -43,15 +43,15 @@ def part_rules(theirs: str, ours: str, parts: dict[str, str]) -> list[Rule]:
             for name, our_name in parts.items()]
 
 
-_BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
+_CONVNEXT_BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
 
 
 def convnext_rules() -> list[Rule]:
     """Rules for the official ConvNeXt behind the prefix ``backbone.``."""
     return [
-        (_BLOCK + r'dwconv\.(.+)', r'\1depthwise_conv.\2', None),
-        (_BLOCK + r'pwconv(\d)\.(.+)', r'\1pointwise_conv\2.\3', None),
-        (_BLOCK + r'(gamma|norm\..+)', r'\1\2', None),
+        (_CONVNEXT_BLOCK + r'dwconv\.(.+)', r'\1depthwise_conv.\2', None),
+        (_CONVNEXT_BLOCK + r'pwconv(\d)\.(.+)', r'\1pointwise_conv\2.\3', None),
+        (_CONVNEXT_BLOCK + r'(gamma|norm\..+)', r'\1\2', None),
         (r'(backbone\.downsample_layers\..+)', r'\1', None)]
 
 

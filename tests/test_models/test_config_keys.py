@@ -119,9 +119,9 @@ def test_what_mask2former_cannot_match_with(criterion, text):
         mask_cls_weight=1.0, location_costs=[dict(type='mmpanseg.LocationL1Cost')])), ValueError,
      'location_costs is for the selection'),
     (dict(criterion=dict(mask_cls_weight=1.0)), ValueError,
-     'mask_cls_weight=1.0 is for a branch.*mask_decoder.classify=True'),
+     'mask_cls_weight=1.0 is the weight of a branch.*mask_decoder.classify=True'),
     (dict(criterion=dict(mask_giou_weight=1.0)), ValueError,
-     'mask_giou_weight=1.0 is for a branch.*mask_decoder.locate=True')])
+     'mask_giou_weight=1.0 is the weight of a branch.*mask_decoder.locate=True')])
 def test_what_panoptic_segformer_cannot_match_with(options, error, text):
     with pytest.raises(error, match=f'(?s){text}'):
         model(segformer(**options))

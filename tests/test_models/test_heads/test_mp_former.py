@@ -143,7 +143,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
                     case_data['outputs']['layer_queries']), atol=1e-4, rtol=1e-4)
     for masks, expected in zip(RecordedRegions.recorded, mp['cross_attn_masks']):
         assert torch.equal(masks, ~expected)
-    for part, prefix in ((found.matching, 'match'), (found.piloted, 'mp')):
+    for part, prefix in zip(found, ('match', 'mp'), strict=True):
         masks = dense(part[1])
         checks = {f'{prefix}_logits': part[0], f'{prefix}_masks': masks,
                   f'{prefix}_masks_last': masks[-1]}
@@ -168,11 +168,12 @@ def test_batch_without_ground_truth_is_mask2former(golden):
         found = head.train().forward_piloted(
             inputs['mask_features'], inputs['multi_scale_features'],
             head.piloting(batch(case['targets'])))
-    assert found.piloted[0].shape[2] == 0
+    matching, piloted = found
+    assert piloted[0].shape[2] == 0
     torch.testing.assert_close(
-        found.matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
+        matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
-        dense(found.matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
+        dense(matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['MPFormerHead', 'Mask2FormerHead'])
@@ -260,7 +261,7 @@ def test_losses_match_published(golden, name, form):
         predictions = mp['pred_logits'], mp['pred_masks']
         criterion.sampler = GivenPoints(uncertain=by_image(
             mp['point_coords'], [n * pilots.num_groups for n in counts]))
-        assert num_masks * pilots.num_groups == mp['normalizer']
+        assert num_masks * pilots.num_groups == mp['normaliser']
     found = criterion(
         predictions[0], DenseMaskLogits(list(predictions[1])), segments,
         num_masks * pilots.num_groups, lambda *args: pilots.match(criterion, *args))
@@ -362,7 +363,7 @@ def test_matching_part_is_not_touched_by_pilots(model_config):
     features = [torch.randn(2, c, 16 >> i, 24 >> i) for i, c in enumerate((8, 16, 32, 64))]
     truth = SegmentBatch([NORMAL.gt_segments, CROWDED.gt_segments], SIZE)
     with torch.no_grad():
-        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth)).matching
+        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth))[0]
         expected = head(features)
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1].embeds, expected[1].embeds, atol=1e-5, rtol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
-from mmpanseg.models.losses import panoptic_segformer as criterion_module
+from mmpanseg.models.losses import panoptic_segformer_criterion as criterion_module
 from mmpanseg.models.losses.panoptic_segformer_criterion import (
     Candidates,
     PanopticSegFormerCriterion,
@@ -184,7 +184,7 @@ def test_settings_that_cannot_be():
             (dict(filter_queries=False), "set class_from='mask'"),
             (dict(num_things_classes=0), 'stuff_mask_decoder=None'),
             (dict(location='corner'), "location='corner' is unknown"),
-            (dict(mask_levels=5), 'mask_levels=5 must lie in 1..4'),
+            (dict(mask_levels=5), 'mask_levels=5 must be in 1..4'),
             (dict(pixel_decoder=dict(type='mmpanseg.DeformableTokenEncoder', num_levels=2)),
              'num_levels=2 must be at least 3')):
         with pytest.raises(ValueError, match=text):
