@@ -54,7 +54,7 @@ def model(head=None, fusion=None, **options):
     (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', fill=True)),
      "KMaXFusionHead has no entry 'fill'", 'mask_thr'),
     (lambda: model(train_cfg=dict(num_points=9)), "model has no entry 'train_cfg'",
-     'settings of panoptic_head.criterion'),
+     'options of panoptic_head.criterion'),
     (lambda: model(test_config=dict()), "'test_config', did you mean 'test_cfg'?", 'backbone')])
 def test_unknown_keys(build, unknown, known):
     with pytest.raises(TypeError) as error:
@@ -114,10 +114,10 @@ def test_what_mask2former_cannot_match_with(criterion, text):
     # settings without effect
     (dict(filter_queries=False, class_from='mask', criterion=dict(
         mask_cls_weight=1.0, assigner=dict(num_rounds=2))), ValueError,
-     'assigner.num_rounds is for the selection.*filter_queries=False'),
+     'assigner.num_rounds is an option of the selection.*filter_queries=False'),
     (dict(filter_queries=False, class_from='mask', criterion=dict(
         mask_cls_weight=1.0, location_costs=[dict(type='mmpanseg.LocationL1Cost')])), ValueError,
-     'location_costs is for the selection'),
+     'location_costs is an option of the selection'),
     (dict(criterion=dict(mask_cls_weight=1.0)), ValueError,
      'mask_cls_weight=1.0 is the weight of a branch.*mask_decoder.classify=True'),
     (dict(criterion=dict(mask_giou_weight=1.0)), ValueError,
