@@ -1,4 +1,4 @@
-"""Mistakes in a model's dicts are found when it is built, and the text says what there is."""
+"""Unknown keys in a model's config are errors at build that list the existing keys."""
 import pytest
 
 from mmpanseg.registry import MODELS, TASK_UTILS
@@ -48,7 +48,7 @@ def model(head=None, fusion=None, **options):
      "MultiRoundAssigner has no entry 'rounds', did you mean 'num_rounds'?", 'num_rounds'),
     (lambda: model(segformer(mask_decoder=dict(num_head=2))),
      "MaskAttentionDecoder has no entry 'num_head', did you mean 'num_heads'?", 'tail'),
-    # arguments that a parent class takes count
+    # arguments of a parent class are known, too
     (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', mask_act='none')),
      "PixelwiseFusionHead has no entry 'mask_act'", 'mask_activation'),
     (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', fill=True)),
@@ -111,7 +111,7 @@ def test_what_mask2former_cannot_match_with(criterion, text):
      r'mask_costs has mmpanseg.MaskDiceCost.*\(LocatedInputs\)'),
     (dict(criterion=dict(location_costs=[dict(type='mmpanseg.SquaredDiceCost')])), ValueError,
      'location_costs has mmpanseg.SquaredDiceCost, but there are no masks at this stage'),
-    # settings without effect
+    # options without effect
     (dict(filter_queries=False, class_from='mask', criterion=dict(
         mask_cls_weight=1.0, assigner=dict(num_rounds=2))), ValueError,
      'assigner.num_rounds is an option of the selection.*filter_queries=False'),

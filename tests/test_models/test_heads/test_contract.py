@@ -120,7 +120,7 @@ def test_layer_predictions_are_those_of_forward(name):
 
 @pytest.mark.parametrize('name, options, text', [
     ('mask2former', dict(score_activation='sigmoid'),
-     "score_activation='sigmoid' does not fit the class logits of Mask2FormerHead: set it to 'soft"),
+     "score_activation='sigmoid' does not fit the class logits of Mask2FormerHead: set it to"),
     ('panoptic_segformer', dict(score_activation='softmax'),
      "score_activation='softmax' does not fit .* PanopticSegFormerHead: set it to 'sigmoid'"),
     ('mp_former', dict(mask_activation='none'),

@@ -49,7 +49,7 @@ def features(case: dict) -> list[torch.Tensor]:
 
 
 def full_size(predictions: list) -> list[dict]:
-    """The published form: everything at the last map's size."""
+    """Published form: everything at the resolution of the last map."""
     size = predictions[-1].mask_logits.shape[-2:]
     align = size[0] % 2 == 1
     return [dict(pred_logits=prediction.cls_logits,
@@ -262,7 +262,7 @@ def test_a_training_step_reaches_every_parameter(interaction, predictions, autoc
     torch.manual_seed(0)
     head = small(transformer_decoder=dict(interaction=interaction, drop_path=0.2)).train()
     head.init_weights()
-    for module in head.modules():  # what follows a scale of zero gets no gradient at first
+    for module in head.modules():  # a scale of zero would set gradients to zero
         if getattr(module, 'weight', None) is not None and not module.weight.any():
             torch.nn.init.constant_(module.weight, 0.5)
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
@@ -274,7 +274,7 @@ def test_a_training_step_reaches_every_parameter(interaction, predictions, autoc
 
 
 def test_published_names_cover_every_parameter(golden):
-    """Nothing in a converted state dict is left over, nothing is missing."""
+    """A converted state dict has no unexpected and no missing tensor."""
     for name in ('head_end_to_end', 'head_end_to_end_five_stages'):
         case = torch.load(golden / f'kmax_deeplab/{name}.pth', weights_only=True)
         assert our_names(case['state_dict']).keys() == build(case['settings']).state_dict().keys()

@@ -1,4 +1,4 @@
-"""MP-Former's head against the published decoder and criterion, and its odd cases."""
+"""MP-Former's head against the published decoder and criterion, and its corner cases."""
 import json
 
 import pytest
@@ -118,7 +118,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
     check_pilots(pilots, mp, data['config']['num_queries'])
     image, slot = mp['batch_index'], mp['slot_index']
     assert torch.equal(pilots.labels[image, slot], mp['true_labels'])
-    if case == 'noised':  # the published noise in place of a draw
+    if case == 'noised':  # the published noise in place of sampled noise
         for i, rows in enumerate(case_data['noise']['mask_rows_per_layer']):
             size = inputs['multi_scale_features'][i % 3].shape[-2:]
             assert torch.equal(pilots.masks([size])[image, slot], ~rows['clean_rows'])
@@ -218,7 +218,7 @@ def test_group_layouts_match_published(golden):
 
 
 class GivenPoints:
-    """Hands out fixed points in the order in which the criterion asks."""
+    """Return fixed points in the order of the criterion's calls."""
 
     def __init__(self, uniform=(), uncertain=()):
         self.uniform_points = list(uniform)
@@ -445,7 +445,7 @@ def test_published_models_load(golden, repo_root, task, things, stuff):
     result = model.load_state_dict(convert_mp_former(state), strict=False, assign=True)
     assert not result.unexpected_keys
     assert all(name.endswith('num_batches_tracked') for name in result.missing_keys)
-    # published models keep the constants of frozen batch norms as buffers
+    # published models store the constants of frozen batch norms as buffers
     count = sum(p.numel() for name, p in model.named_parameters()
                 if not ('backbone' in name and ('bn' in name or 'downsample.1' in name)))
     assert count == manifest['total_parameters']

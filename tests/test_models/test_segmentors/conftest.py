@@ -1,4 +1,4 @@
-"""A model that knows every segment by its color: an independent definition of right results."""
+"""A model that predicts each segment from its color: an independent definition of results."""
 import numpy as np
 import pytest
 import torch
@@ -14,7 +14,7 @@ THINGS, STUFF = 2, 2
 
 @MODELS.register_module(force=True)
 class ImageBackbone(nn.Module):
-    """Gives the image itself."""
+    """Return the image as the feature map."""
 
     def forward(self, x):
         return (x, )
@@ -24,8 +24,8 @@ class ImageBackbone(nn.Module):
 class ColorHead(PanopticHead):
     """One query per color of the image: (label, number, anything), black is void.
 
-    Masks are exact, at the size of the input, and queries come in the order of their colors. A
-    piece of an image gives the masks of that piece, whatever lies around it.
+    Masks are exact, at the resolution of the input, and queries are sorted by color. The masks of
+    a tile do not depend on the rest of the image.
     """
 
     sharpness = 10.0
@@ -52,7 +52,7 @@ class ColorHead(PanopticHead):
 
 
 class Colors:
-    """Images of colored segments, and models that see them."""
+    """Images of colored segments, and models that predict them."""
 
     @staticmethod
     def color(label, number=0):

@@ -1,4 +1,4 @@
-"""Configs with mistakes fail when the model is built, with a text that names key and fix."""
+"""Configs with mistakes are errors at build whose text names key and fix."""
 import pytest
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
