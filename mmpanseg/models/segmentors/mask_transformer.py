@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.heads.base import PanopticHead
-from mmpanseg.models.inference.full_size_masks import NONE
+from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
 from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.models.inference.tiled_prediction import Tiling, predict_tiles
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
@@ -295,7 +295,8 @@ def check_activations(head: PanopticHead, fusion_head: FusionHead) -> None:
         raise ValueError(
             f'model.panoptic_fusion_head.score_activation={fusion_head.score_activation!r} does '
             f'not fit the class logits of {name}: set it to {head.score_activation!r}')
-    if (fusion_head.mask_activation is NONE) != (head.mask_activation == 'none'):
+    unchanged = fusion_head.mask_activation is MASK_ACTIVATIONS['none']
+    if unchanged != (head.mask_activation == 'none'):
         raise ValueError(
             f'model.panoptic_fusion_head.mask_activation does not fit the masks of {name}: set it '
             f'to {head.mask_activation!r}')
