@@ -1,11 +1,11 @@
-"""Registries of this library: scope ``mmpanseg``, children of mmengine's roots.
+"""Registries with the scope ``mmpanseg``, children of the root registries of mmengine.
 
-A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+Configs name classes of this library with the scope, e.g. ``type='mmpanseg.Mask2FormerHead'``.
 """
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from mmpanseg.utils.config_checks import checked, naming_keys
+from mmpanseg.utils.build_checks import with_config_checks
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -25,4 +25,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')
 
 for _registry in (MODELS, TASK_UTILS):
-    _registry.build_func = naming_keys(checked(_registry.build_func))
+    _registry.build_func = with_config_checks(_registry.build_func)

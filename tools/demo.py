@@ -16,7 +16,7 @@ from mmpanseg.engine import (
     set_work_dir,
     use_amp,
 )
-from mmpanseg.structures.image_file import sample_picture
+from mmpanseg.structures.image_file import read_sample_image
 from mmpanseg.structures.result_file_names import dataset_result_names
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
@@ -72,7 +72,7 @@ def draw(runner: Runner, folder: Path, count: int) -> Path:
     names = dataset_result_names(runner.val_dataloader.dataset)
     for batch, _ in zip(runner.val_dataloader, range(count)):
         for sample in runner.model.val_step(batch):
-            image = sample_picture(sample.metainfo)
+            image = read_sample_image(sample.metainfo)
             runner.visualizer.add_datasample(
                 'demo', image, sample, out_file=str(folder / f'{names[sample.img_path]}.png'))
     return folder

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmpanseg.models.losses.kmax_criterion import subsampling
+from mmpanseg.models.losses.kmax_criterion import find_stride
 from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
 
 
@@ -41,7 +41,7 @@ def cluster_maps(model: nn.Module, data: dict, every_layer: bool = False
     assignments = model.panoptic_head.cluster_assignments(
         model.extract_feat(batch['inputs']), metainfos)
     size = batch['inputs'].shape[-2:]
-    maps = [Clusters(subsampling(size, owner.shape[-2:]), owner.to(torch.int32).cpu().numpy())
+    maps = [Clusters(find_stride(size, owner.shape[-2:]), owner.to(torch.int32).cpu().numpy())
             for owner in assignments]
     if not every_layer:
         # of maps with the same stride, the last one

@@ -17,7 +17,7 @@ import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compi
 from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
 from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
-from mmpanseg.structures.image_file import sample_picture
+from mmpanseg.structures.image_file import read_sample_image
 from mmpanseg.structures.result_file_names import dataset_result_names
 from mmpanseg.visualization import draw_attention, generate_palette
 
@@ -59,7 +59,7 @@ def main() -> None:
             segments = sorted(segments, key=lambda segment: -segment.info['score'])
             if not segments:
                 continue
-            image = sample_picture(sample.metainfo)
+            image = read_sample_image(sample.metainfo)
             picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmpanseg.evaluation import Segments, image_pq, image_pq_variants, pq_compute
+from mmpanseg.evaluation import PanopticMap, image_pq, image_pq_variants, pq_compute
 from mmpanseg.structures import id2rgb
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
@@ -115,11 +115,11 @@ def measure(width: int, height: int, images: int, segments: int, rounds: int) ->
 
             def score_maps() -> None:
                 for gt, pred in maps:
-                    image_pq(Segments(*gt), Segments(*pred), NUM_CLASSES)
+                    image_pq(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES)
 
             def score_boundaries() -> None:
                 for gt, pred in maps:
-                    image_pq_variants(Segments(*gt), Segments(*pred), NUM_CLASSES,
+                    image_pq_variants(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES,
                                       boundary_width=0.02, by_size=True)
 
             def score_official():

@@ -14,17 +14,17 @@ from mmengine.registry import init_default_scope
 
 import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import SOURCES, CheckpointError, Conversion, check_fit, convert
-from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
+from mmpanseg.checkpoints import SOURCES, CheckpointError, ConvertedCheckpoint, check_fit, convert
+from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
 from mmpanseg.checkpoints.class_order import (
     PUBLISHED,
-    check_known_order,
     find_class_order,
-    things_first,
+    published_order,
+    require_known_order,
 )
-from mmpanseg.checkpoints.convert import drop_zero_queries
+from mmpanseg.checkpoints.convert import drop_zero_query_positions
 from mmpanseg.checkpoints.sources import find_source, get_source
-from mmpanseg.checkpoints.weight_files import read_checkpoint, weights_of
+from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
 from mmpanseg.datasets.metainfo import config_metainfo
 from mmpanseg.engine import UsageError, load_config, run_tool
 from mmpanseg.version import __version__
@@ -49,7 +49,7 @@ def read_class_order(text: str) -> list[int] | None:
     if text == 'same':
         return None
     if text in PUBLISHED:
-        return things_first(text)
+        return published_order(text)
     try:
         return [int(label) for label in text.split(',')]
     except ValueError:
@@ -65,7 +65,7 @@ def check_target(src: str, dst: str) -> None:
         raise UsageError(f'{dst} is the checkpoint to convert: name another file to write')
 
 
-def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None, dict]:
+def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[int] | None, dict]:
     """The converted checkpoint, the order of its labels, and what describes its classes."""
     model, info = None, {}
     if args.config is not None:
@@ -73,7 +73,7 @@ def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         model, info = build_on_meta(cfg.model), config_metainfo(cfg)
     content = read_checkpoint(args.src)
-    weights, file = weights_of(content, args.src), classes_of(content, args.src)
+    weights, file = extract_weights(content, args.src), read_class_names(content, args.src)
     try:
         source = find_source(weights) if args.source is None else get_source(args.source)
         if args.class_order is not None:
@@ -85,10 +85,10 @@ def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None
             order = None
         result = convert(weights, source.name, order)
         if model is not None:
-            drop_zero_queries(result, model)
+            drop_zero_query_positions(result, model)
             check_fit(result, model)
         elif args.class_order is None and result.class_tensors:
-            check_known_order(source, file, max(
+            require_known_order(source, file, max(
                 len(result.state_dict[name]) for name in result.class_tensors))
     except CheckpointError as error:
         raise CheckpointError(f'{args.src}: {error}') from error
@@ -107,7 +107,7 @@ def main() -> None:
         raise UsageError(str(error)) from error
     check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    described = {key: info[key] for key in DESCRIPTION if info.get(key)}
+    described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
     torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
                               **(dict(dataset_meta=described) if described else {})),
                     state_dict=result.state_dict), args.dst)

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
 from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 
 @HOOKS.register_module()
@@ -39,7 +39,7 @@ class ClassConsistencyHook(Hook):
         if isinstance(getattr(dataset, 'metainfo', None), list):
             # mmdet's ConcatDataset gives one for each source, and checkpoints would keep them
             dataset._metainfo = common_metainfo(dataset.metainfo)
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         for part in dataset_leaves(dataset):
             if isinstance(part, CocoDataset) and not isinstance(part, LVISV05Dataset):
                 _check_label_order(part)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 
 @HOOKS.register_module()
@@ -66,7 +66,7 @@ def _origin(runner: Runner) -> dict[str, str]:
 
 
 def _model(model: nn.Module) -> str:
-    model = unwrapped(model)
+    model = unwrap_model(model)
     children = dict(model.named_children())
     parts = [children[name] for name in ('panoptic_head', 'backbone') if name in children]
     names = ', '.join(_with_depth(part) for part in parts or [model])
@@ -88,7 +88,7 @@ def _weights(runner: Runner) -> str:
         return f'resumed at {runner.iter} iterations'
     if runner._load_from is not None:
         return str(runner._load_from)
-    init = getattr(getattr(unwrapped(runner.model), 'backbone', None), 'init_cfg', None)
+    init = getattr(getattr(unwrap_model(runner.model), 'backbone', None), 'init_cfg', None)
     entries = init if isinstance(init, list) else [init]
     pretrained = [entry['checkpoint'] for entry in entries if entry and 'checkpoint' in entry]
     return f'backbone from {pretrained[0]}' if pretrained else 'random'

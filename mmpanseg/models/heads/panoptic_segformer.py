@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.heads.base import PanopticHead
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
+from mmpanseg.models.losses.panoptic_segformer_criterion import MaskStagePrediction
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
 from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, LocationOutputs
@@ -158,8 +158,8 @@ class PanopticSegFormerHead(PanopticHead):
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
         self.criterion = MODELS.build(criterion, default_args=dict(
             type='mmpanseg.PanopticSegFormerCriterion', location=location,
-            num_located=self.num_location_classes,
-            num_stuff=self.num_classes - self.num_location_classes))
+            num_location_classes=self.num_location_classes,
+            num_stuff_classes=self.num_classes - self.num_location_classes))
         if class_from == 'mask' and not self.criterion.mask_cls_weight:
             raise ValueError("panoptic_head.class_from='mask' requires a trained classifier: "
                              'set panoptic_head.criterion.mask_cls_weight (2 in the paper)')
@@ -273,7 +273,7 @@ class PanopticSegFormerHead(PanopticHead):
         targets = read_targets([sample.gt_segments for sample in batch_data_samples], metainfos,
                                self.num_location_classes, self.location)
         mask_tokens = tokens.first_levels(self.mask_levels)
-        weights = self.criterion.weights(
+        location_norm, stuff_norm = self.criterion.normalizers(
             targets, self.num_queries, self.stuff_mask_decoder is not None)
         with without_autocast(features[0].device):
             locations = self.location_decoder.locate(outputs)
@@ -282,24 +282,24 @@ class PanopticSegFormerHead(PanopticHead):
             with without_autocast(features[0].device):
                 cls_logits = self.location_decoder.classify(outputs.queries)
                 losses, kept = self.criterion.location_stage(
-                    cls_logits, locations, targets, weights.located)
+                    cls_logits, locations, targets, location_norm)
             candidates = [
                 self._filtered(outputs, mask_tokens.image(image), image, queries, cls_logits[-1],
                                locations[-1]) for image, queries in enumerate(kept)]
         else:
             candidates = self._unfiltered(outputs, mask_tokens, locations)
         with without_autocast(features[0].device):
-            losses.update(self.criterion.mask_stage(candidates, targets, weights.located))
+            losses.update(self.criterion.mask_stage(candidates, targets, location_norm))
         if self.stuff_mask_decoder is not None:
             decoded = self.decode_stuff(mask_tokens)
             cls_logits = self.stuff_mask_decoder.classify(decoded.queries)[..., 0]
             with without_autocast(features[0].device):
                 losses.update(self.criterion.stuff_stage(
-                    decoded.masks, at_least_float(cls_logits), targets, weights.stuff))
+                    decoded.masks, at_least_float(cls_logits), targets, stuff_norm))
         return losses
 
     def _filtered(self, outputs: LocationOutputs, tokens: Tokens, image: int, queries: Tensor,
-                  cls_logits: Tensor, locations: Tensor) -> Candidates:
+                  cls_logits: Tensor, locations: Tensor) -> MaskStagePrediction:
         """Decode masks of the selected queries int64 [n] of one image."""
         if not len(queries):  # the decoder runs in every iteration, here on a query without loss
             queries = queries.new_zeros(1)
@@ -311,18 +311,19 @@ class PanopticSegFormerHead(PanopticHead):
         if len(self.mask_decoder.reg_branches):
             own_locations = at_least_float(self.mask_decoder.locate(
                 decoded.queries, outputs.references[-1][image, queries])[:, 0])
-        return Candidates(decoded.masks, 0, cls_logits[image, queries],
-                          locations[image, queries], own_logits, own_locations)
+        return MaskStagePrediction(decoded.masks, 0, cls_logits[image, queries],
+                                   locations[image, queries], own_logits, own_locations)
 
     def _unfiltered(self, outputs: LocationOutputs, tokens: Tokens,
-                    locations: Tensor) -> list[Candidates]:
+                    locations: Tensor) -> list[MaskStagePrediction]:
         """Decode masks of all queries of every image; locations [L, B, N, D]."""
         queries = self.select(outputs)[0]
         decoded = self.mask_decoder(outputs.queries[-1], self.query_pos(queries), tokens)
         cls_logits = at_least_float(self.mask_decoder.classify(decoded.queries))
-        return [Candidates(decoded.masks, image, cls_logits[-1, image], locations[-1, image],
-                           cls_logits[:, image], located=locations[:, image])
-                for image in range(len(queries))]
+        return [MaskStagePrediction(
+            decoded.masks, image, cls_logits[-1, image], locations[-1, image],
+            cls_logits[:, image], query_locations=locations[:, image])
+            for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
                metainfos: Sequence[dict] | None = None) -> tuple[Tokens, LocationOutputs]:
