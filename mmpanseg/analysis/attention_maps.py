@@ -2,8 +2,7 @@
 
 h: number of heads; H, W: height and width of the finest level.
 """
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,21 +52,20 @@ def segment_attention(model: MaskTransformer, data: dict
     batch = model.get_submodule('data_preprocessor')(data, False)
     samples = batch['data_samples']
     metainfos = [sample.metainfo for sample in samples]
-    with _final_masks(model.panoptic_head) as final:
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-    results = model.panoptic_fusion_head.predict(rows.cls_logits.float(), rows.masks.float(),
-                                                 metainfos)
+    cls_logits, masks, attention = model.panoptic_head.attention_maps(
+        model.extract_feat(batch['inputs']), metainfos)
+    results = model.panoptic_fusion_head.predict(cls_logits, masks, metainfos)
     found = []
     for image, (sample, result) in enumerate(zip(samples, results)):
         panoptic = result['pred_panoptic_seg']
         pixels = panoptic.sem_seg[0].cpu().numpy()
         height, width = (-(-cut * own // padded) for cut, own, padded in zip(
-            sample.img_shape, rows.masks.size, sample.batch_input_shape))
+            sample.img_shape, masks.size, sample.batch_input_shape))
         segments = []
         for info in panoptic.metainfo['segments_info']:
-            maps = final_of_row(final, info['query'])
+            maps = final_of_row(attention, info['query'])
             heads = head_maps(maps[0], image, maps[1])[:, :height, :width]
-            mask = rows.masks.dense(-1, image, torch.tensor([info['query']]))[0]
+            mask = masks.dense(-1, image, torch.tensor([info['query']]))[0]
             segments.append(SegmentAttention(
                 info, pixels == info['id'], heads.cpu().numpy(),
                 mask[:height, :width].float().cpu().numpy()))

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 
-from mmpanseg.models.heads import KMaXDeepLabHead
 from mmpanseg.models.losses.kmax_criterion import find_stride
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
@@ -52,8 +51,8 @@ def cluster_maps(model: MaskTransformer, data: dict, every_layer: bool = False
     batch = model.get_submodule('data_preprocessor')(data, False)
     _, masks = head(model.extract_feat(batch['inputs']))
     size = batch['inputs'].shape[-2:]
-    maps = [Clusters(find_stride(size, logits.shape[-2:]),
-                     logits.argmax(1).to(torch.int32).cpu().numpy()) for logits in masks.logits]
+    maps = [Clusters(find_stride(size, owner.shape[-2:]), owner.to(torch.int32).cpu().numpy())
+            for owner in assignments]
     if not every_layer:
         # of maps with the same stride, the last one
         maps = [map_ for map_, after in zip(maps, [*maps[1:], None])

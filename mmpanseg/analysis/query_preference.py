@@ -73,13 +73,8 @@ def predict_rows(model: MaskTransformer, data: dict) -> tuple[QueryRows, list]:
     """Predict a batch up to the fusion; return the rows with their queries, and the samples."""
     batch = model.get_submodule('data_preprocessor')(data, False)
     metainfos = [sample.metainfo for sample in batch['data_samples']]
-    if isinstance(model.panoptic_head, PanopticSegFormerHead):
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-        rows = QueryRows(rows.cls_logits.float(), rows.masks.float(), rows.queries)
-    else:
-        cls_logits, mask_logits = model.predict_queries(batch['inputs'], metainfos)
-        queries = torch.arange(cls_logits.shape[1]).expand(len(cls_logits), -1)
-        rows = QueryRows(cls_logits, mask_logits, queries)
+    rows = QueryRows(*model.panoptic_head.predict_with_queries(
+        model.extract_feat(batch['inputs']), metainfos))
     return rows, batch['data_samples']
 
 

@@ -1,4 +1,4 @@
-"""How often the host waits for the device: what the design document says, and no more.
+"""Number of synchronizations of host and device, as in the design document.
 
 Counted from a batch that is on the device already to losses and gradients, or to results.
 """
@@ -104,7 +104,7 @@ def test_training_step(name, dense):
         head = build(name).to(DEVICE)
         inputs = [x.to(DEVICE) for x in inputs]
         batch = [sample.to(DEVICE) for sample in batch]
-        head.loss(inputs, batch)  # constants of a size are made once
+        head.loss(inputs, batch)  # constants of a size are computed once
         device.waits.clear()
         device.places.clear()
         losses = head.loss(inputs, batch)
@@ -115,7 +115,7 @@ def test_training_step(name, dense):
 
 @pytest.mark.parametrize('name', ['kmax_deeplab', 'panoptic_segformer'])
 def test_the_pretended_device_computes_what_the_cpu_does(name):
-    """Without random draws: without dropout, and all pixels drawn."""
+    """Disable random sampling: no dropout, and all pixels are sampled."""
     config = dict(HEADS[name])
     if name == 'kmax_deeplab':
         config['criterion'] = dict(type='mmpanseg.KMaXCriterion', num_pixels=9999,

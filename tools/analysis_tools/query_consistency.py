@@ -14,7 +14,6 @@ import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compi
 from mmpanseg.analysis.trained_model import add_model_options, load_trained
 from mmpanseg.engine import UsageError, positive, run_tool
 from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
-from mmpanseg.models.heads import MPFormerHead
 
 TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 
@@ -48,8 +47,7 @@ def main() -> None:
         check_traceable(model)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    parts = ['matching'] + ['piloted'] * isinstance(model.panoptic_head, MPFormerHead)
-    metrics = {part: QueryConsistencyMetric() for part in parts}
+    metrics = {part: QueryConsistencyMetric() for part in model.panoptic_head.query_parts}
     count = min(args.num_images or len(loader), len(loader))
     batches = zip(range(count), loader)
     for _, data in track_iter_progress((batches, count)):

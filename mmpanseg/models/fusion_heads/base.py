@@ -40,6 +40,7 @@ class FusionHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.num_things_classes = num_things_classes
         self.num_classes = num_things_classes + num_stuff_classes
+        self.score_activation = score_activation
         self.class_scores = resolve_option('score_activation', score_activation, SCORE_ACTIVATIONS)
         self.mask_activation = resolve_option('mask_activation', mask_activation, MASK_ACTIVATIONS)
         self.resize_once = resize_once

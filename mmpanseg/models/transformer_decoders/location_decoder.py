@@ -117,7 +117,7 @@ class LocationDecoder(BaseModule):
             spatial_shapes=tokens.sizes, level_start_index=None,
             valid_ratios=tokens.valid_ratios, reg_branches=self.reg_branches
             if self.refine else None)
-        return Located(queries, [points, *references[:-1]])
+        return LocationOutputs(queries, [points, *references[:-1]])
 
     def classify(self, queries: Tensor) -> Tensor:
         """Compute class logits [L, B, N, K] of query features [L, B, N, C]."""

@@ -64,12 +64,12 @@ class ZeroQueries(nn.Module):
         self.register_buffer('weight', torch.zeros(num_queries, channels), persistent=False)
 
 
-QUERY_FEATURES: dict[str, type[nn.Module]] = {
+QUERY_FEATS: dict[str, type[SupervisedQueries | UnsupervisedQueries | ZeroQueries]] = {
     'supervised': SupervisedQueries,
     'unsupervised': UnsupervisedQueries,
     'zero': ZeroQueries,
 }
-QUERY_POSITIONS: dict[str, type[nn.Module]] = {
+QUERY_POS: dict[str, type[nn.Embedding | ZeroQueries]] = {
     'learned': nn.Embedding,
     'none': ZeroQueries,
 }

@@ -1,4 +1,4 @@
-"""MP-Former's head against the published decoder and criterion, and its odd cases."""
+"""MP-Former's head against the published decoder and criterion, and its corner cases."""
 import json
 
 import pytest
@@ -26,7 +26,7 @@ def build_head(config, type='MPFormerHead', **options):
     return MODELS.build(dict(
         type=f'mmpanseg.{type}', in_channels=[8] * 4, channels=config['hidden_dim'],
         out_channels=config['mask_dim'], num_queries=config['num_queries'],
-        num_things_classes=config['num_classes'], num_stuff_classes=0, query_positions='none',
+        num_things_classes=config['num_classes'], num_stuff_classes=0, query_pos='none',
         pixel_decoder=unused, transformer_decoder=dict(
             type='mmpanseg.MaskedAttentionDecoder', num_layers=config['num_layers'],
             num_heads=config['num_heads'], feedforward_channels=config['dim_feedforward']),
@@ -118,7 +118,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
     check_pilots(pilots, mp, data['config']['num_queries'])
     image, slot = mp['batch_index'], mp['slot_index']
     assert torch.equal(pilots.labels[image, slot], mp['true_labels'])
-    if case == 'noised':  # the published noise in place of a draw
+    if case == 'noised':  # the published noise in place of sampled noise
         for i, rows in enumerate(case_data['noise']['mask_rows_per_layer']):
             size = inputs['multi_scale_features'][i % 3].shape[-2:]
             assert torch.equal(pilots.masks([size])[image, slot], ~rows['clean_rows'])
@@ -143,7 +143,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
                     case_data['outputs']['layer_queries']), atol=1e-4, rtol=1e-4)
     for masks, expected in zip(RecordedRegions.recorded, mp['cross_attn_masks']):
         assert torch.equal(masks, ~expected)
-    for part, prefix in ((found.matching, 'match'), (found.piloted, 'mp')):
+    for part, prefix in zip(found, ('match', 'mp'), strict=True):
         masks = dense(part[1])
         checks = {f'{prefix}_logits': part[0], f'{prefix}_masks': masks,
                   f'{prefix}_masks_last': masks[-1]}
@@ -168,11 +168,12 @@ def test_batch_without_ground_truth_is_mask2former(golden):
         found = head.train().forward_piloted(
             inputs['mask_features'], inputs['multi_scale_features'],
             head.piloting(batch(case['targets'])))
-    assert found.piloted[0].shape[2] == 0
+    matching, piloted = found
+    assert piloted[0].shape[2] == 0
     torch.testing.assert_close(
-        found.matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
+        matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
-        dense(found.matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
+        dense(matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['MPFormerHead', 'Mask2FormerHead'])
@@ -217,7 +218,7 @@ def test_group_layouts_match_published(golden):
 
 
 class GivenPoints:
-    """Hands out fixed points in the order in which the criterion asks."""
+    """Return fixed points in the order of the criterion's calls."""
 
     def __init__(self, uniform=(), uncertain=()):
         self.uniform_points = list(uniform)
@@ -260,7 +261,7 @@ def test_losses_match_published(golden, name, form):
         predictions = mp['pred_logits'], mp['pred_masks']
         criterion.sampler = GivenPoints(uncertain=by_image(
             mp['point_coords'], [n * pilots.num_groups for n in counts]))
-        assert num_masks * pilots.num_groups == mp['normalizer']
+        assert num_masks * pilots.num_groups == mp['normaliser']
     found = criterion(
         predictions[0], DenseMaskLogits(list(predictions[1])), segments,
         num_masks * pilots.num_groups, lambda *args: pilots.match(criterion, *args))
@@ -346,7 +347,7 @@ def test_losses_are_finite_and_reach_every_parameter(model_config, piloting, sam
 
 
 @pytest.mark.parametrize('head', [
-    dict(multi_scale='naive'), dict(query_features='zero'), dict(query_features='unsupervised'),
+    dict(multi_scale='naive'), dict(query_feat='zero'), dict(query_feat='unsupervised'),
     dict(transformer_decoder=dict(
         type='mmpanseg.MaskedAttentionDecoder', num_layers=2, num_heads=4, pre_norm=True,
         feedforward_channels=32, cross_attention='mask_pooling', order=('self', 'cross', 'ffn'))),
@@ -362,7 +363,7 @@ def test_matching_part_is_not_touched_by_pilots(model_config):
     features = [torch.randn(2, c, 16 >> i, 24 >> i) for i, c in enumerate((8, 16, 32, 64))]
     truth = SegmentBatch([NORMAL.gt_segments, CROWDED.gt_segments], SIZE)
     with torch.no_grad():
-        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth)).matching
+        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth))[0]
         expected = head(features)
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1].embeds, expected[1].embeds, atol=1e-5, rtol=1e-5)
@@ -444,7 +445,7 @@ def test_published_models_load(golden, repo_root, task, things, stuff):
     result = model.load_state_dict(convert_mp_former(state), strict=False, assign=True)
     assert not result.unexpected_keys
     assert all(name.endswith('num_batches_tracked') for name in result.missing_keys)
-    # published models keep the constants of frozen batch norms as buffers
+    # published models store the constants of frozen batch norms as buffers
     count = sum(p.numel() for name, p in model.named_parameters()
                 if not ('backbone' in name and ('bn' in name or 'downsample.1' in name)))
     assert count == manifest['total_parameters']

@@ -1,12 +1,12 @@
-"""A model that knows every segment by its color: an independent definition of right results."""
+"""A model that predicts each segment from its color: an independent definition of results."""
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.model import BaseModule
 from torch import nn
 
+from mmpanseg.models.heads import PanopticHead
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 THINGS, STUFF = 2, 2
@@ -14,18 +14,18 @@ THINGS, STUFF = 2, 2
 
 @MODELS.register_module(force=True)
 class ImageBackbone(nn.Module):
-    """Gives the image itself."""
+    """Return the image as the feature map."""
 
     def forward(self, x):
         return (x, )
 
 
 @MODELS.register_module(force=True)
-class ColorHead(BaseModule):
+class ColorHead(PanopticHead):
     """One query per color of the image: (label, number, anything), black is void.
 
-    Masks are exact, at the size of the input, and queries come in the order of their colors. A
-    piece of an image gives the masks of that piece, whatever lies around it.
+    Masks are exact, at the resolution of the input, and queries are sorted by color. The masks of
+    a tile do not depend on the rest of the image.
     """
 
     sharpness = 10.0
@@ -35,7 +35,7 @@ class ColorHead(BaseModule):
         self.num_classes = num_things_classes + num_stuff_classes
         self.calls = []
 
-    def predict(self, features):
+    def predict(self, features, metainfos=None):
         image = features[0].long()
         self.calls.append(tuple(image.shape))
         codes = (image[:, 0] * 256 + image[:, 1]) * 256 + image[:, 2]
@@ -52,7 +52,7 @@ class ColorHead(BaseModule):
 
 
 class Colors:
-    """Images of colored segments, and models that see them."""
+    """Images of colored segments, and models that predict them."""
 
     @staticmethod
     def color(label, number=0):

@@ -1,4 +1,4 @@
-"""Weights and class names of models that predict, by every way that builds one."""
+"""Weights and class names of models built to predict, by all functions that build one."""
 import argparse
 import copy
 import json
@@ -60,7 +60,7 @@ def state():
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Nothing here may be fetched."""
+    """Downloads are an error in these tests."""
     def refuse(*args, **kwargs):
         raise OSError('Network is unreachable')
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
@@ -163,7 +163,7 @@ def test_checkpoints_of_other_code(load, tmp_path):
 @WAYS
 @pytest.mark.parametrize('change', [
     lambda state: {f'module.{key}': value for key, value in state.items()},
-    # an averaged model's own state dict
+    # state dict of an averaged model
     lambda state: dict({f'module.{key}': value for key, value in state.items()},
                        steps=torch.tensor(9)),
     # mmdetection's loss, counters of tools
@@ -178,7 +178,7 @@ def test_what_does_not_matter_is_accepted(load, tmp_path, state, change):
 
 
 def test_deliberate_subsets(state):
-    """A caller of torch's own function knows what it asks for."""
+    """``strict=False`` of torch's own function is respected."""
     model = MODELS.build(make_config().model)
     part = {key: value for key, value in state.items() if key.startswith('backbone.')}
     model.load_state_dict(part, strict=False)

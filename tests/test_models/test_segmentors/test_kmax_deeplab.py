@@ -24,7 +24,7 @@ def build(**test_cfg) -> MaskTransformer:
     for name, buffer in model.named_buffers():
         if name.endswith('cls_offset'):
             buffer.zero_()
-    # the masks' norm starts at a tenth, so that masks are flat
+    # the initial scale of the mask norm is 0.1, so that masks are flat
     model.panoptic_head.predictor.mask_norm.weight.data.fill_(5)
     return model.eval()
 

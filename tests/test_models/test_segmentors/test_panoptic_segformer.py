@@ -15,7 +15,7 @@ def published(golden):
 
 @pytest.fixture(scope='module')
 def results(published):
-    """Panoptic map and instances as the released code's settings give them."""
+    """Panoptic map and instances with the options of the released code."""
     head = build_head(published['config']).eval()
     head.load_state_dict(published_state(published))
     fusion = MaskWiseFusionHead(
@@ -42,7 +42,7 @@ def test_panoptic_map(published, results):
     category, instance = case['result_panoptic_hw2'].unbind(-1)
     theirs = category * 1000 + instance
     pairs, counts = torch.stack([ours, theirs]).flatten(1).unique(dim=1, return_counts=True)
-    # a few pixels lie within rounding of 0.5
+    # a few pixels are within rounding of 0.5
     large = counts > case['pixels_within_1e4_of_half']
     assert counts[~large].sum() <= case['pixels_within_1e4_of_half']
     first, second = pairs[:, large]
@@ -52,7 +52,7 @@ def test_panoptic_map(published, results):
 
 def test_instances(published, results):
     case, instances = published['single_image'], results['pred_instances']
-    # ours come by class probability, theirs by confidence
+    # ours are sorted by class probability, theirs by confidence
     instances = instances[instances.scores.argsort(descending=True)]
     assert torch.equal(instances.labels, case['result_labels'])
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Training steps on ground truth that users have, and that is missing something."""
+"""Training steps on incomplete ground truth."""
 import pytest
 import torch
 from mmdet.structures import DetDataSample
