@@ -9,7 +9,7 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, image_pq
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.registry import MODELS
 
 EXPONENTS = ((1, 0), (0, 1), (1, 1), (1, 2), (1, 3))
@@ -47,7 +47,7 @@ def score_fusion_heads(raw: RawOutputs,
             continue
         annotated += 1
         for name, head in built.items():
-            result = head.fuse([output.view(head)], Outputs())
+            result = head.fuse([output.view(head)], OutputOptions())
             sample = DetDataSample(metainfo=output.sample, **result).to_dict()
             total[name] += image_pq(gt, predicted_segments(sample, len(classes)), len(classes),
                                     sample_name(sample))
@@ -81,8 +81,8 @@ def heads_of_table_b2(raw: RawOutputs, t_cnf: float = 0.25, t_keep: float = 0.6,
     ``t_keep`` of their mask; the heuristic has the limits of the public tool. The paper does not
     say with which thresholds they were compared.
     """
-    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', score_thr=t_cnf,
-                      overlap_thr=t_keep, fill=True)
+    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', object_mask_thr=t_cnf,
+                      iou_thr=t_keep, filter_low_score=False)
     return {
         'model as configured': raw.fusion_head,
         'pixel-wise arg-max': dict(pixel_wise, weighted=False),

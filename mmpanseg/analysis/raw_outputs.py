@@ -34,7 +34,7 @@ class RawOutput(NamedTuple):
 
     def view(self, head: FusionHead) -> View:
         """What a fusion head makes a result of."""
-        return View(self.probs, head.full_size(self.mask_logits, 0, self.sample))
+        return View(self.probs, head.full_size_masks(self.mask_logits, 0, self.sample))
 
 
 @torch.no_grad()
