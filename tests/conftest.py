@@ -33,7 +33,7 @@ model = dict(
         transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=2,
                                  feedforward_channels=64),
         criterion=dict(type='mmpanseg.MaskCriterion', num_points=128)),
-    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0))
+    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0))
 pipeline = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap'),
             dict(type='mmpanseg.PackPanopticInputs')]
 dataset = dict(type='mmpanseg.PanopticDataset', data_root=data_root, ann_file='panoptic.json',

@@ -13,7 +13,7 @@ model = dict(
         num_queries=30,
         transformer_decoder=dict(num_layers=3),
         criterion=dict(num_points=1024)),
-    panoptic_fusion_head=dict(score_thr=0.4, overlap_thr=0.7))
+    panoptic_fusion_head=dict(object_mask_thr=0.4, iou_thr=0.7))
 
 max_iters = 2000
 optim_wrapper = dict(optimizer=dict(lr=6e-4))

@@ -11,7 +11,7 @@ import torch
 
 from mmpanseg.models.losses.kmax_criterion import find_stride
 from mmpanseg.models.segmentors import MaskTransformer
-from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
+from mmpanseg.visualization import DrawnSegment, draw_panoptic, generate_palette, side_by_side
 
 
 class Clusters(NamedTuple):
@@ -87,6 +87,6 @@ def draw_clusters(image: np.ndarray, maps: Sequence[Clusters], index: int,
         queries = np.unique(owner).tolist()
         title = f'stride {stride}: {len(queries)} queries'
         panels.append((title, draw_panoptic(
-            image, owner, [Segment(query, query, False) for query in queries], palette=palette,
+            image, owner, [DrawnSegment(query, query, False) for query in queries], palette=palette,
             alpha=0.7, min_side=1, with_labels=False)))
     return side_by_side(panels)

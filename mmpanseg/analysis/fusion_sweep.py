@@ -10,7 +10,7 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, image_pq
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.registry import MODELS
 
 Key = TypeVar('Key', bound=Hashable)
@@ -48,7 +48,7 @@ def score_fusion_heads(raw: RawOutputs,
             continue
         annotated += 1
         for name, head in built.items():
-            result = head.fuse([output.view(head)], Outputs())
+            result = head.fuse([output.view(head)], OutputOptions())
             sample = DetDataSample(metainfo=output.sample, **result).to_dict()
             total[name] += image_pq(gt, predicted_segments(sample, len(classes)), len(classes),
                                     sample_name(sample))
@@ -87,8 +87,8 @@ def heads_of_table_b2(raw: RawOutputs, t_cnf: float = 0.25, t_keep: float = 0.6,
         stuff_area_limit: smallest area of stuff in pixels in the heuristic procedure; the default
             is that of the public tool.
     """
-    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', score_thr=t_cnf,
-                      overlap_thr=t_keep, fill=True)
+    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', object_mask_thr=t_cnf,
+                      iou_thr=t_keep, filter_low_score=False)
     return {
         'model as configured': raw.fusion_head,
         'pixel-wise arg-max': dict(pixel_wise, weighted=False),

@@ -49,7 +49,7 @@ def model_and_loader(repo_root, scenes):
     cfg = Config.fromfile(
         repo_root / 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py')
     cfg.test_dataloader.dataset.data_root = str(scenes)
-    cfg.model.panoptic_fusion_head.score_thr = 0.3
+    cfg.model.panoptic_fusion_head.object_mask_thr = 0.3
     loader = Runner.build_dataloader(cfg.test_dataloader)
     model = MODELS.build(cfg.model).eval()
     model.panoptic_head = NoisyTruth(list(loader), 12)

@@ -113,8 +113,8 @@ def test_recipes(repo_root, build, released):
         assert (on.panoptic_on, on.instance_on, on.semantic_on) == expected, name
         if entry['task'] == 'panoptic':
             fusion = config.model.panoptic_fusion_head
-            assert fusion.score_thr == (0.0 if mapillary else 0.8), name
-            assert fusion.overlap_thr == 0.8, name
+            assert fusion.object_mask_thr == (0.0 if mapillary else 0.8), name
+            assert fusion.iou_thr == 0.8, name
         if entry['backbone_norm'] == 'SyncBN':
             assert config.model.backbone.norm_cfg == dict(type='SyncBN', requires_grad=True), name
             assert not config.model.backbone.norm_eval, name

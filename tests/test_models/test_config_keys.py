@@ -53,8 +53,17 @@ def model(head=None, fusion=None, **options):
     # arguments of a parent class are known, too
     (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', mask_act='none')),
      "PixelwiseFusionHead has no entry 'mask_act'", 'mask_activation'),
-    (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', fill=True)),
-     "KMaXFusionHead has no entry 'fill'", 'mask_thr'),
+    (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', filter_low_score=True)),
+     "KMaXFusionHead has no entry 'filter_low_score'", 'mask_thr'),
+    # former names
+    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.3)),
+     "PixelwiseFusionHead has no entry 'score_thr'", 'called object_mask_thr now'),
+    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', overlap_thr=0.3)),
+     "PixelwiseFusionHead has no entry 'overlap_thr'", 'called iou_thr now'),
+    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', fill=True)),
+     "PixelwiseFusionHead has no entry 'fill'", 'filter_low_score (with the opposite value) now'),
+    (lambda: model(fusion=dict(type='mmpanseg.HeuristicFusionHead', overlap_thr=0.3)),
+     "HeuristicFusionHead has no entry 'overlap_thr'", 'called mask_overlap now'),
     (lambda: model(train_cfg=dict(num_points=9)), "model has no entry 'train_cfg'",
      'options of panoptic_head.criterion'),
     (lambda: model(test_config=dict()), "'test_config', did you mean 'test_cfg'?", 'backbone')])

@@ -1,6 +1,5 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from collections.abc import Callable
-from dataclasses import fields
 from logging import FileHandler
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.heads.base import PanopticHead
 from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
-from mmpanseg.models.inference.test_cfg import Outputs
-from mmpanseg.models.inference.tiled_prediction import Tiling, predict_tiles
+from mmpanseg.models.inference.test_cfg import OutputOptions
+from mmpanseg.models.inference.tiled_prediction import TilingOptions, predict_tiles
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
 from mmpanseg.models.segmentors.checked_loading import (
     CheckedLoadingMixin,
@@ -28,12 +27,9 @@ from mmpanseg.utils.config_checks import (
     check_option_types,
     describe_unknown_keys,
     init_arguments,
-    resolve_option,
 )
 from mmpanseg.utils.device import conv_memory_format
 from mmpanseg.utils.modules import explain_norm_errors
-
-TEST_MODES = ('whole', 'tile')
 
 
 @MODELS.register_module()
@@ -315,25 +311,3 @@ def _named_class(config: dict) -> type | None:
         with MODELS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
     return kind if isinstance(kind, type) else None
-
-
-def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Tiling | None]:
-    """Options of the outputs, and of tiles unless images are predicted whole.
-
-    Raises:
-        ValueError: for an unknown key or a value that is not possible; the text names it.
-    """
-    mode = test_cfg.get('mode', 'whole')
-    resolve_option('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
-    kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
-    known = {'mode'}.union(*kinds.values())
-    text = describe_unknown_keys('model.test_cfg', test_cfg, known)
-    if text:
-        raise ValueError(text)
-    outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})
-                       for kind, names in kinds.items())
-    tiles = sorted(kinds[Tiling].intersection(test_cfg))
-    if tiles and 'mode' not in test_cfg:
-        raise ValueError(f"model.test_cfg.{tiles[0]} is for tiles: set model.test_cfg.mode='tile' "
-                         "(or 'whole', to keep it without effect)")
-    return outputs, tiling if mode == 'tile' else None

@@ -77,7 +77,7 @@ def build_ours():
                 feedforward_channels=48),
             criterion=dict(type='mmpanseg.MaskCriterion', num_points=POINTS)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.1, overlap_thr=0.05)))
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.1, iou_thr=0.05)))
 
 
 @pytest.fixture

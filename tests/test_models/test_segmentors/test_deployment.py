@@ -39,7 +39,7 @@ def make_config(metainfo=dict(thing_classes=NAMES[:1], stuff_classes=NAMES[1:]),
                 out_channels=32, num_queries=8,
                 pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=1),
                 transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=1)),
-            panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0)),
+            panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0)),
         test_dataloader=dict(
             batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
             dataset=dict(

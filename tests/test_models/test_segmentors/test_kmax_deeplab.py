@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.models.segmentors.mask_transformer import MaskTransformer
 
 
@@ -76,7 +76,7 @@ def test_equal_views_give_what_one_of_them_gives():
         prediction = model.panoptic_head.predict(features)
     view, = model.panoptic_fusion_head.views(
         *prediction, [dict(batch_input_shape=(65, 65), img_shape=(65, 50), ori_shape=(70, 60))])
-    outputs = Outputs(instance_on=True, semantic_on=True)
+    outputs = OutputOptions(instance_on=True, semantic_on=True)
     one = model.panoptic_fusion_head.fuse([view], outputs)
     two = model.panoptic_fusion_head.fuse([view, view], outputs)
     for name in ('pred_panoptic_seg', 'pred_sem_seg'):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.models.fusion_heads import MaskWiseFusionHead, Outputs
+from mmpanseg.models.fusion_heads import MaskWiseFusionHead
+from mmpanseg.models.inference.test_cfg import OutputOptions
 
 from ..test_heads.test_panoptic_segformer import build_head, published_state
 
@@ -26,7 +27,7 @@ def results(published):
     metainfo = dict(img_shape=shape, batch_input_shape=shape, ori_shape=tuple(case['ori_shape']))
     with torch.no_grad():
         cls_logits, masks = head.predict(case['backbone_features'])
-        return fusion.predict(cls_logits, masks, [metainfo], outputs=Outputs(
+        return fusion.predict(cls_logits, masks, [metainfo], outputs=OutputOptions(
             instance_on=True, max_per_image=published['config']['max_per_img']))[0]
 
 

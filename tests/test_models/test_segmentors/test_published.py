@@ -78,8 +78,8 @@ def test_image_to_results_matches_published(golden):
                 num_heads=predictor['nheads'],
                 feedforward_channels=predictor['dim_feedforward'])),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=settings['object_mask_threshold'],
-            overlap_thr=settings['overlap_threshold']),
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=settings['object_mask_threshold'],
+            iou_thr=settings['overlap_threshold']),
         test_cfg=dict(instance_on=True, semantic_on=True,
                       max_per_image=settings['topk_per_image']))).eval()
     result = convert(data['state_dict'])

@@ -22,7 +22,7 @@ def build(things, stuff, **test_cfg):
                                      feedforward_channels=64),
             criterion=dict(type='mmpanseg.MaskCriterion', num_points=64)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0),
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.0),
         test_cfg=test_cfg))
     model.init_weights()
     return model

@@ -1,4 +1,4 @@
-"""Changes to a config that test-time options stand for."""
+"""Config edits for tiled prediction and for test-time augmentation."""
 import copy
 from collections.abc import Sequence
 
@@ -7,21 +7,24 @@ from mmengine.config import Config, ConfigDict
 
 from mmpanseg.registry import TRANSFORMS
 
-# steps that change the size in ways that no factor can be applied to
+# steps whose size is random, so that no factor can be applied to it
 _OTHER_RESIZES = (RandomResize, RandomChoiceResize)
 
 
 def use_tiles(cfg: Config, tile: Sequence[int], overlap: int | None = None) -> None:
-    """Predict images in tiles, at the size of their files: the pipeline's ``Resize`` goes.
+    """Predict images in tiles, at the size of their files.
+
+    Sets ``model.test_cfg`` and removes the resizing of the test pipeline.
 
     Args:
-        tile: (height, width) in pixels.
-        overlap: pixels that neighboring tiles share (default: an eighth of the tile's smaller
-            side).
+        cfg: the config to edit.
+        tile: (height, width) of a tile in pixels.
+        overlap: least number of pixels that neighboring tiles share (default: an eighth of the
+            tile's smaller side).
     """
-    tile = tuple(int(length) for length in tile)
-    options = dict(cfg.model.get('test_cfg') or {}, mode='tile', tile=tile,
-                   overlap=max(1, min(tile) // 8) if overlap is None else int(overlap))
+    sides = tuple(int(length) for length in tile)
+    options = dict(cfg.model.get('test_cfg') or {}, mode='tile', tile=sides,
+                   overlap=max(1, min(sides) // 8) if overlap is None else int(overlap))
     cfg.model.test_cfg = ConfigDict(options)
     dataset = find_test_dataset(cfg)
     dataset.pipeline = [step for step in dataset.pipeline
@@ -29,11 +32,14 @@ def use_tiles(cfg: Config, tile: Sequence[int], overlap: int | None = None) -> N
 
 
 def use_tta(cfg: Config) -> None:
-    """Test with augmentation: the model in ``tta_model``, the data through ``tta_pipeline``.
+    """Test with augmentation: wrap the model in ``tta_model``, load data with ``tta_pipeline``.
 
-    A config without ``tta_model`` gets mmpanseg.PanopticTTAModel; without ``tta_pipeline``, one is
-    made of the test pipeline, see :func:`make_tta_pipeline`, with the config's ``tta_scales``
-    (default: the test size alone) and ``tta_flip`` (default: True).
+    Default of ``tta_model`` is mmpanseg.PanopticTTAModel. Default of ``tta_pipeline`` is the result
+    of :func:`make_tta_pipeline` for the test pipeline and the config's ``tta_scales`` (default: the
+    test size only) and ``tta_flip`` (default: True).
+
+    Args:
+        cfg: the config to edit.
     """
     dataset = find_test_dataset(cfg)
     pipeline = cfg.get('tta_pipeline')
@@ -47,22 +53,25 @@ def use_tta(cfg: Config) -> None:
 
 def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, ),
                       flip: bool = True) -> list[dict]:
-    """A test pipeline with every combination of scale and horizontal flip.
+    """Create a test pipeline with every combination of scale and horizontal flip.
 
     Args:
-        pipeline: the plain one; its ``Resize`` sets the size that the scales are relative to, or
-            the size of the file does if there is none.
-        scales: factors; the view that others are matched to is the first one, without a flip.
-        flip: also flip every scale.
+        pipeline: test pipeline without augmentation. Scales are relative to the size that its
+            ``Resize`` produces, or to the size of the file without one.
+        scales: factors. The first one, without flip, is the view that others are matched with.
+        flip: whether each scale is also predicted with a horizontal flip.
+
+    Returns:
+        the pipeline with a ``TestTimeAug`` step.
 
     Raises:
         ValueError: the pipeline has a ``Resize`` that a factor cannot be applied to, several steps
-            that change the size, views of its own, or nothing that loads an image.
+            that change the size, augmented views already, or no step that loads an image.
     """
     for step in pipeline:
         if _is_a(step, (TestTimeAug, *_OTHER_RESIZES)):
-            raise ValueError(f'the test pipeline has {step["type"]}, of which no views can be '
-                             'made: give tta_pipeline in the config')
+            raise ValueError(f'the test pipeline has {step["type"]}, from which no views can be '
+                             'created: give tta_pipeline in the config')
     sizing = [k for k, step in enumerate(pipeline) if _is_a(step, Resize)]
     if len(sizing) > 1:
         raise ValueError(
@@ -70,7 +79,7 @@ def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, 
             f'({", ".join(str(pipeline[k]["type"]) for k in sizing)}): give tta_pipeline in the '
             'config')
     if not sizing:
-        # behind the step that loads the image
+        # after the step that loads the image
         loading = [k for k, step in enumerate(pipeline) if _is_a(step, LoadImageFromFile)]
         if not loading:
             raise ValueError('the test pipeline has no LoadImageFromFile: give tta_pipeline in the '
@@ -89,7 +98,7 @@ def make_tta_pipeline(pipeline: Sequence[dict], scales: Sequence[float] = (1.0, 
 
 
 def _is_a(step: dict, kinds: type | tuple[type, ...]) -> bool:
-    """Whether a step is of a class or of one derived from it, such as mmdet's FixScaleResize."""
+    """Whether a step has a class or a subclass of it, such as mmdet's FixScaleResize."""
     kind = step['type']
     if isinstance(kind, str):
         with TRANSFORMS.switch_scope_and_registry(None) as registry:
@@ -98,7 +107,7 @@ def _is_a(step: dict, kinds: type | tuple[type, ...]) -> bool:
 
 
 def _scaled(resize: dict, factor: float) -> dict:
-    """A ``Resize`` step to a size changed by a factor."""
+    """Copy of a ``Resize`` step with its size multiplied by a factor."""
     resize = copy.deepcopy(dict(resize))
     for key in ('scale', 'scale_factor'):
         if resize.get(key) is not None:
@@ -114,10 +123,13 @@ def _scaled(resize: dict, factor: float) -> dict:
 
 
 def find_test_dataset(cfg: Config) -> ConfigDict:
-    """Config of the test dataset that has the pipeline, inside wrappers.
+    """Find the config of the test dataset with the pipeline, inside of wrappers.
+
+    Args:
+        cfg: config of a model and its data.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no dataset has a pipeline.
     """
     dataset = cfg.test_dataloader.dataset
     while 'pipeline' not in dataset:

@@ -1,16 +1,13 @@
-"""Tiles put together against the whole image, with exact network outputs."""
+"""Tiled prediction against that of the whole image, with exact network outputs."""
 import copy
 
 import numpy as np
 import pytest
 import torch
 from mmdet.structures.mask import mask2bbox
-from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as rle_tools
 
-from mmpanseg.models.inference.instance_stitching import InstanceStitcher, resize_nearest
-from mmpanseg.models.inference.panoptic_stitching import PanopticStitcher
-from mmpanseg.models.inference.tile_grid import spans, tile_grid
+from mmpanseg.models.inference.tile_grid import tile_grid
 
 from ..systems import NORMALIZE, SYSTEMS, batch, build
 
@@ -135,112 +132,6 @@ def test_image_of_void(colors):
     result = colors.predict(colors.model(**ALL, mode='tile', tile=(16, 16), overlap=4), empty)
     assert (result.pred_panoptic_seg.sem_seg == 4).all()
     assert result.pred_panoptic_seg.segments_info == []
-
-
-def panoptic(values, *infos):
-    result = PixelData(sem_seg=torch.as_tensor(values, dtype=torch.int32)[None])
-    result.set_metainfo(dict(segments_info=[
-        dict(id=i, label=i % 1000, isthing=i >= 1000, score=score) for i, score in infos]))
-    return result
-
-
-def stitch(left, right, merge_iou=0.5):
-    """Two tiles of 1 x 8 pixels with 4 in common, of an image of 1 x 12."""
-    tiles = tile_grid((1, 12), (1, 8), 4)
-    stitcher = PanopticStitcher((1, 12), 1, 2, merge_iou, torch.device('cpu'))
-    stitcher.add(tiles[0], left)
-    stitcher.add(tiles[1], right)
-    return stitcher.result()
-
-
-def test_things_join_by_iou_within_the_overlap():
-    # pixels 4 .. 7 are shared: the left tile gives 3 of them to the thing, the right one 2
-    left = panoptic([[2, 2, 1000, 1000, 1000, 1000, 1000, 2]], (1000, 0.9))
-    right = panoptic([[1000, 1000, 2, 2, 2, 2, 2, 2]], (1000, 0.6))
-    joined = stitch(left, right, 2 / 3)
-    assert joined.sem_seg[0].tolist() == [[2, 2, 1000, 1000, 1000, 1000, 2, 2, 2, 2, 2, 2]]
-    # only the left tile decides pixels of it
-    assert joined.segments_info == [
-        dict(id=1000, label=0, isthing=True, score=pytest.approx(0.9))]
-    cut = stitch(panoptic([[2, 2, 1000, 1000, 1000, 1000, 1000, 1000]], (1000, 0.9)),
-                 panoptic([[2, 2, 1000, 1000, 1000, 1000, 2, 2]], (1000, 0.6)), 0.6)
-    assert cut.sem_seg[0].tolist() == [[2, 2] + [1000] * 4 + [2000] * 4 + [2, 2]]
-    whole = stitch(panoptic([[2, 2, 1000, 1000, 1000, 1000, 1000, 1000]], (1000, 0.9)),
-                   panoptic([[2, 2, 1000, 1000, 1000, 1000, 2, 2]], (1000, 0.6)), 0.5)
-    assert whole.sem_seg[0].tolist() == [[2, 2] + [1000] * 8 + [2, 2]]
-    assert whole.segments_info[0]['score'] == pytest.approx(0.75)
-
-
-def test_stuff_joins_by_class_and_things_need_the_same_class():
-    left = panoptic([[1] * 4 + [1000] * 4], (1, 0.8), (1000, 0.9))
-    right = panoptic([[1] * 6 + [2] * 2], (1, 0.5))
-    result = stitch(left, right)
-    assert result.sem_seg[0].tolist() == [[1] * 4 + [1000] * 2 + [1] * 4 + [2] * 2]
-    assert [info['id'] for info in result.segments_info] == [1000, 1]
-    assert result.segments_info[1]['score'] == pytest.approx((4 * 0.8 + 4 * 0.5) / 8)
-
-
-def test_a_thing_joins_at_most_one_of_another_tile():
-    left = panoptic([[2] * 4 + [1000] * 4], (1000, 0.9))
-    right = panoptic([[1000, 2000, 2000, 2000] + [2] * 4], (1000, 0.7), (2000, 0.7))
-    result = stitch(left, right, 0.2)
-    # the better pair, 3 of 4 pixels, is joined; the other thing decides no pixel
-    assert result.sem_seg[0].tolist() == [[2] * 4 + [1000] * 4 + [2] * 4]
-    assert len(result.segments_info) == 1
-
-
-def test_instances_that_overlap_each_other():
-    """Overlapping masks of one class and of two, each spanning both tiles."""
-    whole = torch.zeros(4, 10, 20, dtype=torch.bool)
-    whole[0, 2:8, 3:17] = True
-    whole[1, 4:10, 5:15] = True
-    whole[2, 2:8, 3:17] = True
-    whole[3, :2, :4] = True
-    labels, scores = torch.tensor([0, 0, 1, 0]), torch.tensor([0.9, 0.8, 0.7, 0.6])
-    stitcher = InstanceStitcher((10, 20), 100, 0.5, 'dense', torch.device('cpu'))
-    for tile in tile_grid((10, 20), (10, 12), 4):
-        masks = whole[:, tile.rows.seen, tile.columns.seen]
-        order = torch.randperm(4)
-        stitcher.add(tile, InstanceData(
-            masks=masks[order], labels=labels[order], scores=scores[order]))
-    found = stitcher.result()
-    assert torch.equal(found.masks, whole) and torch.equal(found.labels, labels)
-    torch.testing.assert_close(found.scores, scores)
-
-
-@pytest.mark.parametrize('length, tile, overlap', [
-    (100, 32, 8), (33, 32, 8), (32, 32, 8), (5, 32, 8), (6000, 1024, 128), (101, 10, 9)])
-def test_tiles_along_an_axis(length, tile, overlap):
-    found = spans(length, tile, overlap)
-    assert {s.stop - s.start for s in found} == {min(tile, length)}
-    assert found[0].start == 0 and found[-1].stop == length
-    assert all(a.stop - b.start >= overlap for a, b in zip(found, found[1:]))
-    # as few as possible
-    assert len(found) == 1 or (len(found) - 1) * (tile - overlap) + overlap < length
-    owner = [k for k, s in enumerate(found) for _ in range(s.core_start, s.core_stop)]
-    assert len(owner) == length
-    centers = np.array([(s.start + s.stop) / 2 for s in found])
-    distance = np.abs(np.arange(length)[:, None] + 0.5 - centers)
-    assert (distance[np.arange(length), owner] <= distance.min(1) + 0.5).all()
-
-
-def test_nearest_pixel():
-    plane = torch.arange(12).view(3, 4)
-    expected = torch.nn.functional.interpolate(
-        plane[None, None].float(), (7, 3), mode='nearest-exact')[0, 0].long()
-    assert torch.equal(resize_nearest(plane, (7, 3)), expected)
-
-
-@pytest.mark.parametrize('options, text', [
-    (dict(mode='slide'), "mode='slide' is unknown; choose one of whole, tile"),
-    (dict(tiles=(5, 5)), "no entry 'tiles'"),
-    (dict(tile=(64, 64), overlap=64), 'overlap=64 must lie between 1 and 63'),
-    (dict(tile=(64, 64), overlap=0), 'overlap=0'),
-    (dict(tile=(64, )), 'must be height and width'),
-    (dict(merge_iou=0), 'merge_iou=0')])
-def test_mistakes(colors, options, text):
-    with pytest.raises(ValueError, match=text):
-        colors.model(**options)
 
 
 ODD = [(64, 96), (33, 47), (65, 97), (50, 70)]

@@ -1,26 +1,22 @@
-"""Test-time augmentation: views of an image made into one."""
-import numpy as np
+"""Means over views of an image."""
 import pytest
 import torch
-from mmcv.transforms import TestTimeAug as Augment
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
-from mmengine.dataset import pseudo_collate
 
-from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
-from mmpanseg.models.fusion_heads import views as views_module
-from mmpanseg.models.fusion_heads.semantic import semantic_scores
+from mmpanseg.models.fusion_heads import PixelwiseFusionHead
+from mmpanseg.models.fusion_heads.semantic import semantic_score_reader
 from mmpanseg.models.inference.augmented_views import (
+    MIN_SIMILARITY,
     View,
-    class_similarity,
-    mask_similarity,
+    bhattacharyya_coefficients,
+    dice_coefficients,
     merge_views,
 )
 from mmpanseg.models.inference.full_size_masks import FullSizeMasks
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 from mmpanseg.utils import device as chunks
 
-ALL = Outputs(instance_on=True, semantic_on=True)
+ALL = OutputOptions(instance_on=True, semantic_on=True)
 SIZE = (20, 28)
 META = dict(batch_input_shape=(32, 32), img_shape=(25, 31), ori_shape=SIZE)
 
@@ -39,7 +35,7 @@ def permuted(view, order):
 
 
 def head():
-    return PixelwiseFusionHead(3, 2, score_thr=0.3, overlap_thr=0.1)
+    return PixelwiseFusionHead(3, 2, object_mask_thr=0.3, iou_thr=0.1)
 
 
 def assert_same_results(found, expected):
@@ -79,9 +75,9 @@ def test_semantic_scores_are_averaged(direction, dims, resize_scores, elements, 
     monkeypatch.setitem(chunks.CHUNK_ELEMENTS, 'cpu', elements)
     plain, other = random_view(0), random_view(1)
     flipped = random_view(1, flip=True, flip_direction=direction)
-    mean = (semantic_scores(plain, resize_scores)(0, 20)
-            + semantic_scores(other, resize_scores)(0, 20).flip(dims)) / 2
-    found = head().fuse([plain, flipped], Outputs(
+    mean = (semantic_score_reader(plain, resize_scores)(0, 20)
+            + semantic_score_reader(other, resize_scores)(0, 20).flip(dims)) / 2
+    found = head().fuse([plain, flipped], OutputOptions(
         panoptic_on=False, semantic_on=True,
         semantic_resize='scores' if resize_scores else 'masks'))['pred_sem_seg'].sem_seg[0]
     best = mean.topk(2, dim=0).values
@@ -107,9 +103,9 @@ def test_means_of_matched_queries():
     left, right = (slice(0, 8), slice(0, 4)), (slice(0, 8), slice(4, 8))
     first = one_size((*left, 4), (*right, 6), probs=[[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     second = one_size((*right, 2), (*left, 8), probs=[[0.2, 0.6, 0.2], [0.6, 0.2, 0.2]])
-    merged = merge_views([first, second])
-    torch.testing.assert_close(merged.probs, torch.tensor([[0.7, 0.15, 0.15], [0.15, 0.7, 0.15]]))
-    masks, = merged.masks.chunks(torch.arange(2))
+    probs, masks = merge_views([first, second])
+    torch.testing.assert_close(probs, torch.tensor([[0.7, 0.15, 0.15], [0.15, 0.7, 0.15]]))
+    masks, = masks.chunks(torch.arange(2))
     torch.testing.assert_close(masks[0, :, 0], torch.full((8, ), 6.0))
     torch.testing.assert_close(masks[1, :, 0], torch.full((8, ), -4.0))
 
@@ -118,65 +114,19 @@ def test_a_view_has_no_say_on_what_it_did_not_see():
     left, right = (slice(0, 8), slice(0, 4)), (slice(0, 8), slice(4, 8))
     first = one_size((*left, 9), (*right, 9), probs=[[0.9, 0.0, 0.1], [0.0, 0.9, 0.1]])
     second = one_size((*left, 5), (*left, 5), probs=[[0.7, 0.0, 0.3], [0.0, 0.0, 1.0]])
-    merged = merge_views([first, second])
-    torch.testing.assert_close(merged.probs, torch.tensor([[0.8, 0.0, 0.2], [0.0, 0.9, 0.1]]))
-    masks, = merged.masks.chunks(torch.arange(2))
+    probs, masks = merge_views([first, second])
+    torch.testing.assert_close(probs, torch.tensor([[0.8, 0.0, 0.2], [0.0, 0.9, 0.1]]))
+    masks, = masks.chunks(torch.arange(2))
     assert masks[0, 0, 0] == 7 and masks[1, 0, 7] == 9
 
 
 def test_similarities():
     a = torch.rand(3, 5)
     probs = a / a.sum(1, keepdim=True)
-    torch.testing.assert_close(class_similarity(probs, probs).diagonal(), torch.ones(3))
-    assert class_similarity(torch.eye(2), torch.eye(2))[0, 1] == 0
+    found = bhattacharyya_coefficients(probs, probs)
+    torch.testing.assert_close(found.diagonal(), torch.ones(3))
+    assert bhattacharyya_coefficients(torch.eye(2), torch.eye(2))[0, 1] == 0
     masks = torch.tensor([[1.0, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]])
-    found = mask_similarity(masks, masks)
+    found = dice_coefficients(masks, masks)
     torch.testing.assert_close(found[:2, :2], torch.tensor([[1.0, 0.4], [0.4, 1.0]]))
-    assert found[2, 2] == 0 and views_module.MIN_SIMILARITY == 0.5
-
-
-def tta_batch(image, *flips):
-    """What TestTimeAug and the data loader give for one image."""
-    def flip(flag):
-        def transform(results):
-            results = dict(results, flip=flag)
-            if flag:
-                results['img'] = results['img'][:, ::-1]
-                results['flip_direction'] = 'horizontal'
-            return results
-        return transform
-
-    def pack(results):
-        size = results['img'].shape[:2]
-        meta = dict(img_shape=size, ori_shape=size, flip=results['flip'],
-                    flip_direction=results.get('flip_direction'))
-        return dict(inputs=torch.from_numpy(results['img'].copy()).permute(2, 0, 1),
-                    data_samples=DetDataSample(metainfo=meta))
-
-    pipeline = Augment(transforms=[[flip(flag) for flag in flips], [pack]])
-    return pseudo_collate([pipeline(dict(img=image)) for _ in range(2)])
-
-
-def test_model_undoes_flips(colors):
-    image = np.zeros((21, 30, 3), dtype=np.uint8)
-    image[:, :12] = colors.color(2)
-    image[5:15, 3:9] = colors.color(0, 1)
-    image[8:20, 14:29] = colors.color(1, 2)
-    module = colors.model(instance_on=True, semantic_on=True)
-    model = MODELS.build(dict(type='mmpanseg.PanopticTTAModel', module=module))
-    assert model.num_things_classes == 2
-    with torch.no_grad():
-        samples = model.test_step(tta_batch(image, False, True))
-    expected = colors.predict(module, image)
-    assert len(samples) == 2
-    for sample in samples:
-        assert 'view' not in sample and sample.flip is False
-        assert torch.equal(sample.pred_panoptic_seg.sem_seg, expected.pred_panoptic_seg.sem_seg)
-        assert torch.equal(sample.pred_sem_seg.sem_seg, expected.pred_sem_seg.sem_seg)
-        for name in ('masks', 'labels', 'bboxes'):
-            assert torch.equal(sample.pred_instances[name], expected.pred_instances[name])
-
-
-def test_not_with_tiles(colors):
-    with pytest.raises(ValueError, match="needs model.test_cfg.mode='whole'"):
-        MODELS.build(dict(type='mmpanseg.PanopticTTAModel', module=colors.model(mode='tile')))
+    assert found[2, 2] == 0 and MIN_SIMILARITY == 0.5
