@@ -9,7 +9,7 @@ model = dict(
     num_things_classes=37,
     num_stuff_classes=28,
     test_cfg=dict(semantic_on=True),
-    panoptic_fusion_head=dict(score_thr=0.0))
+    panoptic_fusion_head=dict(object_mask_thr=0.0))
 val_evaluator = _base_.pop('three_tasks')
 del val_evaluator[1]  # no instance segmentation
 test_evaluator = val_evaluator

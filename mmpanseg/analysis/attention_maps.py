@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpanseg.models.heads import PanopticSegFormerHead
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.attention_masks import AttentionMasks
 
@@ -43,12 +42,8 @@ def segment_attention(model: MaskTransformer, data: dict
         data sample and segments of each image.
 
     Raises:
-        ValueError: the model has another head.
+        ValueError: the masks of the head are not computed from attention maps.
     """
-    if not isinstance(model.panoptic_head, PanopticSegFormerHead):
-        raise ValueError(
-            'only masks of mmpanseg.PanopticSegFormerHead are made of attention maps; '
-            f'model.panoptic_head is a {type(model.panoptic_head).__name__}')
     batch = model.get_submodule('data_preprocessor')(data, False)
     samples = batch['data_samples']
     metainfos = [sample.metainfo for sample in samples]
@@ -71,20 +66,6 @@ def segment_attention(model: MaskTransformer, data: dict
                 mask[:height, :width].float().cpu().numpy()))
         found.append((sample, segments))
     return found
-
-
-@contextmanager
-def _final_masks(head: PanopticSegFormerHead) -> Iterator[list[AttentionMasks]]:
-    """Collect the final masks of the mask decoders that run in this context."""
-    final: list[AttentionMasks] = []
-    decoders = [head.mask_decoder, head.stuff_mask_decoder]
-    handles = [decoder.register_forward_hook(lambda *call: final.append(call[2].masks[-1]))
-               for decoder in decoders if decoder is not None]
-    try:
-        yield final
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMasks, int]:

@@ -42,14 +42,12 @@ def cluster_maps(model: MaskTransformer, data: dict, every_layer: bool = False
         data samples of the batch, and the clusters.
 
     Raises:
-        ValueError: the model has another head.
+        ValueError: the queries of the head are not cluster centers.
     """
-    head = model.panoptic_head
-    if not isinstance(head, KMaXDeepLabHead):
-        raise ValueError('only the queries of mmpanseg.KMaXDeepLabHead are cluster centers; '
-                         f'model.panoptic_head is a {type(head).__name__}')
     batch = model.get_submodule('data_preprocessor')(data, False)
-    _, masks = head(model.extract_feat(batch['inputs']))
+    metainfos = [sample.metainfo for sample in batch['data_samples']]
+    assignments = model.panoptic_head.cluster_assignments(
+        model.extract_feat(batch['inputs']), metainfos)
     size = batch['inputs'].shape[-2:]
     maps = [Clusters(find_stride(size, owner.shape[-2:]), owner.to(torch.int32).cpu().numpy())
             for owner in assignments]

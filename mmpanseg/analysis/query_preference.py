@@ -13,7 +13,6 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, match_segments, segment_overlaps
-from mmpanseg.models.heads import PanopticSegFormerHead
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 

@@ -22,6 +22,7 @@ from mmpanseg.apis.config_edits import use_tiles
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
+from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
 from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
@@ -291,13 +292,16 @@ class PanopticInferencer(DetInferencer):
         """Name of a class."""
         return self.model.dataset_meta['classes'][label]
 
-    def _init_model(self, cfg: ConfigDict, *args, **kwargs) -> nn.Module:
+    def _init_model(self, cfg: ConfigDict, weights: str | None, *args, **kwargs) -> nn.Module:
         """Build the model, with the config's edits for tiles."""
+        config = str(cfg.filename or 'CONFIG') if isinstance(cfg, Config) else 'CONFIG'
+        if weights is not None and (text := foreign_file(str(weights), config)):
+            raise CheckpointError(text)
         if self._tile is not None:
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:
             raise ValueError('overlap is given without tile: give the size of the tiles too')
-        return super()._init_model(cfg, *args, **kwargs)
+        return super()._init_model(cfg, weights, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:

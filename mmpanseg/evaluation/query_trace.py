@@ -60,16 +60,9 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
     samples = data['data_samples']
     segments = SegmentBatch([aligned_segments(sample) for sample in samples],
                             samples[0].batch_input_shape)
-    mask_features, maps = head.decode_pixels(model.extract_feat(data['inputs']))
-    if part == 'matching':
-        decoded = head.decode_queries(mask_features, maps)
-        counts = [decoded[0].queries.shape[1]] * len(segments)
-    else:
-        pilots = head.piloting.clean()(segments)
-        decoded = [prediction.split(pilots.num_piloted)[0]
-                   for prediction in head.decode_piloted(mask_features, maps, pilots)]
-        counts = pilots.counts
-    cls_logits, mask_logits = head.classify(decoded, mask_features)
+    head = model.panoptic_head
+    cls_logits, mask_logits, counts = head.layer_predictions(
+        model.extract_feat(data['inputs']), segments, part)
     assignments = match_queries(
         reproducible(head.criterion, match_on), cls_logits.float(), mask_logits.float(), segments,
         counts)

@@ -50,10 +50,6 @@ class MaskLogits:
         """Convert to single precision at least, see :func:`at_least_float`."""
         raise NotImplementedError
 
-    def float(self) -> 'MaskLogits':
-        """Convert to single precision at least, see :func:`at_least_float`."""
-        raise NotImplementedError
-
     def sample(self, layer: int, points: Tensor) -> Tensor:
         """Sample the logits of all queries of one prediction at the points of each image.
 

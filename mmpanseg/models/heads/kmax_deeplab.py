@@ -123,8 +123,8 @@ class KMaXDeepLabHead(PanopticHead):
 
     def decode(self, features: Sequence[Tensor]) -> list[KMaXPrediction]:
         """Compute the predictions of the decoder layers that predict, and the last one."""
-        clustering = self.transformer_decoder.start(self.queries(len(features[0])))
-        pixels, _ = self.pixel_decoder(features, clustering.visit)
+        clustering = self.transformer_decoder.start_clustering(self.queries(len(features[0])))
+        pixels, _ = self.pixel_decoder(features, clustering.update)
         queries = clustering.queries
         last = self.predictor(pixels, self.cls_proj(queries), self.mask_proj(queries))
         return [*clustering.predictions, last]

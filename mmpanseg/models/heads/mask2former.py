@@ -11,11 +11,14 @@ from mmengine.model import ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
 from mmpanseg.models.heads.base import LayerPredictions, PanopticHead
+from mmpanseg.models.layers.attention import Memory
 from mmpanseg.models.layers.positional_encoding import sine_encoding
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
+    MULTI_SCALE,
     QUERY_FEATS,
     QUERY_POS,
+    CrossAttentionMasks,
     DecodedQueries,
 )
 from mmpanseg.registry import MODELS

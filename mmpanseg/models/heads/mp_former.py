@@ -74,12 +74,12 @@ class MPFormerHead(Mask2FormerHead):
             return super().layer_predictions(features, segments, part)
         mask_features, maps = self.decode_pixels(features)
         pilots = self.piloting.clean()(segments)
-        decoded = [prediction.split(pilots.num_slots)[0]
+        decoded = [prediction.split(pilots.num_piloted)[0]
                    for prediction in self.decode_piloted(mask_features, maps, pilots)]
         return LayerPredictions(*self.classify(decoded, mask_features), pilots.counts)
 
     def forward_piloted(
-            self, mask_features: Tensor, maps: Sequence[Tensor], pilots: Pilots
+            self, mask_features: Tensor, maps: Sequence[Tensor], pilots: PilotedQueries
     ) -> tuple[tuple[Tensor, MaskLogits], tuple[Tensor, MaskLogits]]:
         """Compute the supervised predictions of learnable and mask-piloted queries.
 
@@ -94,15 +94,16 @@ class MPFormerHead(Mask2FormerHead):
         """
         decoded = self.decode_piloted(mask_features, maps, pilots)
         piloted, learnable = zip(*(
-            prediction.split(pilots.num_slots)
+            prediction.split(pilots.num_piloted)
             for prediction in decoded[self.query_feat.first_supervised:]))
         return self.classify(learnable, mask_features), self.classify(piloted, mask_features)
 
     def decode_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                       pilots: Pilots) -> list[DecodedQueries]:
+                       pilots: PilotedQueries) -> list[DecodedQueries]:
         """Compute the P + Q queries of all predictions; see :meth:`forward_piloted`."""
         memories = self.memories(maps)
-        regions = PilotedRegions(pilots, mask_features, [memory.sizes for memory in memories])
+        attn_masks = PilotedAttentionMasks(
+            pilots, mask_features, [memory.sizes for memory in memories])
         piloted = pilots.queries(self.label_embed)
         content, position = (
             table.weight.expand(len(piloted), -1, -1)
@@ -110,4 +111,4 @@ class MPFormerHead(Mask2FormerHead):
         return self.transformer_decoder(
             torch.cat([piloted, content], dim=1),
             torch.cat([torch.zeros_like(piloted), position], dim=1),
-            memories, regions, self.mask_embed, pilots.self_mask(content.shape[1]))
+            memories, attn_masks, self.mask_embed, pilots.self_attn_mask(content.shape[1]))

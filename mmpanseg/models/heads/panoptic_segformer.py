@@ -25,7 +25,7 @@ from mmpanseg.models.transformer_decoders.query_selection import (
 )
 from mmpanseg.models.transformer_decoders.segformer_mask_decoder import (
     MaskAttentionDecoder,
-    MaskDecoded,
+    MaskDecoderOutputs,
 )
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
@@ -365,7 +365,7 @@ class PanopticSegFormerHead(PanopticHead):
         """Position embeddings [..., C] of location queries int64 [...]."""
         return self.location_decoder.query_embed.weight[queries].chunk(2, dim=-1)[0]
 
-    def decode_stuff(self, tokens: Tokens) -> MaskDecoded:
+    def decode_stuff(self, tokens: Tokens) -> MaskDecoderOutputs:
         """Decode the masks of the stuff queries from the levels that masks are computed from."""
         assert self.stuff_mask_decoder is not None
         query_pos, query = (half.expand(len(tokens.memory), -1, -1) for half in

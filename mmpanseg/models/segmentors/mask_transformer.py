@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.heads.base import PanopticHead
 from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
-from mmpanseg.models.inference.test_cfg import OutputOptions
-from mmpanseg.models.inference.tiled_prediction import TilingOptions, predict_tiles
+from mmpanseg.models.inference.test_cfg import read_test_cfg
+from mmpanseg.models.inference.tiled_prediction import predict_tiles
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
 from mmpanseg.models.segmentors.checked_loading import (
     CheckedLoadingMixin,

@@ -25,7 +25,7 @@ LOCATIONS = {
 }
 
 
-class Located(NamedTuple):
+class LocationOutputs(NamedTuple):
     """Outputs of the location decoder.
 
     Attributes:
@@ -97,7 +97,7 @@ class LocationDecoder(BaseModule):
         # small boxes at the start of training
         nn.init.constant_(self.reg_branches[0][-1].bias[2:], -2.0)
 
-    def forward(self, tokens: Tokens) -> Located:
+    def forward(self, tokens: Tokens) -> LocationOutputs:
         """Decode all queries.
 
         Args:
@@ -124,7 +124,7 @@ class LocationDecoder(BaseModule):
         return torch.stack([
             branch(query) for branch, query in zip(self.cls_branches, queries, strict=True)])
 
-    def locate(self, located: Located) -> Tensor:
+    def locate(self, located: LocationOutputs) -> Tensor:
         """Compute the locations of all layers with gradients.
 
         Args:
@@ -139,7 +139,7 @@ class LocationDecoder(BaseModule):
             move_reference(branch(query), reference) for branch, (query, reference) in zip(
                 self.reg_branches, pairs if self.refine else [list(pairs)[-1]], strict=True)])
 
-    def locate_last(self, located: Located) -> Tensor:
+    def locate_last(self, located: LocationOutputs) -> Tensor:
         """Compute the locations of the last layer only, in 0..1 [B, N, D]."""
         return move_reference(
             self.reg_branches[-1](located.queries[-1]), located.references[-1])

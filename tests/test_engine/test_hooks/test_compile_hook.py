@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 
 from mmpanseg.engine import UsageError, use_compile_hook
 from mmpanseg.engine.hooks.compile_hook import compilable_parts
-from mmpanseg.models import MaskTransformer
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.registry import HOOKS, MODELS
 from mmpanseg.structures import SegmentMap
 
