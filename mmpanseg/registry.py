@@ -1,11 +1,16 @@
 """Registries of this library: scope ``mmpanseg``, children of mmengine's roots.
 
-A config names our modules with the scope in front, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+A config refers to a class of this library with the scope, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+The locations of a registry are imported by its first lookup.
 """
-from mmengine import registry as root
-from mmengine.registry import Registry
+from mmpanseg import compat
 
-from mmpanseg.utils.config_checks import checked, naming_keys
+compat.check_versions()  # before an import of theirs fails with a text that names no fix
+
+from mmengine import registry as root  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+from mmpanseg.utils.config_checks import checked, naming_keys  # noqa: E402
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -18,11 +23,12 @@ DATASETS = _child('dataset', root.DATASETS, 'mmpanseg.datasets')
 TRANSFORMS = _child('transform', root.TRANSFORMS, 'mmpanseg.datasets')
 METRICS = _child('metric', root.METRICS, 'mmpanseg.evaluation')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'mmpanseg.visualization')
-RUNNERS = _child('runner', root.RUNNERS, 'mmpanseg.engine')
-HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine')
-OPTIM_WRAPPERS = _child('optimizer wrapper', root.OPTIM_WRAPPERS, 'mmpanseg.engine')
+RUNNERS = _child('runner', root.RUNNERS, 'mmpanseg.engine.runner')
+HOOKS = _child('hook', root.HOOKS, 'mmpanseg.engine.hooks')
+OPTIM_WRAPPERS = _child('optimizer wrapper', root.OPTIM_WRAPPERS, 'mmpanseg.engine.optimizers')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpanseg.engine')
+    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS,
+    'mmpanseg.engine.optimizers')
 
 for _registry in (MODELS, TASK_UTILS):
     _registry.build_func = naming_keys(checked(_registry.build_func))
