@@ -18,7 +18,7 @@ import of                           effect, reason
 ``mmcv._ext``                       A placeholder (:class:`OperatorPlaceholder`) where mmcv is
                                     installed without compiled operators, or where they do not load:
                                     ``import mmcv.ops`` and most of mmdet fail without the module.
-``mmdet.apis.det_inferencer``       Defines ``VOID`` and ``id2rgb`` where panopticapi is missing, and
+``mmdet.apis.det_inferencer``       Defines ``VOID`` and ``id2rgb`` if panopticapi is missing, and
                                     lets ``DetInferencer`` read masks that are run lengths: it
                                     cannot return results of this library's models otherwise.
 ``mmengine.runner.checkpoint``      Allows ``torch.load`` to read mmengine's loss history, which
@@ -154,7 +154,8 @@ class _CompletingFinder:
     def find_spec(self, name: str, path: Sequence[str] | None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
         if name == _EXTENSION:
-            return ModuleSpec(name, _ExtensionLoader(self._original(name, path, target)))
+            loader = _ExtensionLoader(self._original(name, path, target))
+            return ModuleSpec(name, loader)  # type: ignore[arg-type]  # importlib.abc is slow
         if name not in _AFTER_IMPORT:
             return None
         spec = self._original(name, path, target)
@@ -302,13 +303,12 @@ def _allow_training_state(checkpoint: ModuleType) -> None:
         return getattr(owner, name)
 
     numpy_types = {type(np.dtype(name)) for name in ('int32', 'int64', 'float32', 'float64')}
-    torch.serialization.add_safe_globals([
-        HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype, *numpy_types,
-        # the same functions under the names of numpy 2 and of numpy 1
-        *((np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct')
-          for core in ('_core', 'core')),
-        *((np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
-          for core in ('_core', 'core'))])
+    allowed: list[Any] = [HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype,
+                          *numpy_types]
+    for core in ('_core', 'core'):  # the same functions under the names of numpy 2 and of numpy 1
+        allowed += [(np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct'),
+                    (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')]
+    torch.serialization.add_safe_globals(allowed)
 
 
 # Full module name -> function of the module that runs right after its import.

@@ -1,5 +1,5 @@
 """What tools that look into a trained model have in common."""
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from mmdet.apis import init_detector
 from mmengine.device import get_device
@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.engine import (
-    DictAction,
     PanopticRunner,
     UsageError,
     check_checkpoint,
@@ -18,14 +17,6 @@ from mmpanseg.engine import (
     load_config,
     user_mistakes,
 )
-
-
-def add_model_options(parser: ArgumentParser) -> None:
-    """Add the config, the checkpoint, and overrides of the config."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
 
 
 def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:

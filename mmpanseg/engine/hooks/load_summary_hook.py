@@ -7,7 +7,7 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_chec
 from mmpanseg.checkpoints.checkpoint_fit import compare, listed
 from mmpanseg.checkpoints.class_names import meta_classes
 from mmpanseg.datasets.metainfo import check_class_names
-from mmpanseg.engine.launch import UsageError
+from mmpanseg.engine.command_line import UsageError
 from mmpanseg.models.segmentors.checked_loading import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import unwrapped

@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
+from mmpanseg.engine.hooks.data_consistency_hooks import dataset_leaves
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import unwrapped
 
