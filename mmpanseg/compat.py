@@ -154,7 +154,10 @@ class _CompletingFinder:
     def find_spec(self, name: str, path: Sequence[str] | None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
         if name == _EXTENSION:
-            loader = _ExtensionLoader(self._original(name, path, target))
+            try:
+                loader = _ExtensionLoader(self._original(name, path, target))
+            except ImportError:  # by a finder that hides the module
+                loader = _ExtensionLoader(None)
             return ModuleSpec(name, loader)  # type: ignore[arg-type]  # importlib.abc is slow
         if name not in _AFTER_IMPORT:
             return None

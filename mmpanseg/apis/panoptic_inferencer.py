@@ -14,6 +14,7 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset, Compose
+from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -248,6 +249,10 @@ class PanopticInferencer(DetInferencer):
         """The config's test dataset, the first of several, not loaded."""
         options = copy.deepcopy(first_dataset(cfg.test_dataloader.dataset))
         return DATASETS.build(dict(options, lazy_init=True))
+
+    def _init_collate(self, cfg: ConfigDict) -> Callable:
+        # mmengine's method warns that mmdet has no registry of functions
+        return FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', 'pseudo_collate'))
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         pipeline: Compose = super()._init_pipeline(cfg)

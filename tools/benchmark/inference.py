@@ -15,7 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sizes', nargs='+', choices=['512', '800x1333', '1024'],
                         default=['512', '800x1333'])
-    parser.add_argument('--confident', type=int, default=15, help='number of queries with an object')
+    parser.add_argument('--confident', type=int, default=15,
+                        help='number of queries with an object')
     parser.add_argument('--rounds', type=int, default=7, help='timings of each (default: 7)')
     parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
     return parser.parse_args()
@@ -44,7 +45,7 @@ SIZES = {
 
 
 def sure(cls_logits: Tensor, confident: int) -> Tensor:
-    """Class logits with a high score of a class in the first queries, of no object in others."""
+    """Class logits with a high score of a class in the first queries, of no object in the rest."""
     made = torch.zeros_like(cls_logits)
     made[..., CLASSES] = 20
     queries = torch.arange(confident)

@@ -34,7 +34,8 @@ def parse_args() -> argparse.Namespace:
                         'and the order of class labels is derived from it and from the source')
     parser.add_argument('--class-order', metavar='NAME', help='order of labels in the '
                         f'checkpoint, if it cannot be derived: {", ".join(CLASS_ORDERS)}, "same" '
-                        '(labels remain unchanged), or the published label of each label here: 11,12,0,1,...')
+                        '(labels remain unchanged), or the published label of each label here: '
+                        '11,12,0,1,...')
     return parser.parse_args()
 
 
