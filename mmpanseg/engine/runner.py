@@ -201,7 +201,7 @@ class PanopticRunner(Runner):
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; LoadSummaryHook logs which of its tensors fit the model."""
         printed = io.StringIO()
-        with self._console.mismatch_told():
+        with self._console.mismatch_hidden():
             try:
                 with contextlib.redirect_stdout(printed):  # mmengine prints without a logger
                     return super().load_checkpoint(*args, **kwargs)
