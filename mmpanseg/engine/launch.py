@@ -155,7 +155,7 @@ def use_amp(cfg: Config) -> None:
 
 def has_fast_bf16() -> bool:
     """Check whether torch reports instructions for bfloat16; older versions report none."""
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, 'get_capabilities', dict)()
     return bool(capabilities.get('amx_bf16') or capabilities.get('avx512_bf16'))
 
 

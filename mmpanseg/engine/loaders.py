@@ -45,7 +45,7 @@ def with_sized_sampler(loader: dict, split: str) -> dict:
     for key in ('batch_sampler', 'sampler'):
         config = loader.get(key)
         kind = _sampler_class(config)
-        if kind is None or not issubclass(kind, _infinite_samplers()):
+        if config is None or kind is None or not issubclass(kind, _infinite_samplers()):
             continue
         if key == 'sampler' and issubclass(kind, InfiniteSampler):
             shuffle = split == 'train' and config.get('shuffle', True)

@@ -75,6 +75,11 @@ class PanopticRunner(Runner):
             work dir.
     """
 
+    # configs until they are built
+    _train_dataloader: DataLoader | dict | None
+    _val_dataloader: DataLoader | dict | None
+    _test_dataloader: DataLoader | dict | None
+
     def __init__(self, *args: Any, load_from: str | None = None, **kwargs: Any) -> None:
         if load_from:
             check_checkpoint(str(load_from))
@@ -86,7 +91,8 @@ class PanopticRunner(Runner):
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:
         """Build the run's logger; its console omits messages that only the file contains."""
         logger = super().build_logger(log_level, *args, **kwargs)
-        if logging._checkLevel(log_level) > logging.DEBUG:
+        level = logging.getLevelName(log_level) if isinstance(log_level, str) else log_level
+        if level > logging.DEBUG:
             for handler in logger.handlers:
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(self._console)
@@ -146,7 +152,7 @@ class PanopticRunner(Runner):
         if not isinstance(loop, dict):
             return super().build_train_loop(loop)
         kind = _loop_class(loop)
-        if kind in _LENGTHS:
+        if kind is not None and kind in _LENGTHS:
             # a config that inherits the other loop contains its length as well
             others = [key for other, key in _LENGTHS.items() if other is not kind and key in loop]
             if others and _LENGTHS[kind] in loop:
@@ -238,11 +244,11 @@ def _with_rule(hook: Hook | dict | None) -> Hook | dict | None:
     """
     if not isinstance(hook, dict) or hook.get('rule') is not None:
         return hook
-    kind = _class_of(hook['type'], ROOT_HOOKS) if 'type' in hook else None
+    kind: Any = _class_of(hook['type'], ROOT_HOOKS) if 'type' in hook else None
     if not isinstance(kind, type):
         return hook
     if issubclass(kind, CheckpointHook) and hook.get('greater_keys') is None:
-        return dict(hook, greater_keys=[*kind._default_greater_keys, *_GREATER_IS_BETTER])
+        return dict(hook, greater_keys=[*CheckpointHook._default_greater_keys, *_GREATER_IS_BETTER])
     if issubclass(kind, EarlyStoppingHook) and any(
             key.lower() in hook.get('monitor', '').lower() for key in _GREATER_IS_BETTER):
         return dict(hook, rule='greater')

@@ -52,7 +52,7 @@ def compilable_parts(model: nn.Module) -> list[str]:
                          f'mmpanseg.MaskTransformer has: {type(model).__name__} is another, '
                          'remove the key')
     return ['backbone'] + [f'panoptic_head.{name}'
-                           for name, part in model.panoptic_head.named_children()
+                           for name, part in model.get_submodule('panoptic_head').named_children()
                            if name != 'criterion' and _has_own_forward(part)]
 
 

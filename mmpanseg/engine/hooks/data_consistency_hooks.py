@@ -1,5 +1,6 @@
 """Comparison of a model with its datasets and their batches, before a run."""
 from collections.abc import Iterator
+from typing import Any
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmengine.dataset import InfiniteSampler
@@ -64,7 +65,7 @@ class ClassConsistencyHook(Hook):
     def before_test(self, runner: Runner) -> None:
         self._check(runner, 'test', runner.test_dataloader.dataset)
 
-    def _check(self, runner: Runner, split: str, dataset: object) -> None:
+    def _check(self, runner: Runner, split: str, dataset: Any) -> None:
         if isinstance(getattr(dataset, 'metainfo', None), list):
             # mmdet's ConcatDataset has a list with one for each source; checkpoints store it
             dataset._metainfo = common_metainfo(dataset.metainfo)
@@ -84,7 +85,7 @@ class ClassConsistencyHook(Hook):
                     f'the classes in {split}_dataloader.dataset.metainfo')
 
 
-def dataset_leaves(dataset: object) -> Iterator[object]:
+def dataset_leaves(dataset: Any) -> Iterator[Any]:
     """Iterate over the datasets inside wrappers such as ConcatDataset and RepeatDataset.
 
     Args:

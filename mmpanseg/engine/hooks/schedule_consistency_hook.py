@@ -71,6 +71,7 @@ def schedule_problems(runner: Runner) -> list[str]:
     if ends and all(made_for is not None and made_for < total - _SLACK
                     for made_for, total, *_ in ends):
         made_for, total, key, scheduler, unit = max(ends, key=lambda end: end[0] / end[1])
+        assert made_for is not None  # of all ends, see the condition
         if type(scheduler).__name__ not in _WARM_UPS:
             problems.append(
                 f'{_length_key(unit)} is {total}, but {key} ({type(scheduler).__name__}) ends '
