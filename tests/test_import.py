@@ -18,6 +18,8 @@ SOURCES = {
         from mmengine.config import Config
         cfg = Config.fromfile({CONFIG!r})
         from mmdet.registry import MODELS
+        from mmengine.registry import init_default_scope
+        init_default_scope(cfg.default_scope)
         cfg.model.backbone.init_cfg = None
         assert type(MODELS.build(cfg.model)).__name__ == 'MaskTransformer'
         ''',

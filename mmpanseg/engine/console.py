@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # First words of messages of mmengine that are not relevant to the result of a run. Environment,
-# config and hooks fill several screens; the summary before the first step contains their essentials.
+# config and hooks fill several screens; the summary before the first step repeats what matters.
 _FILE_ONLY = re.compile('|'.join((
     r'\s*-+\nSystem environment:',
     r'Config:\n',

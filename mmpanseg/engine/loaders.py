@@ -57,8 +57,8 @@ def with_sized_sampler(loader: dict, split: str) -> dict:
                          "type='IterBasedTrainLoop', max_iters=...)")
         raise ValueError(
             f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch '
-            f"would finish: set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
-            f"shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
+            f"would finish: set {split}_dataloader.sampler=dict(_delete_=True, "
+            f"type='DefaultSampler', shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
     return loader
 
 

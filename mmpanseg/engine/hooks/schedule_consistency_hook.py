@@ -41,10 +41,9 @@ def schedule_problems(runner: Runner) -> list[str]:
     done, total = ((runner.epoch, runner.max_epochs) if by_epoch
                    else (runner.iter, runner.max_iters))
     if done >= total:
-        problems.append(f'the resumed run has completed {done} '
-                        f'{"epochs" if by_epoch else "iterations"}, and '
-                        f'{_length_key("epochs" if by_epoch else "iterations")} is {total}: no step '
-                        'remains')
+        unit = 'epochs' if by_epoch else 'iterations'
+        problems.append(f'the resumed run has completed {done} {unit}, and {_length_key(unit)} is '
+                        f'{total}: no step remains')
     resumed = list(_resumed(runner))
     if resumed:  # a change of the config would have no effect
         return problems + resumed
@@ -159,8 +158,8 @@ def _intervals(runner: Runner, by_epoch: bool) -> Iterator[str]:
             continue
         if hook.by_epoch and not by_epoch:
             yield ('default_hooks.checkpoint counts epochs (by_epoch=True), but training counts '
-                   'iterations: the only checkpoint is at the end; set by_epoch=False and its interval in '
-                   'iterations')
+                   'iterations: the only checkpoint is at the end; set by_epoch=False and its '
+                   'interval in iterations')
             continue
         end = runner.max_epochs if hook.by_epoch else runner.max_iters
         if hook.interval > end:
