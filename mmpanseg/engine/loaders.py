@@ -53,12 +53,13 @@ def with_sized_sampler(loader: dict, split: str) -> dict:
                       'by DefaultSampler: an epoch contains each image once', logger='current',
                       level=logging.INFO)
             return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=shuffle)}
+        is_train = split == 'train'
         by_iterations = (", or train by iterations with train_cfg=dict(_delete_=True, "
-                         "type='IterBasedTrainLoop', max_iters=...)")
+                         "type='IterBasedTrainLoop', max_iters=...)") if is_train else ''
         raise ValueError(
-            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch '
-            f"would finish: set {split}_dataloader.sampler=dict(_delete_=True, "
-            f"type='DefaultSampler', shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
+            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch would finish: '
+            f"set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
+            f'shuffle={is_train}){by_iterations}')
     return loader
 
 
