@@ -1,6 +1,6 @@
-"""Registries of this library: scope ``mmpanseg``, children of mmengine's roots.
+"""Registries with the scope ``mmpanseg``, children of the root registries of mmengine.
 
-A config refers to a class of this library with the scope, e.g. ``type='mmpanseg.Mask2FormerHead'``.
+Configs name classes of this library with the scope, e.g. ``type='mmpanseg.Mask2FormerHead'``.
 The locations of a registry are imported by its first lookup.
 """
 from mmpanseg import compat
@@ -10,7 +10,7 @@ compat.check_versions()  # before an import of theirs fails with a text that nam
 from mmengine import registry as root  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
-from mmpanseg.utils.config_checks import checked, naming_keys  # noqa: E402
+from mmpanseg.utils.build_checks import with_config_checks  # noqa: E402
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -31,4 +31,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'mmpanseg.engine.optimizers')
 
 for _registry in (MODELS, TASK_UTILS):
-    _registry.build_func = naming_keys(checked(_registry.build_func))
+    _registry.build_func = with_config_checks(_registry.build_func)

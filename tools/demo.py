@@ -81,14 +81,14 @@ def draw(runner: Runner, folder: Path, count: int) -> Path:
     Returns:
         The folder.
     """
-    from mmpanseg.structures.image_file import sample_picture
+    from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
 
     runner.model.eval()
     names = dataset_result_names(runner.val_dataloader.dataset)
     for batch, _ in zip(runner.val_dataloader, range(count)):
         for sample in runner.model.val_step(batch):
-            image = sample_picture(sample.metainfo)
+            image = read_sample_image(sample.metainfo)
             runner.visualizer.add_datasample(
                 'demo', image, sample, out_file=str(folder / f'{names[sample.img_path]}.png'))
     return folder

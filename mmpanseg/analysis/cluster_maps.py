@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mmpanseg.models.heads import KMaXDeepLabHead
-from mmpanseg.models.losses.kmax_criterion import subsampling
+from mmpanseg.models.losses.kmax_criterion import find_stride
 from mmpanseg.visualization import Segment, draw_panoptic, generate_palette, side_by_side
 
 
@@ -44,7 +44,7 @@ def cluster_maps(model: nn.Module, data: dict, every_layer: bool = False
     batch = model.data_preprocessor(data, False)
     _, masks = head(model.extract_feat(batch['inputs']))
     size = batch['inputs'].shape[-2:]
-    maps = [Clusters(subsampling(size, logits.shape[-2:]),
+    maps = [Clusters(find_stride(size, logits.shape[-2:]),
                      logits.argmax(1).to(torch.int32).cpu().numpy()) for logits in masks.logits]
     if not every_layer:
         # of maps with the same stride, the last one

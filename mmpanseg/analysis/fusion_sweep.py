@@ -5,10 +5,10 @@ import numpy as np
 from mmdet.structures import DetDataSample
 
 from mmpanseg.analysis.raw_outputs import RawOutputs
-from mmpanseg.evaluation.ground_truth import read_ground_truth, sample_name
+from mmpanseg.evaluation.ground_truth import read_ground_truth
+from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, image_pq
-from mmpanseg.evaluation.tables import make_table
 from mmpanseg.models.fusion_heads import Outputs
 from mmpanseg.registry import MODELS
 

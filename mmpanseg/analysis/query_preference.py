@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmpanseg.evaluation.ground_truth import read_ground_truth, sample_name
+from mmpanseg.evaluation.ground_truth import read_ground_truth
+from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, match_segments, segment_overlaps
-from mmpanseg.evaluation.tables import make_table
 from mmpanseg.models.heads import PanopticSegFormerHead
 from mmpanseg.structures.mask_logits import MaskLogits
 

@@ -25,8 +25,7 @@ from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.apis.test_options import use_tiles
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.models.fusion_heads.instances import encode_mask
-from mmpanseg.structures.image_file import ImageError, sample_picture
-from mmpanseg.structures.image_file import picture as to_picture
+from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
 from mmpanseg.visualization.panoptic_visualizer import require_display
 
@@ -133,10 +132,10 @@ class PanopticInferencer(DetInferencer):
     def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
         """uint8 RGB [H,W,3] of an input."""
         if isinstance(source, str):
-            return sample_picture(dict(pred.metainfo, img_path=source), self._backend_args)
+            return read_sample_image(dict(pred.metainfo, img_path=source), self._backend_args)
         if not isinstance(source, np.ndarray):
             source = to_array(source, self._color_type)
-        return to_picture(source)
+        return to_rgb_uint8(source)
 
     def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
                     return_datasamples: bool = False, *args, no_save_pred: bool = False,

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.apis.dataset_ids import DatasetIds
+from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
 
@@ -29,7 +30,7 @@ class SavedPrediction(dict):
         if key == 'panoptic_seg' and 'panoptic_seg_path' in self:
             return read_panoptic_png(self['panoptic_seg_path'])
         if key == 'sem_seg' and 'sem_seg_path' in self:
-            return np.asarray(Image.open(self['sem_seg_path'])).astype(np.int32)
+            return read_label_image(self['sem_seg_path']).astype(np.int32)
         raise KeyError(key)
 
 

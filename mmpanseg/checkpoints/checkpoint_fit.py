@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint against those of a model: what fits, and when a misfit is an error."""
+"""Comparison of the tensors of a checkpoint with those of a model."""
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,27 +7,28 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.sources import CheckpointError, find_source
 
-_NAMED = 6  # parameters that a text names, of each kind
-# follow from the rest of a model, so that files need not have them
+# Parameters of each kind that an error text names.
+_NAMED = 6
+# Computed from the other tensors or from the config, therefore optional in a file.
 _DERIVED = re.compile(r'(.+\.)?(num_batches_tracked|relative_position_index)')
-# of use in training or to a tool that counts; what a model predicts does not depend on them
+# Used by training or by profilers only, without effect on predictions.
 _WITHOUT_EFFECT = re.compile(
     r'(.+\.)?(loss_\w+|criterion)\..+|(.+\.)?(total_ops|total_params)|'
     r'panoptic_head\.label_embed\.weight')
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a checkpoint fits a model.
+class CheckpointFit:
+    """Result of the comparison of a checkpoint with a model.
 
-    Args:
-        wanted: number of the model's tensors.
-        fitting: names of those that the checkpoint has, in their shape.
-        reshaped: names of those that it has in another shape; the shape there, the model's.
-        missing: the model's that the checkpoint does not have.
-        unused: the checkpoint's that the model does not have.
-        parts: the model's own parts, first components of its tensors' names.
-        examples: what the checkpoint has and what the model has, the first names of each.
+    Attributes:
+        wanted: number of tensors of the model.
+        fitting: names of tensors that exist in both with the same shape.
+        reshaped: name -> shape in the checkpoint and shape in the model, where they differ.
+        missing: names of tensors that exist in the model only.
+        unused: names of tensors that exist in the checkpoint only.
+        parts: top-level modules of the model, the first components of the names of its tensors.
+        examples: names in the checkpoint and names in the model.
     """
     wanted: int
     fitting: tuple[str, ...]
@@ -38,11 +39,14 @@ class Fit:
     examples: tuple[tuple[str, ...], tuple[str, ...]]
 
     def misfit(self) -> str:
-        """Why the checkpoint is not one of this model, in one line; '' if it is.
+        """Write the error text for a checkpoint of another model, in one line.
 
-        Each of the model's tensors must be there in its shape, except for constants that follow
-        from others. What the checkpoint has beside the model's parts (averages, counters) and what
-        has no effect on predictions does not matter.
+        Every tensor of the model must exist in its shape, except for constants. Tensors outside of
+        the model's top-level modules (averages, counters) and tensors without effect on predictions
+        are ignored.
+
+        Returns:
+            '' if the checkpoint matches the model.
         """
         missing = [name for name in self.missing if not _DERIVED.fullmatch(name)]
         unused = [name for name in self.unused if name.partition('.')[0] in self.parts
@@ -53,18 +57,19 @@ class Fit:
             return self.nothing()
         problems = []
         if self.reshaped:
-            problems.append(f'{listed(self.differences())} ({len(self.reshaped)} of the model\'s '
-                            f'{self.wanted} tensors have another shape)')
+            problems.append(f'{shortened_list(self.differences())} ({len(self.reshaped)} of the '
+                            f'model\'s {self.wanted} tensors have another shape)')
         if missing:
             problems.append(f'{len(missing)} of the model\'s {self.wanted} tensors are missing in '
-                            f'it: {listed(missing)}')
+                            f'it: {shortened_list(missing)}')
         if unused:
-            problems.append(f'{len(unused)} of its tensors are not in the model: {listed(unused)}')
+            problems.append(f'{len(unused)} of its tensors are not in the model: '
+                            f'{shortened_list(unused)}')
         return ('the checkpoint is one of another model: ' + '; '.join(problems)
                 + '; use the config that it was trained with')
 
     def differences(self) -> list[str]:
-        """Tensors of another shape, with both shapes."""
+        """List the tensors of different shape, with both shapes."""
         return [f'{name} {theirs}, here {ours}'
                 for name, (theirs, ours) in self.reshaped.items()]
 
@@ -81,22 +86,22 @@ class Fit:
                 'tools/model_converters/convert.py')
 
 
-def compare(found: Mapping, model: Mapping[str, Tensor]) -> Fit:
-    """Compare a checkpoint with a model's state dict.
+def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFit:
+    """Compare a checkpoint with the state dict of a model.
 
     Args:
-        found: tensors by name; other entries count for nothing. A leading ``module.`` of the
-            names, of wrapped models, does not matter.
-        model: the model's tensors.
+        found: name -> tensor of the checkpoint; other entries are ignored. The prefix ``module.``
+            of wrapped models is removed.
+        model: name -> tensor of the model.
     """
     tensors = {re.sub(r'^module\.', '', name): value for name, value in found.items()
                if isinstance(value, Tensor)}
     here = {name: value for name, value in tensors.items() if name in model}
     reshaped = {name: (list(value.shape), list(model[name].shape))
                 for name, value in here.items() if value.shape != model[name].shape}
-    # detectron2 has its tensors under 'model'
+    # detectron2 stores the tensors under the key 'model'
     examples = tuple(tensors) or tuple(map(str, found.get('model') or ()))
-    return Fit(
+    return CheckpointFit(
         wanted=len(model), fitting=tuple(name for name in here if name not in reshaped),
         reshaped=reshaped, missing=tuple(name for name in model if name not in tensors),
         unused=tuple(name for name in tensors if name not in model),
@@ -104,8 +109,13 @@ def compare(found: Mapping, model: Mapping[str, Tensor]) -> Fit:
         examples=(examples, tuple(model)))
 
 
-def listed(entries: Iterable[str], limit: int = _NAMED) -> str:
-    """The first entries, and how many more there are."""
+def shortened_list(entries: Iterable[str], limit: int = _NAMED) -> str:
+    """Join the first entries and the number of further ones.
+
+    Args:
+        entries: texts.
+        limit: largest number of entries in the result.
+    """
     entries = list(entries)
     more = f' and {len(entries) - limit} more' if len(entries) > limit else ''
     return '; '.join(entries[:limit]) + more

@@ -1,54 +1,63 @@
-"""Class names that a checkpoint carries."""
+"""Class names in checkpoints."""
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# entry of a transformers folder's config.json that this library's export adds
-OWN_ENTRY = 'mmpanseg'
+# key that the export of this library adds to config.json of transformers
+EXPORT_ENTRY = 'mmpanseg'
 
-# what checkpoints carry of a data set's metainfo
-DESCRIPTION = ('classes', 'thing_classes', 'stuff_classes', 'palette')
+# entries of a dataset's metainfo that checkpoints contain
+METAINFO_KEYS = ('classes', 'thing_classes', 'stuff_classes', 'palette')
 
 
-class FileClasses(NamedTuple):
-    """What a checkpoint says about its classes.
+class CheckpointClasses(NamedTuple):
+    """Classes of a checkpoint.
 
-    Args:
-        names: by label; empty if it does not say.
-        own_order: this library wrote it, and its labels are those of its config.
+    Attributes:
+        names: class names by label; empty if unknown.
+        own_order: True if this library exported the checkpoint, so that its labels are those of the
+            config.
     """
     names: tuple[str, ...] = ()
     own_order: bool = False
 
 
-def classes_of(content: dict[str, Any], path: str | Path) -> FileClasses:
-    """Class names of a checkpoint.
+def read_class_names(content: dict[str, Any], path: str | Path) -> CheckpointClasses:
+    """Read the class names of a checkpoint.
 
     Args:
-        content: of the file, as :func:`mmpanseg.checkpoints.weight_files.read_checkpoint` gives it.
-        path: of the file, or the folder of transformers; ``config.json`` there tells the names.
+        content: result of :func:`mmpanseg.checkpoints.weight_files.read_checkpoint`.
+        path: path of the file, or of a folder of transformers, whose ``config.json`` contains the
+            names.
     """
-    names = meta_classes(content.get('meta'))
+    names = class_names_of_meta(content.get('meta'))
     if names:
-        return FileClasses(names)
+        return CheckpointClasses(names)
     path = Path(path)
     file = (path if path.is_dir() else path.parent) / 'config.json'
     try:
         config = json.loads(file.read_text())
         labels = {int(label): str(name) for label, name in config['id2label'].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return FileClasses()
+        return CheckpointClasses()
     if sorted(labels) != list(range(len(labels))) or all(
             name == f'LABEL_{label}' for label, name in labels.items()):
-        return FileClasses()  # stand-ins of transformers
+        return CheckpointClasses()  # placeholder names of transformers
     names = tuple(labels[label] for label in range(len(labels)))
-    own = config.get(OWN_ENTRY)
-    # whoever trained on with other classes has other names
-    return FileClasses(names, isinstance(own, dict) and own.get('classes') == list(names))
+    own = config.get(EXPORT_ENTRY)
+    # the names differ if the exported model was trained further with other classes
+    return CheckpointClasses(names, isinstance(own, dict) and own.get('classes') == list(names))
 
 
-def meta_classes(meta: Any) -> tuple[str, ...]:
-    """Class names in the ``meta`` of mmengine's checkpoints, of any version; () without."""
+def class_names_of_meta(meta: Any) -> tuple[str, ...]:
+    """Read the class names from ``meta`` of a checkpoint of mmengine, of any version.
+
+    Args:
+        meta: value of the key ``meta``.
+
+    Returns:
+        () if it contains no names.
+    """
     if not isinstance(meta, dict):
         return ()
     described = meta.get('dataset_meta')

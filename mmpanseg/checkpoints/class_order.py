@@ -1,37 +1,40 @@
-"""Orders of class labels: some code bases count as the data set does, this library things first."""
+"""Orders of class labels: this library counts things first, some code bases like the dataset."""
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.class_names import FileClasses
-from mmpanseg.checkpoints.sources import CheckpointError, Source
+from mmpanseg.checkpoints.class_names import CheckpointClasses
+from mmpanseg.checkpoints.sources import CheckpointError, CheckpointSource
 from mmpanseg.datasets import ade20k, cityscapes, mapillary
 from mmpanseg.datasets.coco import CocoPanopticDataset
 
-# data set -> (names by our label, label that published models give to each of ours)
+# dataset -> class names by label of this library, and the label of each in published models
 PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     'cityscapes': (cityscapes.CityscapesPanopticDataset.METAINFO['classes'],
                    tuple(map(cityscapes.LABELS.index, cityscapes.THINGS + cityscapes.STUFF))),
     'ade20k': (ade20k.ADE20KPanopticDataset.METAINFO['classes'], ade20k.PANOPTIC_ORDER),
     'mapillary': (mapillary.MapillaryPanopticDataset.METAINFO['classes'],
                   mapillary.PANOPTIC_ORDER),
-    # counts things first itself
+    # things are first in the dataset
     'coco': (CocoPanopticDataset.METAINFO['classes'],
              tuple(range(len(CocoPanopticDataset.METAINFO['classes'])))),
 }
 CHOICES = (f'--class-order {", ".join(PUBLISHED)} (panoptic models in the published order of that '
-           'data set), same (labels stay as they are), or the label there of each label here: '
+           'dataset), same (labels stay as they are), or the label there of each label here: '
            '11,12,0,1,...')
 # instance segmentation of COCO, and things and stuff of COCO
 _COCO_COUNTS = (80, 133)
 
 
-def things_first(name: str) -> list[int]:
-    """The published label of each of our labels, for a data set of the table.
+def published_order(name: str) -> list[int]:
+    """Look up the label in published models of each label of this library.
+
+    Args:
+        name: dataset, a key of :data:`PUBLISHED`.
 
     Raises:
-        CheckpointError: the data set is not in the table.
+        CheckpointError: the dataset is unknown.
     """
     if name not in PUBLISHED:
         raise CheckpointError(f'class order {name!r} is not known; known are '
@@ -39,25 +42,27 @@ def things_first(name: str) -> list[int]:
     return list(PUBLISHED[name][1])
 
 
-def find_class_order(source: Source, file: FileClasses, names: Sequence[str], num_things: int,
-                     num_stuff: int) -> list[int] | None:
-    """The label in a checkpoint of each label of a config.
+def find_class_order(source: CheckpointSource, file: CheckpointClasses, names: Sequence[str],
+                     num_things: int, num_stuff: int) -> list[int] | None:
+    """Find the label in a checkpoint of each label of a config.
 
-    Names on both sides tell it. Without, the code base that wrote the file does: this library's
-    and mmdetection's labels are the config's; others count as their data set, which the config's
-    class names name. Models of things only or of stuff only have the order of their data set.
+    Class names in both determine the order. Without names in the checkpoint, the code base
+    determines it: labels of this library and of mmdetection are those of the config; other code
+    bases count like the dataset, which is identified by the class names of the config. Models of
+    things only or of stuff only use the order of their dataset.
 
     Args:
-        source: of the checkpoint.
-        file: what the checkpoint says about its classes.
-        names: the config's, by label; empty if it names none.
-        num_things, num_stuff: the config's.
+        source: code base of the checkpoint.
+        file: classes of the checkpoint.
+        names: class names of the config by label; empty if unknown.
+        num_things: number of thing classes of the config.
+        num_stuff: number of stuff classes of the config.
 
     Returns:
-        None if labels stay as they are.
+        None if the labels are equal.
 
     Raises:
-        CheckpointError: the order cannot be known.
+        CheckpointError: the order cannot be determined.
     """
     theirs, ours = _plain(file.names), _plain(names)
     if ours and sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
@@ -69,45 +74,53 @@ def find_class_order(source: Source, file: FileClasses, names: Sequence[str], nu
             return None if list(order) == sorted(order) else list(order)
     raise CheckpointError(
         f'the order of its labels cannot be known: models of {source.title} count classes in the '
-        f'order of their data set, and the config\'s ({_some(names)}) are of none that is known'
+        f'order of their dataset, and the config\'s ({_some(names)}) are of none that is known'
         + (f'; the checkpoint names {_some(file.names)}' if file.names else '')
         + f'; give {CHOICES}')
 
 
-def check_known_order(source: Source, file: FileClasses, rows: int) -> None:
-    """Refuse to guess where there is no config: the same labels may be panoptic or semantic.
+def require_known_order(source: CheckpointSource, file: CheckpointClasses, rows: int) -> None:
+    """Check that the class order is known without a config.
+
+    The order of panoptic and semantic models may differ for the same number of classes.
 
     Args:
-        source, file: see :func:`find_class_order`.
-        rows: of the classifier, with the one of no object.
+        source: code base of the checkpoint.
+        file: classes of the checkpoint.
+        rows: rows of the classifier, including the one of "no object".
 
     Raises:
-        CheckpointError: the order cannot be known.
+        CheckpointError: the order cannot be determined.
     """
     if source.things_first or file.own_order:
         return
     names = _plain(file.names)
     if names:
-        for published, order in PUBLISHED.values():
+        for published, _ in PUBLISHED.values():
             ours = _plain(published)
             if sorted(names) == sorted(ours) and names != ours:
                 break
-        else:  # ours already, or of other data: labels stay, and names say what they are
+        else:  # the order of this library, or another dataset, whose labels stay unchanged
             return
     elif rows - 1 in _COCO_COUNTS:
         return
     same = [name for name, (published, _) in PUBLISHED.items() if len(published) == rows - 1]
     raise CheckpointError(
         f'it has {rows - 1} classes{f", as {same[0]} has" if same else ""}, in an order that '
-        f'cannot be known: models of {source.title} count classes as their data set does, panoptic '
+        f'cannot be known: models of {source.title} count classes as their dataset does, panoptic '
         f'models here things first; give --config, or {CHOICES}')
 
 
 def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
-    """Rows of a tensor [K, ...] or [K + 1, ...] in another order; the last one of K + 1 stays.
+    """Permute the class rows of a tensor.
+
+    Args:
+        value: [K, ...], or [K + 1, ...] with a last row for "no object", which stays in place.
+        order: old row of each of the K new rows.
+        key: name of the tensor in error texts.
 
     Raises:
-        CheckpointError: the tensor is for another number of classes, or labels are missing.
+        CheckpointError: the number of rows is wrong, or ``order`` is no permutation.
     """
     count = len(order)
     if sorted(order) != list(range(count)):
@@ -115,18 +128,18 @@ def permute_classes(value: Tensor, order: Sequence[int], key: str) -> Tensor:
                               f'once, got {list(order)[:8]} ...')
     if len(value) not in (count, count + 1):
         raise CheckpointError(f'{key} has {len(value)} rows, which are no {count} classes; '
-                              'is the class order of another data set?')
+                              'is the class order of another dataset?')
     return value[torch.tensor([*order, *range(count, len(value))], device=value.device)]
 
 
 def _agree(theirs: Sequence[str], ours: Sequence[str], order: Sequence[int]) -> bool:
-    """Whether most of the rows keep their name; spellings of some may differ."""
+    """Check that most names agree in the given order; some may be spelled differently."""
     return len(theirs) == len(ours) and 2 * sum(
         theirs[row] == name for row, name in zip(order, ours)) > len(ours)
 
 
 def _plain(names: Sequence[str]) -> list[str]:
-    """Names without what copies of them differ in."""
+    """Normalize case and spaces of names."""
     return [' '.join(name.casefold().split()) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of any known code base to this library's names."""
+"""Conversion of checkpoints of all known code bases to the parameter names of this library."""
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmpanseg.checkpoints.checkpoint_fit import compare, listed
-from mmpanseg.checkpoints.class_order import permute_classes, things_first
+from mmpanseg.checkpoints.checkpoint_fit import compare_tensors, shortened_list
+from mmpanseg.checkpoints.class_order import permute_classes, published_order
 from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
 
 POSITIONS = 'panoptic_head.query_embed.weight'
-_NAMED = 3  # parameters that an error names, of each kind
+# Parameters of each kind that an error text names.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Conversion:
+class ConvertedCheckpoint:
     """A converted checkpoint.
 
-    Args:
-        state_dict: tensors under our names; loads with ``strict=True``.
-        source: where it came from.
-        unused: their keys that have no place here, with the reason.
-        origin: their key of a tensor of ours, where the values are taken over as they are.
-        class_tensors: our names of tensors with one row per class.
+    Attributes:
+        state_dict: tensors under the names of this library, for ``strict=True``.
+        source: name of the code base.
+        unused: source key -> reason, for each tensor that is not converted.
+        origin: name -> source key, for tensors with unchanged values.
+        class_tensors: names of tensors with one row per class.
     """
     state_dict: dict[str, Tensor]
     source: str
@@ -33,19 +34,19 @@ class Conversion:
 
 
 def convert(state_dict: dict[str, Tensor], source: str | None = None,
-            class_order: None | str | Sequence[int] = None) -> Conversion:
-    """State dict of another code base to ours (``MaskTransformer``).
+            class_order: None | str | Sequence[int] = None) -> ConvertedCheckpoint:
+    """Convert a state dict of another code base for ``MaskTransformer``.
 
     Args:
-        state_dict: tensors by their names.
-        source: name of the code base, one of ``SOURCES``; found from the names if not given.
-        class_order: the published label of each of our labels, or the data set whose order it is
-            (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED`). None: labels stay as
-            they are, which is right for COCO and for models without things or without stuff.
+        state_dict: name -> tensor in the source.
+        source: name of the code base, one of ``SOURCES``; by default detected from the names.
+        class_order: label in the source of each label of this library, or the dataset with that
+            order (see :data:`mmpanseg.checkpoints.class_order.PUBLISHED`). None keeps the labels,
+            which is correct for COCO and for models without things or without stuff.
 
     Raises:
-        CheckpointError: the source is not known, a tensor is not known in the source's format, or
-            the class order does not fit; the text names it.
+        CheckpointError: the source is unknown, a tensor does not belong to the source's model, or
+            the class order has the wrong length; the text names it.
     """
     entry = find_source(state_dict) if source is None else get_source(source)
     unused: dict[str, str] = {}
@@ -58,15 +59,15 @@ def convert(state_dict: dict[str, Tensor], source: str | None = None,
         origin = {name: keys[id(value)] for name, value in renamed.items() if id(value) in keys}
         by_class = tuple(name for name in renamed if re.fullmatch(entry.class_tensors, name))
         if class_order is not None:
-            order = things_first(class_order) if isinstance(class_order, str) else class_order
+            order = published_order(class_order) if isinstance(class_order, str) else class_order
             for name in by_class:
                 renamed[name] = permute_classes(renamed[name], order, origin.get(name, name))
         renamed.update(_constants(renamed))
-    return Conversion(renamed, entry.name, unused, origin, by_class)
+    return ConvertedCheckpoint(renamed, entry.name, unused, origin, by_class)
 
 
 def _constants(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Buffers of ours that other code bases do not save, because they follow from the rest."""
+    """Create buffers that other code bases do not save, because other tensors determine them."""
     constants = {}
     for key, value in state_dict.items():
         norm, _, name = key.rpartition('.')
@@ -80,35 +81,41 @@ def _constants(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _window_index(length: int, device: torch.device) -> Tensor:
-    """Row of Swin's table of ``length**2`` relative positions for each pair of a window's cells."""
+    """Compute the index of Swin's position table, ``length**2`` rows, for each pair of cells."""
     cell = torch.arange((length + 1) // 2, device=device)
     difference = cell[:, None] - cell + (length - 1) // 2
     pairs = difference[:, None, :, None] * length + difference[None, :, None, :]
     return pairs.flatten(2).flatten(0, 1)
 
 
-def drop_zero_queries(conversion: Conversion, model: nn.Module) -> None:
-    """Move a table of position codes that is all zero, as exports of models without codes have it,
-    to the unused tensors if the model has no such table.
+def drop_zero_query_positions(conversion: ConvertedCheckpoint, model: nn.Module) -> None:
+    """Remove a table of query positions that is zero and that the model lacks.
+
+    Exports of models without query positions contain such a table.
+
+    Args:
+        conversion: converted checkpoint; changed in place.
+        model: model to load it into.
     """
     value = conversion.state_dict.get(POSITIONS)
     if value is not None and POSITIONS not in model.state_dict() and not value.any():
         key = conversion.origin.get(POSITIONS, POSITIONS)
-        conversion.unused[key] = 'zeros: the queries of the config have no position codes'
+        conversion.unused[key] = 'zeros: the queries of the config have no position embedding'
         del conversion.state_dict[POSITIONS]
 
 
-def check_fit(conversion: Conversion, model: nn.Module) -> None:
-    """Check that a converted checkpoint fills a model: every tensor, nothing left over.
+def check_fit(conversion: ConvertedCheckpoint, model: nn.Module) -> None:
+    """Check that a converted checkpoint and a model contain the same tensors.
 
     Args:
+        conversion: converted checkpoint.
         model: built from the config; may be on the meta device.
 
     Raises:
-        CheckpointError: it does not; one line that names tensors and shapes.
+        CheckpointError: they differ; the text names tensors and shapes in one line.
     """
     ours, found = model.state_dict(), conversion.state_dict
-    fit = compare(found, ours)
+    fit = compare_tensors(found, ours)
     problems = [
         _some([f'{_name(conversion, key)} is {theirs}, the model has {here}'
                for key, (theirs, here) in fit.reshaped.items()], 'of another shape'),
@@ -121,10 +128,10 @@ def check_fit(conversion: Conversion, model: nn.Module) -> None:
                               + '; '.join(filter(None, problems)))
 
 
-def _name(conversion: Conversion, key: str) -> str:
+def _name(conversion: ConvertedCheckpoint, key: str) -> str:
     theirs = conversion.origin.get(key)
     return f'{key} (their {theirs})' if theirs not in (None, key) else key
 
 
 def _some(entries: list[str], what: str) -> str:
-    return f'{len(entries)} {what}: {listed(entries, _NAMED)}' if entries else ''
+    return f'{len(entries)} {what}: {shortened_list(entries, _NAMED)}' if entries else ''

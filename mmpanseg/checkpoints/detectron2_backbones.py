@@ -1,12 +1,12 @@
-"""Key maps of backbones in detectron2's releases to mmdet's names."""
+"""Key maps from backbones in detectron2 to mmdet."""
 from torch import Tensor
 
 from mmpanseg.checkpoints.key_map import Rule
 
 
 def resnet_rules() -> list[Rule]:
-    """Rules for the backbone behind the prefix ``backbone.``."""
-    # detectron2 counts stages from res2, ours from layer1
+    """Create the rules of ResNet with the prefix ``backbone.``."""
+    # stages start with res2 in detectron2 and with layer1 in mmdet
     rules: list[Rule] = [
         (r'backbone\.stem\.conv1\.weight', 'backbone.conv1.weight', None),
         (r'backbone\.stem\.conv1\.norm\.(.+)', r'backbone.bn1.\1', None)]
@@ -21,7 +21,7 @@ def resnet_rules() -> list[Rule]:
 
 
 def swin_rules() -> list[Rule]:
-    """Rules for the backbone behind the prefix ``backbone.``."""
+    """Create the rules of Swin Transformer with the prefix ``backbone.``."""
     stage, ours = r'backbone\.layers\.(\d+)\.', r'backbone.stages.\1.'
     block, our_block = stage + r'blocks\.(\d+)\.', ours + r'blocks.\2.'
     return [
@@ -33,16 +33,23 @@ def swin_rules() -> list[Rule]:
         (block + r'mlp\.fc1\.(.+)', our_block + r'ffn.layers.0.0.\3', None),
         (block + r'mlp\.fc2\.(.+)', our_block + r'ffn.layers.1.\3', None),
         (stage + r'downsample\.(norm\..+|reduction\.weight)', ours + r'downsample.\2',
-         unfold_order)]
+         to_unfold_order)]
 
 
-def unfold_order(x: Tensor) -> Tensor:
-    """Patch merging's last dimension from four [2 x 2] groups to unfold's interleaved order."""
+def to_unfold_order(x: Tensor) -> Tensor:
+    """Reorder the input channels of patch merging to the order of mmdet.
+
+    Args:
+        x: [..., 4 C], channels grouped by the four pixels of a 2 x 2 window.
+
+    Returns:
+        [..., 4 C], pixels grouped by channel, in the order of ``nn.Unfold``.
+    """
     groups = x.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return groups.transpose(-1, -2).flatten(-2)
 
 
-def group_order(x: Tensor) -> Tensor:
-    """The way back from :func:`unfold_order`."""
+def to_group_order(x: Tensor) -> Tensor:
+    """Invert :func:`to_unfold_order`."""
     groups = x.unflatten(-1, (-1, 4)).transpose(-1, -2)
     return groups[..., [0, 2, 1, 3], :].flatten(-2)

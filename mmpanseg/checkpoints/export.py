@@ -1,4 +1,4 @@
-"""Our Mask2Former for other libraries: transformers and mmdetection."""
+"""Export of Mask2Former and MP-Former to transformers and mmdetection."""
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
 
-from mmpanseg.checkpoints.class_names import OWN_ENTRY
+from mmpanseg.checkpoints.class_names import EXPORT_ENTRY
 from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible
 from mmpanseg.checkpoints.huggingface import to_huggingface
 from mmpanseg.checkpoints.image_processor import processor_config
@@ -24,18 +24,18 @@ _POSITIONS = 'panoptic_head.query_embed.weight'
 
 def to_mmdet(state_dict: dict[str, Tensor], unused: dict[str, str] | None = None,
              model: ConfigDict | None = None) -> dict[str, Tensor]:
-    """Our Mask2Former or MP-Former for mmdetection 3.x's ``Mask2Former``.
+    """Export a state dict to ``Mask2Former`` of mmdetection 3.x, which uses the same names.
 
-    Names are the same. What MP-Former has for training only goes; queries without position codes
-    get zeros.
+    MP-Former's tensors for training are removed; missing query positions are set to zero.
 
     Args:
-        state_dict: ours.
-        unused: gets our keys without a place there, with the reason.
-        model: ``model`` of the config, for what tensors do not tell (orders, kinds of attention).
+        state_dict: state dict of this library.
+        unused: receives key -> reason for each tensor that is not exported.
+        model: ``model`` of the config, to check settings without tensors (orders, attention
+            variants); None skips the check.
 
     Raises:
-        CheckpointError: the model is another one.
+        CheckpointError: mmdetection does not implement the model.
     """
     if model is not None:
         check_expressible(model, 'mmdetection', MMDET, foreign='mmdet')
@@ -45,7 +45,7 @@ def to_mmdet(state_dict: dict[str, Tensor], unused: dict[str, str] | None = None
         raise CheckpointError('mmdetection has Mask2Former with the deformable pixel decoder; '
                               'this checkpoint is of another model')
     if exported.pop(_LABELS, None) is not None and unused is not None:
-        unused[_LABELS] = 'of use in training only'
+        unused[_LABELS] = 'used in training only'
     exported.setdefault(_POSITIONS, torch.zeros_like(exported['panoptic_head.query_feat.weight']))
     return exported
 
@@ -56,17 +56,17 @@ def write_huggingface(state_dict: dict[str, Tensor], model: ConfigDict, folder: 
     """Write a folder that transformers loads as Mask2FormerForUniversalSegmentation.
 
     Args:
-        state_dict: ours.
-        model: ``model`` of the config, for what tensors do not tell (heads, windows, ...).
-        folder: is made if it does not exist.
-        classes: names by label.
-        pipeline: of the test data, for ``preprocessor_config.json``; None: it is not written.
+        state_dict: state dict of this library.
+        model: ``model`` of the config, for settings without tensors (heads, windows, ...).
+        folder: created if it does not exist.
+        classes: class names by label; placeholders by default.
+        pipeline: test pipeline, for ``preprocessor_config.json``; None omits the file.
 
     Returns:
-        our keys without a place there, with the reason.
+        key -> reason for each tensor that is not exported.
 
     Raises:
-        CheckpointError: transformers has no such model; the text names the setting.
+        CheckpointError: transformers does not implement the model; the text names the setting.
     """
     files = {'config.json': (config := huggingface_config(model, classes))}
     if pipeline is not None:
@@ -84,13 +84,17 @@ def write_huggingface(state_dict: dict[str, Tensor], model: ConfigDict, folder: 
 
 
 def huggingface_config(model: ConfigDict, classes: Sequence[str] = ()) -> dict:
-    """Content of ``config.json`` for a ``MaskTransformer`` config.
+    """Create the content of ``config.json`` for a ``MaskTransformer`` config.
 
-    Which labels are things has no place there; an entry of this library keeps it, and lets
-    the converter know on the way back that labels are in the order of the config.
+    The format does not store which labels are things. An additional entry of this library stores
+    it, and shows the converter that the labels are in the order of the config.
+
+    Args:
+        model: ``model`` of the config.
+        classes: class names by label; placeholders by default.
 
     Raises:
-        CheckpointError: transformers has no such model; the text names the setting.
+        CheckpointError: transformers does not implement the model; the text names the setting.
     """
     check_expressible(model, 'transformers', HUGGINGFACE)
     head = model.panoptic_head
@@ -109,13 +113,13 @@ def huggingface_config(model: ConfigDict, classes: Sequence[str] = ()) -> dict:
         enforce_input_projection=head.get('project_inputs', False),
         encoder_layers=pixel.get('num_layers', 6),
         encoder_feedforward_dim=pixel.get('feedforward_channels', 1024),
-        # the prediction before the first layer counts there
+        # transformers counts the prediction before the first layer
         decoder_layers=decoder.get('num_layers', 9) + 1,
         dim_feedforward=decoder.get('feedforward_channels', 2048),
         num_attention_heads=decoder.get('num_heads', 8), num_queries=head.get('num_queries', 100),
         no_object_weight=criterion.get('no_object_weight', 0.1),
         id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)},
-        **{OWN_ENTRY: dict(classes=names, num_things_classes=model.num_things_classes,
+        **{EXPORT_ENTRY: dict(classes=names, num_things_classes=model.num_things_classes,
                            num_stuff_classes=model.num_stuff_classes)})
 
 

@@ -1,15 +1,15 @@
-"""Mask2FormerForUniversalSegmentation of transformers, both ways: names in its files and ours."""
+"""Key maps from and to Mask2FormerForUniversalSegmentation of transformers."""
 import re
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.detectron2_backbones import group_order, unfold_order
+from mmpanseg.checkpoints.detectron2_backbones import to_group_order, to_unfold_order
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
-# their name, our name; {} is a number or the last part of a name, the same on both sides
+# name in transformers, name in this library; {} is a number or the last part of both names
 Pair = tuple[str, str]
 _LEVEL = 'model.pixel_level_module.'
 _ENCODER, _PIXEL = f'{_LEVEL}encoder.', f'{_LEVEL}decoder.'
@@ -90,7 +90,7 @@ def _resnet_pairs() -> list[Pair]:
     return pairs
 
 
-# patch merging: the same tensors with channels in another order
+# patch merging: the channels are in a different order
 _MERGING: list[Pair] = [
     (f'{_ENCODER}encoder.layers.{{}}.downsample.{name}', f'backbone.stages.{{}}.downsample.{name}')
     for name in ('norm.weight', 'norm.bias', 'reduction.weight')]
@@ -110,44 +110,50 @@ def _pairs() -> list[Pair]:
 
 def convert_huggingface(state_dict: dict[str, Tensor],
                         unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names in a folder of transformers to ours (``MaskTransformer`` with ``Mask2FormerHead``).
+    """Convert a state dict of transformers for ``MaskTransformer`` with ``Mask2FormerHead``.
 
     Args:
         state_dict: ``model.pixel_level_module.*``, ``model.transformer_module.*``,
             ``class_predictor.*``; backbones Swin and ResNet.
-        unused: gets the keys without a place here, with the reason.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     encoder = re.escape(_ENCODER)
     with torch.no_grad():
         return rename(state_dict, [
             *(_rule(*pair) for pair in _pairs()),
-            *(_rule(*pair, unfold_order) for pair in _MERGING),
+            *(_rule(*pair, to_unfold_order) for pair in _MERGING),
             drop(encoder + r'(?:swin\.)?layernorm\.(weight|bias)',
-                 "norm of Swin's classifier; each map has a norm of its own"),
-            drop(encoder + r'encoder\..+\.relative_position_index', 'follows from the window size'),
+                 "norm of Swin's classifier; each feature map has its own norm"),
+            drop(encoder + r'encoder\..+\.relative_position_index',
+                 'determined by the window size'),
             drop(r'criterion\.empty_weight', 'class weights of the loss: the config sets them')],
             unused)
 
 
 def to_huggingface(state_dict: dict[str, Tensor], unused: dict[str, str] | None = None,
                    no_object_weight: float = 0.1) -> dict[str, Tensor]:
-    """Our Mask2Former's tensors under the names of transformers' files.
+    """Convert a state dict of Mask2Former to transformers.
 
-    What ours has no tensor for is added: the weights of its loss with the one for "no object",
-    and zeros where queries have no position codes.
+    Tensors that exist in transformers only are added: the class weights of the loss, and zeros for
+    missing query positions.
+
+    Args:
+        state_dict: state dict of this library.
+        unused: receives key -> reason for each tensor that is not converted.
+        no_object_weight: weight of "no object" in the loss.
 
     Raises:
-        KeyError: for a parameter that transformers' model does not have.
+        KeyError: a parameter does not exist in transformers' model.
     """
     with torch.no_grad():
         renamed = rename(_split_attention(state_dict), [
             *(_rule(ours, theirs) for theirs, ours in _pairs()),
-            *(_rule(ours, theirs, group_order) for theirs, ours in _MERGING),
-            drop(r'backbone\..+\.relative_position_index', 'follows from the window size'),
-            drop(r'panoptic_head\.label_embed\.weight', 'of use in training only')], unused)
+            *(_rule(ours, theirs, to_group_order) for theirs, ours in _MERGING),
+            drop(r'backbone\..+\.relative_position_index', 'determined by the window size'),
+            drop(r'panoptic_head\.label_embed\.weight', 'used in training only')], unused)
         queries = renamed[f'{_QUERY}queries_features.weight']
         renamed.setdefault(f'{_QUERY}queries_embedder.weight', torch.zeros_like(queries))
         weights = torch.ones_like(renamed['class_predictor.bias'])
@@ -157,7 +163,7 @@ def to_huggingface(state_dict: dict[str, Tensor], unused: dict[str, str] | None 
 
 
 def _split_attention(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Projections of queries, keys and values as pieces, where transformers has three tensors."""
+    """Split joint projections of queries, keys and values into pieces, as in transformers."""
     joint = re.compile(r'.+\.(w_msa\.qkv\.|self_attn\.attn\.in_proj_)(weight|bias)')
     split: dict[str, Tensor] = {}
     for key, value in state_dict.items():
@@ -168,7 +174,7 @@ def _split_attention(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='huggingface', title='transformers, Mask2FormerForUniversalSegmentation',
     convert=convert_huggingface,
     signature=(r'model\.pixel_level_module\..+', r'model\.transformer_module\..+'),

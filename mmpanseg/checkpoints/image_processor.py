@@ -1,29 +1,30 @@
-"""How a config prepares images for testing, as transformers' ``preprocessor_config.json``."""
+"""Export of image preprocessing to ``preprocessor_config.json`` of transformers."""
 from collections.abc import Sequence
 from typing import Any
 
 from mmpanseg.checkpoints.sources import CheckpointError
 
-# steps that do not change an image
+# transforms that do not change the image
 _LOADING = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations', 'LoadPanopticMap',
             'LoadSemanticMap', 'PackPanopticInputs', 'PackDetInputs')
 
 
 def processor_config(model: dict, pipeline: Sequence[dict]) -> dict[str, Any]:
-    """Size, colors and padding of the test data, for ``Mask2FormerImageProcessor``.
+    """Create the config of ``Mask2FormerImageProcessor``: size, normalization and padding.
 
     Args:
         model: ``model`` of the config.
-        pipeline: of the test data.
+        pipeline: test pipeline.
 
     Raises:
-        CheckpointError: it has no such size or colors; the text names the key.
+        CheckpointError: transformers does not implement the resizing or color order; the text names
+            the key.
     """
     preprocessor = model.get('data_preprocessor') or {}
     mean, std = preprocessor.get('mean'), preprocessor.get('std')
     if not (preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')):
-        # files are read as BGR here
-        raise CheckpointError('images are RGB in transformers, the model takes them as BGR: '
+        # images are read as BGR in this library
+        raise CheckpointError('images are RGB in transformers, but BGR for this model: '
                               'model.data_preprocessor.bgr_to_rgb is not set')
     size = _size(pipeline)
     config = dict(
@@ -31,17 +32,17 @@ def processor_config(model: dict, pipeline: Sequence[dict]) -> dict[str, Any]:
         size_divisor=preprocessor.get('pad_size_divisor', 1), ignore_index=255,
         do_reduce_labels=False, num_labels=model['num_things_classes'] + model['num_stuff_classes'],
         do_convert_rgb=True, resample=2, do_normalize=mean is not None,
-        # pixels are 0 .. 255 here, 0 .. 1 there
+        # pixel values are 0 .. 255 in this library, 0 .. 1 in transformers
         do_rescale=mean is not None, rescale_factor=1 / 255)
     if size is not None:
         config['size'] = size
-    if mean is not None:
+    if mean is not None and std is not None:
         config.update(image_mean=[x / 255 for x in mean], image_std=[x / 255 for x in std])
     return config
 
 
 def _size(pipeline: Sequence[dict]) -> dict[str, int] | None:
-    """What the steps resize images to; None if they keep their size."""
+    """Find the target size of the pipeline; None if it does not resize."""
     size = None
     for step in pipeline:
         name = str(step['type']).rpartition('.')[2]

@@ -1,15 +1,14 @@
-"""Key map of bytedance/kmax-deeplab (detectron2) to this library's names."""
-
+"""Key map of bytedance/kmax-deeplab (detectron2)."""
 import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import resnet_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _REST = r'\.(.+)'
 
-# names of one convolution each, theirs to ours; both hold ``conv`` and ``norm``
+# source name -> name of one convolution with norm; both contain ``conv`` and ``norm``
 _BLOCK = {'_conv1_bn_act': 'conv1', '_conv2_bn_act': 'conv2', '_conv3_bn': 'conv3',
           '_shortcut': 'shortcut'}
 _AXIS = {r'qkv_transform\.conv': 'qkv.conv', '_batch_norm_qkv': 'qkv.norm',
@@ -21,11 +20,11 @@ _AXIS = {r'qkv_transform\.conv': 'qkv.conv', '_batch_norm_qkv': 'qkv.norm',
 
 
 def block_rules(theirs: str, ours: str) -> list[Rule]:
-    """Rules for a residual block with convolutions or axial attention.
+    """Create the rules of a residual block with convolutions or axial attention.
 
     Args:
-        theirs: pattern in front of the block's own names; its groups may be used in ``ours``.
-        ours: replacement for it, with at most two groups.
+        theirs: pattern of the prefix in the source.
+        ours: replacement of the prefix, with references to at most two groups of ``theirs``.
     """
     return [*part_rules(theirs, ours, _BLOCK), *(
         rule for axis in ('height_axis', 'width_axis')
@@ -33,30 +32,36 @@ def block_rules(theirs: str, ours: str) -> list[Rule]:
 
 
 def _last(pattern: str) -> int:
-    """Number of the group that follows those of a pattern."""
+    """Compute the number of the next group after a pattern."""
     return pattern.count('(') - pattern.count('(?') + 1
 
 
 def part_rules(theirs: str, ours: str, parts: dict[str, str]) -> list[Rule]:
-    """Rules for all tensors of some parts behind a prefix, whose groups ``ours`` may use."""
+    """Create the rules of all tensors of some modules.
+
+    Args:
+        theirs: pattern of the prefix in the source.
+        ours: replacement of the prefix, with references to groups of ``theirs``.
+        parts: source name -> name of each module.
+    """
     return [(rf'{theirs}{name}{_REST}', rf'{ours}{our_name}.\g<{_last(theirs)}>', None)
             for name, our_name in parts.items()]
 
 
-_BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
+_CONVNEXT_BLOCK = r'(backbone\.stages\.\d+\.\d+\.)'
 
 
 def convnext_rules() -> list[Rule]:
-    """Rules for the official ConvNeXt behind the prefix ``backbone.``."""
+    """Create the rules of the official ConvNeXt with the prefix ``backbone.``."""
     return [
-        (_BLOCK + r'dwconv\.(.+)', r'\1depthwise_conv.\2', None),
-        (_BLOCK + r'pwconv(\d)\.(.+)', r'\1pointwise_conv\2.\3', None),
-        (_BLOCK + r'(gamma|norm\..+)', r'\1\2', None),
+        (_CONVNEXT_BLOCK + r'dwconv\.(.+)', r'\1depthwise_conv.\2', None),
+        (_CONVNEXT_BLOCK + r'pwconv(\d)\.(.+)', r'\1pointwise_conv\2.\3', None),
+        (_CONVNEXT_BLOCK + r'(gamma|norm\..+)', r'\1\2', None),
         (r'(backbone\.downsample_layers\..+)', r'\1', None)]
 
 
 def max_s_rules() -> list[Rule]:
-    """Rules for MaX-S behind the prefix ``backbone.``, named in the style of the pixel decoder."""
+    """Create the rules of MaX-S with the prefix ``backbone.``."""
     rules = part_rules(r'backbone\.stem\.', 'backbone.stem.', {
         '_conv1_bn_act': '0', '_conv2_bn_act': '1', '_conv3_bn': '2'})
     for stage in range(4):
@@ -66,7 +71,7 @@ def max_s_rules() -> list[Rule]:
 
 
 def backbone_rules() -> list[Rule]:
-    """Rules for all backbones, behind the prefix ``backbone.``."""
+    """Create the rules of all backbones with the prefix ``backbone.``."""
     return [*resnet_rules(), *convnext_rules(), *max_s_rules()]
 
 
@@ -74,7 +79,7 @@ _PIXEL = 'panoptic_head.pixel_decoder.'
 _DECODER = 'panoptic_head.transformer_decoder.layers.'
 _SEMANTIC = 'panoptic_head.semantic_head.'
 
-# all parts of one decoder layer, of one predictor, of the auxiliary head, theirs to ours
+# source name -> name of the modules of a decoder layer, a predictor and the auxiliary head
 _LAYER = {'_query_conv1_bn_act': 'query_conv', '_pixel_conv1_bn_act': 'pixel_conv',
           '_query_qkv_conv_bn': 'query_proj', '_pixel_(?:v|kv|qkv)_conv_bn': 'pixel_proj',
           r'_query_self_attention\._batch_norm_similarity': 'self_attn.norm_similarity',
@@ -98,7 +103,7 @@ _SEMANTIC_PARTS = {
     **{f'_low_level_fusion_os{stride}_conv{part}_bn_act': f'fusion_convs.{i}.{part}'
        for i, stride in enumerate((8, 4)) for part in range(2)},
     'conv_block_0': 'conv.0', 'conv_block_1': 'conv.1', 'final_conv': 'cls_conv',
-    # the simple head
+    # the head without ASPP
     '0': 'conv.0', '1': 'conv.1', '2': 'cls_conv'}
 
 
@@ -128,18 +133,17 @@ def _query_rules(head: str) -> list[Rule]:
 
 def convert_kmax_deeplab(state_dict: dict[str, Tensor],
                          unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a published kMaX-DeepLab checkpoint to ours (``MaskTransformer``).
+    """Convert a published kMaX-DeepLab checkpoint for ``MaskTransformer``.
 
-    Checkpoints of the TensorFlow version come in these names too, through the converter that its
-    authors published with the PyTorch version.
+    The authors' converter produces these names from checkpoints of the TensorFlow version.
 
     Args:
-        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
-            that prefix works too.
-        unused: gets the keys without a place here, with the reason.
+        state_dict: names of detectron2, ``backbone.*`` and ``sem_seg_head.*``; for a head alone the
+            prefix is optional.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
@@ -147,7 +151,7 @@ def convert_kmax_deeplab(state_dict: dict[str, Tensor],
             *_pixel_rules(head), *_query_rules(head), *backbone_rules()], unused)
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='kmax_deeplab', title='bytedance/kmax-deeplab, detectron2',
     convert=convert_kmax_deeplab,
     signature=(r'sem_seg_head\.predictor\._cluster_centers\.weight', ),

@@ -1,4 +1,4 @@
-"""Key map of facebookresearch/Mask2Former (detectron2) to this library's names."""
+"""Key maps of Mask2Former and MP-Former (detectron2) and of mmdetection's Mask2Former."""
 import re
 
 import torch
@@ -6,14 +6,14 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import resnet_rules, swin_rules
 from mmpanseg.checkpoints.key_map import Rule, drop, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _PIXEL, _DECODER = 'panoptic_head.pixel_decoder.', 'panoptic_head.transformer_decoder.layers.'
 _WEIGHT = r'\.(weight|bias)'
 
 
 def _rules(head: str) -> list[Rule]:
-    # files of the first version have no `pixel_decoder.`
+    # `pixel_decoder.` is missing in files of the first version
     pixel, query = f'{head}(?:pixel_decoder\\.)?', f'{head}predictor\\.'
     encoder = f'{pixel}transformer\\.encoder\\.layers\\.(\\d+)'
     ours = f'{_PIXEL}encoder.layers.\\1.'
@@ -57,9 +57,10 @@ def _rules(head: str) -> list[Rule]:
 
 
 def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
-    """Pixel decoders with a step for every map; none of them in a state dict gives no rules.
+    """Create the rules of FPN pixel decoders, which contain one ``adapter`` per feature map.
 
-    The deformable one has a single step (``adapter_1``), and other names for its encoder.
+    Returns:
+        no rules for the deformable pixel decoder, which contains ``adapter_1`` only.
     """
     steps = {int(match[1]) for match in map(
         re.compile(rf'{head}pixel_decoder\.adapter_(\d+)\.weight').fullmatch, state_dict) if match}
@@ -85,15 +86,15 @@ def _fpn_rules(state_dict: dict[str, Tensor], head: str) -> list[Rule]:
 
 def convert_mask2former(state_dict: dict[str, Tensor],
                         unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a published Mask2Former checkpoint to ours (``MaskTransformer``).
+    """Convert a published Mask2Former checkpoint for ``MaskTransformer``.
 
     Args:
-        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
-            that prefix works too.
-        unused: gets the keys without a place here, with the reason.
+        state_dict: names of detectron2, ``backbone.*`` and ``sem_seg_head.*``; for a head alone the
+            prefix is optional.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     with torch.no_grad():
         head = r'(?:sem_seg_head\.)?'
@@ -103,7 +104,7 @@ def convert_mask2former(state_dict: dict[str, Tensor],
             unused)
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='mask2former', title='facebookresearch/Mask2Former, detectron2',
     convert=convert_mask2former,
     signature=(r'sem_seg_head\.predictor\.(query_feat|static_query)\.weight',
@@ -116,28 +117,65 @@ _LABEL_TABLE = re.compile(r'(?:sem_seg_head\.)?predictor\.label_enc\.weight')
 
 def convert_mp_former(state_dict: dict[str, Tensor],
                       unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a published MP-Former checkpoint to ours (``MaskTransformer``, ``MPFormerHead``).
+    """Convert a published MP-Former checkpoint for ``MaskTransformer`` with ``MPFormerHead``.
 
     It is a Mask2Former with ``query_positions='none'`` and a table of label embeddings, which is
     of use in training only; a ``Mask2FormerHead`` reports it as unexpected.
 
     Args:
-        state_dict: detectron2's names: ``backbone.*``, ``sem_seg_head.*``; a head alone without
-            that prefix works too.
-        unused: gets the keys without a place here, with the reason.
+        state_dict: names of detectron2, ``backbone.*`` and ``sem_seg_head.*``; for a head alone the
+            prefix is optional.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     tables = {key for key in state_dict if _LABEL_TABLE.fullmatch(key)}
     converted = convert_mask2former(
         {key: value for key, value in state_dict.items() if key not in tables},
         unused)
-    converted.update({'panoptic_head.label_embed.weight': state_dict[key] for key in tables})
+    for key in tables:
+        converted['panoptic_head.label_embed.weight'] = state_dict[key]
     return converted
 
 
-register_source(Source(
+register_source(CheckpointSource(
     name='mp_former', title='IDEA-Research/MP-Former, detectron2', convert=convert_mp_former,
     signature=(r'sem_seg_head\.predictor\.label_enc\.weight', ),
     class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)'))
+
+
+# names of mmdetection 2; mmdetection 3 uses the names of this library
+_MMDET_DECODER = r'(panoptic_head\.transformer_decoder\.layers\.\d+)\.'
+_MMDET_ENCODER = r'(panoptic_head\.pixel_decoder\.encoder\.layers\.\d+)\.'
+_MMDET_RULES: list[Rule] = [
+    (_MMDET_DECODER + r'attentions\.0\.(.+)', r'\1.cross_attn.\2', None),
+    (_MMDET_DECODER + r'attentions\.1\.(.+)', r'\1.self_attn.\2', None),
+    (_MMDET_ENCODER + r'attentions\.0\.(.+)', r'\1.self_attn.\2', None),
+    *((layer + r'ffns\.0\.(.+)', r'\1.ffn.\2', None) for layer in (_MMDET_DECODER, _MMDET_ENCODER)),
+    drop(r'panoptic_head\.loss_cls\.class_weight',
+         'class weights of the loss: the config sets them'),
+    (r'((?:backbone|panoptic_head)\..+)', r'\1', None)]
+
+
+def convert_mmdet(state_dict: dict[str, Tensor],
+                  unused: dict[str, str] | None = None) -> dict[str, Tensor]:
+    """Convert a Mask2Former checkpoint of mmdetection 2.x; names of 3.x are kept.
+
+    Args:
+        state_dict: ``backbone.*``, ``panoptic_head.*``.
+        unused: receives source key -> reason for each tensor that is not converted.
+
+    Raises:
+        KeyError: a parameter does not belong to the model.
+    """
+    return rename(state_dict, _MMDET_RULES, unused)
+
+
+register_source(CheckpointSource(
+    name='mmdet', title='mmdetection 3.x (or 2.x) Mask2Former, or this library',
+    convert=convert_mmdet,
+    signature=(r'backbone\..+', r'panoptic_head\.query_feat\.weight',
+               r'panoptic_head\.(transformer_decoder|predictor)\..+'),
+    class_tensors=r'panoptic_head\.(cls_embed\.(weight|bias)|label_embed\.weight)',
+    things_first=True))

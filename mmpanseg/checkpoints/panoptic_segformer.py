@@ -1,11 +1,10 @@
-"""Key map of Panoptic SegFormer's released code (CVPR version, mmdet 2) to this library's names."""
-
+"""Key map of the released code of Panoptic SegFormer (CVPR version, mmdet 2)."""
 import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.detectron2_backbones import swin_rules
 from mmpanseg.checkpoints.key_map import Rule, rename
-from mmpanseg.checkpoints.sources import Source, register_source
+from mmpanseg.checkpoints.sources import CheckpointSource, register_source
 
 _HEAD = 'panoptic_head.'
 _WEIGHT = r'\.(weight|bias)'
@@ -41,7 +40,13 @@ def _transformer_rules() -> list[Rule]:
 
 
 def _mask_decoder_rules(theirs: str, classes: str, ours: str) -> list[Rule]:
-    """Rules of one mask decoder: its name and that of its classifiers there, its name here."""
+    """Create the rules of a mask decoder.
+
+    Args:
+        theirs: pattern of the decoder in the source.
+        classes: pattern of its classifiers in the source.
+        ours: name of the decoder in this library.
+    """
     block, layer = rf'bbox_head\.{theirs}\.blocks\.(\d+)\.', rf'{_HEAD}{ours}.layers.\1.'
     rules: list[Rule] = [
         (rf'bbox_head\.{classes}\.(\d+){_WEIGHT}', rf'{_HEAD}{ours}.cls_branches.\1.\2', None),
@@ -68,7 +73,7 @@ def _mask_decoder_rules(theirs: str, classes: str, ours: str) -> list[Rule]:
 
 
 def _pvt_rules() -> list[Rule]:
-    """PVTv2 to mmdet's names; rules that count stages from 1 to ones that count from 0."""
+    """Create the rules of PVTv2; stages start at 1 in the source and at 0 in mmdet."""
     rules: list[Rule] = []
     for stage in range(4):
         theirs, ours = rf'backbone\.block{stage + 1}\.(\d+)\.', rf'backbone.layers.{stage}.1.\1.'
@@ -91,29 +96,29 @@ def _pvt_rules() -> list[Rule]:
 
 
 def _swap_halves(table: Tensor) -> Tensor:
-    """Query table with the content first, as for stuff there, to one with the position first."""
+    """Swap content and position in a query table [N, 2 C]; the source stores content first."""
     return torch.cat(table.chunk(2, dim=1)[::-1], dim=1)
 
 
 def _as_convolution(weight: Tensor) -> Tensor:
-    """Matrix of a linear layer to a 1x1 kernel."""
+    """Convert the weight of a linear layer to the kernel of a 1x1 convolution."""
     return weight[:, :, None, None]
 
 
 def convert_panoptic_segformer(state_dict: dict[str, Tensor],
                                unused: dict[str, str] | None = None) -> dict[str, Tensor]:
-    """Names of a released Panoptic SegFormer checkpoint to ours (``MaskTransformer``).
+    """Convert a released Panoptic SegFormer checkpoint for ``MaskTransformer``.
 
-    The model needs ``mask_decoder=dict(classify=True, locate=True)``: branches whose losses have no
-    weight, and which the released checkpoints hold.
+    The model needs ``mask_decoder=dict(classify=True, locate=True)``: the released checkpoints
+    contain these branches, although their losses have no weight.
 
     Args:
         state_dict: ``backbone.*`` (ResNet, PVTv2 or Swin), ``neck.*``, ``bbox_head.*``. The names
             of older releases (``mask_head``, ``mask_head2``, ``cls_branches2``) work as well.
-        unused: gets the keys without a place here, with the reason.
+        unused: receives source key -> reason for each tensor that is not converted.
 
     Raises:
-        KeyError: for a parameter that does not belong to the model.
+        KeyError: a parameter does not belong to the model.
     """
     backbone: list[Rule] = [
         *(_pvt_rules() if 'backbone.patch_embed1.proj.weight' in state_dict else swin_rules()),
@@ -129,9 +134,9 @@ def convert_panoptic_segformer(state_dict: dict[str, Tensor],
             *backbone], unused)
 
 
-SOURCE = register_source(Source(
+SOURCE = register_source(CheckpointSource(
     'panoptic_segformer', 'zhiqi-li/Panoptic-SegFormer, CVPR version', convert_panoptic_segformer,
     signature=(r'bbox_head\.transformer\.level_embeds', r'bbox_head\.stuff_query\.weight'),
-    # of thing classes, which come first; a stuff class is a row of the query table only
+    # rows of thing classes, which are first; a stuff class has a row in the query table only
     class_tensors=rf'{_HEAD}(?:location_decoder|mask_decoder)\.cls_branches\.\d+{_WEIGHT}',
     things_first=True))

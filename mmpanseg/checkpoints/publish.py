@@ -1,4 +1,4 @@
-"""Checkpoints to give away: weights and what describes them, nothing of the training's state."""
+"""Publication of checkpoints: weights and metadata without the state of the training."""
 import datetime
 import hashlib
 from pathlib import Path
@@ -16,25 +16,26 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) -> dict:
-    """Weights and metadata of a checkpoint from training or conversion.
+    """Extract weights and metadata from a checkpoint of training or conversion.
 
     Args:
-        checkpoint: as mmengine writes it.
-        averaged: of a training with moving averages of the weights, take these (also the
-            default), or the weights of the last step.
+        checkpoint: content of a checkpoint of mmengine.
+        averaged: True selects the moving averages of the weights, False the weights of the last
+            step. None selects the averages if they exist.
 
     Raises:
-        CheckpointError: there are no weights, or no averages although asked for.
+        CheckpointError: the checkpoint contains no weights, or no averages although they are
+            requested.
     """
     weights = checkpoint.get('state_dict')
     if not isinstance(weights, dict):
-        raise CheckpointError('there is no state_dict in it: a checkpoint from training or from '
-                              'tools/model_converters/convert.py is needed')
+        raise CheckpointError('it contains no state_dict: use a checkpoint from training or from '
+                              'tools/model_converters/convert.py')
     other = checkpoint.get('ema_state_dict')
     if averaged and other is None:
-        raise CheckpointError('there are no averaged weights in it: trained without EMAHook')
+        raise CheckpointError('it contains no averaged weights: it was trained without EMAHook')
     if averaged is False and other is not None:
-        # mmengine's EMAHook saves the averages as state_dict and swaps the others out
+        # mmengine's EMAHook saves the averages as state_dict, the last step as ema_state_dict
         weights = {key.removeprefix('module.'): value for key, value in other.items()
                    if key.startswith('module.')}
     meta = checkpoint.get('meta') or {}
@@ -47,7 +48,16 @@ def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) 
 
 
 def write_published(content: dict, prefix: Path, date: datetime.date | None = None) -> Path:
-    """Write a file named ``{prefix}_{date}-{first 8 digits of its sha256}.pth``."""
+    """Write a file named ``{prefix}_{date}-{first 8 digits of its SHA-256}.pth``.
+
+    Args:
+        content: result of :func:`published_content`.
+        prefix: path without date and digest; missing folders are created.
+        date: date in the name; today by default.
+
+    Returns:
+        path of the file.
+    """
     prefix.parent.mkdir(parents=True, exist_ok=True)
     unnamed = prefix.with_name(f'{prefix.name}.tmp')
     torch.save(content, unnamed)
@@ -57,7 +67,7 @@ def write_published(content: dict, prefix: Path, date: datetime.date | None = No
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while part := file.read(1 << 20):
@@ -66,7 +76,7 @@ def sha256(path: Path) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it loads anywhere, with weights only."""
+    """Check that ``torch.load(weights_only=True)`` can load a value."""
     if isinstance(value, dict):
         return all(_is_plain(key) and _is_plain(x) for key, x in value.items())
     if isinstance(value, (list, tuple)):

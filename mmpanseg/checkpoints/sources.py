@@ -1,4 +1,4 @@
-"""The code bases whose checkpoints convert to ours: one entry each, in the order of detection."""
+"""Code bases whose checkpoints can be converted, in the order of detection."""
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,29 +8,31 @@ from torch import Tensor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, recognized or converted; the text names file or key."""
+    """A checkpoint cannot be read, recognized or converted; the text names file or key."""
 
 
 class Converter(Protocol):
-    """Key map of a source: its names to ours; keys without a place here go to ``unused``."""
+    """Function that renames the tensors of a source."""
 
     def __call__(self, state_dict: dict[str, Tensor],
                  unused: dict[str, str]) -> dict[str, Tensor]:
-        """State dict under our names."""
+        """Rename tensors; ``unused`` receives key -> reason for those that are not converted."""
+        ...
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A code base and the map of its parameter names.
 
-    Args:
-        name: what ``--source`` takes.
-        title: what people call it.
-        convert: the key map.
-        signature: patterns; a state dict is of this source if each matches one of its whole keys.
-        class_tensors: pattern of *our* names of tensors with one row per class, in the order of
-            labels (rows after the last class, such as the one of no object, stay where they are).
-        things_first: labels are counted as here; otherwise in the order of the data set.
+    Attributes:
+        name: value of ``--source``.
+        title: name in messages.
+        convert: key map.
+        signature: patterns; a state dict belongs to this source if each one matches a whole key.
+        class_tensors: pattern of names in this library of tensors with one row per class in the
+            order of labels. Rows after the last class, such as "no object", stay in place.
+        things_first: True if labels of things are first, as in this library; False if labels are in
+            the order of the dataset.
     """
     name: str
     title: str
@@ -40,31 +42,41 @@ class Source:
     things_first: bool = False
 
 
-SOURCES: dict[str, Source] = {}
+SOURCES: dict[str, CheckpointSource] = {}
 
 
-def register_source(source: Source) -> Source:
-    """Add a source; the first registered one whose signature fits is the one found from keys."""
+def register_source(source: CheckpointSource) -> CheckpointSource:
+    """Add a source to :data:`SOURCES`.
+
+    Args:
+        source: source to add. Detection returns the first registered source that matches.
+    """
     SOURCES[source.name] = source
     return source
 
 
-def get_source(name: str) -> Source:
-    """The source of that name.
+def get_source(name: str) -> CheckpointSource:
+    """Look up a source by name.
+
+    Args:
+        name: key of :data:`SOURCES`.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the name is unknown.
     """
     if name not in SOURCES:
         raise CheckpointError(f'source {name!r} is not known; known are {", ".join(SOURCES)}')
     return SOURCES[name]
 
 
-def find_source(keys: Iterable[str]) -> Source:
-    """The source that parameters of these names come from.
+def find_source(keys: Iterable[str]) -> CheckpointSource:
+    """Detect the source of a checkpoint from the names of its parameters.
+
+    Args:
+        keys: names of the parameters.
 
     Raises:
-        CheckpointError: from none that is known.
+        CheckpointError: no source matches.
     """
     keys = list(keys)
     for source in SOURCES.values():

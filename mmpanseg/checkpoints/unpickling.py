@@ -1,13 +1,13 @@
-"""Reading pickles without running what they ask for.
+"""Safe reading of pickled checkpoints.
 
-Checkpoints are pickles: lists of functions to call. The reader here knows the few functions that
-make tensors, arrays and containers, puts an inert object in the place of a library's own classes
-(configs, logs: whatever is not a weight), and refuses any other name.
+A pickle contains names of functions to call. This reader calls the functions that create tensors,
+arrays and containers only. It replaces classes of known libraries (configs, logs) by inert objects
+and raises an error for every other name.
 """
 import collections
 import io
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from mmpanseg.checkpoints.sources import CheckpointError
 
 
 class Inert:
-    """Stands for an object of another library; takes every state and does nothing."""
+    """Placeholder for an object of another library; accepts and ignores every state."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> 'Inert':
         return super().__new__(cls)
@@ -31,9 +31,9 @@ class Inert:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Bytes as pickles of protocol 2 write them."""
+    """Decode bytes in pickles of protocol 2."""
     if encoding != 'latin1':
-        raise CheckpointError(f'it holds text in the encoding {encoding!r}')
+        raise CheckpointError(f'it contains text in the encoding {encoding!r}')
     return text.encode('latin1')
 
 
@@ -41,13 +41,14 @@ def _storage_from_bytes(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
 
 
-def _array_from_buffer(buffer: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
+def _array_from_buffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...],
+                       order: Literal['C', 'F']) -> np.ndarray:
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
 
 
 _MULTIARRAY = (np._core if hasattr(np, '_core') else np.core).multiarray
 _ALLOWED: dict[tuple[str, str], Any] = {
-    # numpy renamed its core in version 2: files of both read with both
+    # NumPy 2 renamed its core module; files of both versions are readable with both
     **{(f'numpy.{core}.{module}', name): function for core in ('core', '_core')
        for module, name, function in (
            ('multiarray', '_reconstruct', _MULTIARRAY._reconstruct),
@@ -66,7 +67,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ('torch', 'device'): torch.device,
     **{('builtins', kind.__name__): kind
        for kind in (set, frozenset, list, dict, tuple, int, float, complex, bool, str, bytes)},
-    # how pickles of old protocols name methods and make objects of a library's classes
+    # names of methods and constructors in pickles of old protocols
     ('copyreg', '_reconstructor'): Inert,
     **{('builtins', name): Inert for name in ('getattr', 'object', 'slice', 'range', 'bytearray')},
 }
@@ -76,13 +77,14 @@ _LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpanseg', 'easymd', 'detec
 
 
 class WeightsUnpickler(pickle.Unpickler):
-    """Unpickler that makes tensors, arrays and containers, and runs nothing else.
+    """Unpickler that creates tensors, arrays and containers only.
 
     Raises:
-        CheckpointError: the pickle asks for another function; the text names it.
+        CheckpointError: the pickle calls another function; the text names it.
     """
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return the allowed function or class of a name."""
         module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
@@ -93,16 +95,16 @@ class WeightsUnpickler(pickle.Unpickler):
         if module.split('.')[0] in _LIBRARIES:
             return Inert
         raise CheckpointError(
-            f'it asks to run {module}.{name}, which no file of weights needs: not loaded')
+            f'it calls {module}.{name}, which no file of weights needs: not loaded')
 
 
 class WeightsPickle:
-    """What ``torch.load`` takes as ``pickle_module``."""
+    """Value of ``pickle_module`` for ``torch.load``."""
 
     __name__ = 'mmpanseg.checkpoints.unpickling'
     Unpickler = WeightsUnpickler
 
     @staticmethod
     def load(file: Any, **kwargs: Any) -> Any:
-        """Content of an open file."""
+        """Load the content of an open file."""
         return WeightsUnpickler(file, **kwargs).load()

@@ -1,4 +1,4 @@
-"""Reading weights from files of every kind, without running code that they contain."""
+"""Reading of weights from all supported file formats, without execution of pickled code."""
 import json
 import pickle
 import zipfile
@@ -12,28 +12,39 @@ from torch import Tensor
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.checkpoints.unpickling import WeightsPickle
 
-# where detectron2, mmengine and transformers put the weights
+# keys of the weights in files of mmengine, transformers and detectron2
 _WEIGHTS = ('state_dict', 'model')
 _FOLDER_FILES = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin',
                  'pytorch_model.bin.index.json')
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by name, on the CPU.
+    """Read all tensors of a checkpoint to the CPU.
 
     Args:
-        path: a file .pth, .pt, .bin (torch), .pkl (pickled arrays), .safetensors, or a folder of
+        path: file .pth, .pt, .bin (torch), .pkl (pickled arrays) or .safetensors, or a folder of
             transformers with one of these.
 
+    Returns:
+        name -> tensor.
+
     Raises:
-        CheckpointError: the file is missing, truncated, no checkpoint, or its pickle asks to run
-            code; one line that names the file.
+        CheckpointError: the file is missing, truncated or no checkpoint, or its pickle calls other
+            functions; the text names the file in one line.
     """
-    return weights_of(read_checkpoint(path), path)
+    return extract_weights(read_checkpoint(path), path)
 
 
-def weights_of(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint's content, see :func:`read_weights`."""
+def extract_weights(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Select all tensors in the content of a checkpoint.
+
+    Args:
+        content: result of :func:`read_checkpoint`.
+        path: path of the file, for the error text.
+
+    Raises:
+        CheckpointError: it contains no tensors.
+    """
     for key in _WEIGHTS:
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -49,10 +60,13 @@ def weights_of(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Everything in a checkpoint; objects of other libraries are replaced by inert ones.
+    """Read the content of a checkpoint; objects of other libraries become inert placeholders.
+
+    Args:
+        path: see :func:`read_weights`.
 
     Raises:
-        CheckpointError: as :func:`read_weights`.
+        CheckpointError: see :func:`read_weights`.
     """
     path = Path(path)
     if not path.exists():
@@ -68,7 +82,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()
         raise CheckpointError(
             f'{path}: not a checkpoint, or not all of one; '
-            f'{kind_of_file(path) or "was the download complete?"} '
+            f'{describe_broken_file(path) or "was the download complete?"} '
             f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: a checkpoint is a dict of tensors, this holds a '
@@ -76,8 +90,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def kind_of_file(path: str | Path) -> str:
-    """What a file is that is certainly no whole checkpoint, in a few words; '' for others."""
+def describe_broken_file(path: str | Path) -> str:
+    """Describe a file that cannot be a complete checkpoint.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        the reason and the fix; '' if the file may be a checkpoint.
+    """
     with open(path, 'rb') as file:
         start = file.read(256)
     if not start:
@@ -111,13 +132,13 @@ def _read_file(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith('/constants.pkl') for name in archive.namelist()):
                 raise CheckpointError('a TorchScript program, not a file of weights')
-    # torch's own reader for weights only refuses files with logs or configs beside the weights;
-    # this pickle module is as strict about what may run
+    # weights_only=True rejects files that also contain logs or configs; this pickle module allows
+    # the same functions
     return torch.load(path, map_location='cpu', weights_only=False, pickle_module=WeightsPickle)
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
-    """Weights of a folder as transformers writes it, in one file or several."""
+    """Read the weights of a folder of transformers, in one or several files."""
     for name in _FOLDER_FILES:
         file = folder / name
         if not file.is_file():
@@ -136,7 +157,12 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def write_safetensors(state_dict: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as transformers does."""
+    """Write tensors in the format of transformers.
+
+    Args:
+        state_dict: name -> tensor.
+        path: path of the file.
+    """
     _safetensors().torch.save_file(
         {key: value.contiguous() for key, value in state_dict.items()}, path,
         metadata=dict(format='pt'))
@@ -147,5 +173,5 @@ def _safetensors() -> Any:
         import safetensors.torch
     except ImportError as error:
         raise CheckpointError(
-            'files of this format need a package: pip install safetensors') from error
+            'safetensors files need the package safetensors: pip install safetensors') from error
     return safetensors

@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from mmpanseg.datasets.annotation_file import FLAG, check_kind
-from mmpanseg.structures.encoded_masks import encode
+from mmpanseg.structures.encoded_masks import encode_segmentation
 
 # Annotations whose coordinates are in arrays at a time.
 CHUNK = 20000
@@ -56,7 +56,7 @@ def encode_annotation(annotation: dict, height: int, width: int) -> dict:
     segmentation = annotation['segmentation']
     if isinstance(segmentation, list):
         segmentation = [part for part in segmentation if len(part) >= 6]
-    return encode(segmentation, height, width)
+    return encode_segmentation(segmentation, height, width)
 
 
 def _fill_boxes(path: str, annotations: Sequence[dict], images: Mapping,
@@ -147,7 +147,7 @@ def _encoded_box(path: str, annotation: dict, image: dict) -> np.ndarray:
         raise _error(path, annotation, 'has run lengths in its segmentation that are not '
                      f'{size[0]} x {size[1]} pixels together; correct or remove them')
     try:
-        rle = encode(segmentation, *size)
+        rle = encode_segmentation(segmentation, *size)
         if not rle_tools.area(rle):
             raise _error(path, annotation, 'has a segmentation without a pixel; remove it')
         x, y, width, height = rle_tools.toBbox(rle)

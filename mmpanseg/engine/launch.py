@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
-from mmpanseg.checkpoints.weight_files import kind_of_file
+from mmpanseg.checkpoints.weight_files import describe_broken_file
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.registry import RUNNERS
 
@@ -103,7 +103,7 @@ def check_checkpoint(path: str) -> str:
                          'converts a folder of transformers to a checkpoint')
     if not Path(path).is_file():
         raise UsageError(f'checkpoint {path} does not exist')
-    kind = kind_of_file(path)
+    kind = describe_broken_file(path)
     if kind:
         raise UsageError(f'{path} is not a checkpoint, or not all of one: {kind}')
     return path

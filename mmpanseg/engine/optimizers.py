@@ -13,7 +13,7 @@ from torch import nn
 
 from mmpanseg.engine.parameter_names import check_keys, unknown_name
 from mmpanseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 # Parameters of Swin and ConvNeXt only; schedules for all backbones contain them.
 _OF_SOME_BACKBONES = ('relative_position_bias_table', 'absolute_pos_embed', '.gamma')
@@ -51,7 +51,7 @@ class ModuleTypeOptimConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper for a model."""
-        model = unwrapped(model)
+        model = unwrap_model(model)
         config = dict(self.optim_wrapper_cfg)
         config.setdefault('type', 'OptimWrapper')
         optimizer = dict(config.pop('optimizer'))

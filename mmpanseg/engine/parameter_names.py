@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from torch import nn
 
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 # Keys of mmengine's DefaultOptimWrapperConstructor, which ignores all others.
 _DEFAULT_KEYS = (
@@ -68,7 +68,7 @@ def check_paramwise(optim_wrapper: dict, model: nn.Module) -> None:
     if not options or optim_wrapper.get('constructor') not in _DEFAULT_CONSTRUCTORS:
         return
     check_keys(options, _DEFAULT_KEYS, 'mmengine\'s constructor')
-    names = [name for name, _ in unwrapped(model).named_parameters()]
+    names = [name for name, _ in unwrap_model(model).named_parameters()]
     for part in options.get('custom_keys', {}):
         if not any(part in name for name in names):
             raise unknown_name('custom_keys', part, names)

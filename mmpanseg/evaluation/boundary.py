@@ -1,35 +1,57 @@
 """Boundaries of segments (Cheng et al., "Boundary IoU", CVPR 2021, section 4).
 
-The boundary of a mask is the part of it that lies within a distance d of its contour: what is left
-of the mask when its erosion by a square of side 2 d + 1 is taken away. What is outside the image
-counts as outside the mask. H, W image size.
+The boundary of a mask contains its pixels within a distance d of its contour: the mask minus its
+erosion by a square of side 2 d + 1. The area outside of the image is outside of the mask. Shapes:
+H, W image size.
 """
 import math
 
 import cv2
 import numpy as np
 
-# Share of the image diagonal with which all published results were made.
+# Share of the image diagonal in published results.
 PUBLISHED_WIDTH = 0.02
 
 
 def check_boundary_width(width: float) -> None:
-    """Raise a ValueError unless the width is a share of the image diagonal."""
+    """Check that the boundary width is a share of the image diagonal.
+
+    Args:
+        width: share of the image diagonal.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
     if not 0 < width < 1:
-        raise ValueError(f'boundary_width={width} must lie between 0 and 1: it is a share of the '
+        raise ValueError(f'boundary_width={width} must be between 0 and 1: it is a share of the '
                          f'image diagonal, {PUBLISHED_WIDTH} in published results')
 
 
 def boundary_distance(shape: tuple[int, int], width: float) -> int:
-    """D in pixels, at least 1, of an image of size (H, W); ``width`` is a share of its diagonal."""
+    """Convert a boundary width to pixels.
+
+    Args:
+        shape: (H, W) of the image.
+        width: share of the image diagonal, in 0 .. 1.
+
+    Returns:
+        the distance d, at least 1.
+    """
     return max(1, round(width * math.hypot(*shape)))
 
 
 def mask_boundary(mask: np.ndarray, distance: int) -> np.ndarray:
-    """Boundary of one mask, bool [H, W] -> bool [H, W].
+    """Compute the boundary of one mask.
 
-    Erosion is a threshold on the (chessboard) distance to the nearest pixel outside, which takes
-    the same time for any ``distance``; it is computed inside the bounding box only.
+    The erosion is a threshold on the chessboard distance to the nearest pixel outside, whose cost
+    does not depend on ``distance``. It is computed inside the bounding box only.
+
+    Args:
+        mask: bool [H, W].
+        distance: d in pixels.
+
+    Returns:
+        bool [H, W].
     """
     boundary = np.zeros(mask.shape, bool)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -43,10 +65,17 @@ def mask_boundary(mask: np.ndarray, distance: int) -> np.ndarray:
 
 
 def map_boundary(segment_map: np.ndarray, distance: int) -> np.ndarray:
-    """Boundaries of all segments of a map at once, void included: integer [H, W] -> bool [H, W].
+    """Compute the boundaries of all segments of a map, including void.
 
-    The nearest pixel of another segment is one step further away than the nearest pixel that
-    touches another segment, so one distance transform serves all segments.
+    The nearest pixel of another segment is one pixel further away than the nearest pixel that
+    touches another segment. One distance transform is therefore sufficient for all segments.
+
+    Args:
+        segment_map: integer [H, W].
+        distance: d in pixels.
+
+    Returns:
+        bool [H, W].
     """
     touches = np.zeros(segment_map.shape, bool)
     touches[0] = touches[-1] = touches[:, 0] = touches[:, -1] = True

@@ -1,4 +1,4 @@
-"""COCO instance annotations as run-length encoded objects of each image."""
+"""COCO instance annotations as objects with run-length encodings (RLE)."""
 from collections.abc import Sequence
 
 from mmpanseg.datasets.annotation_file import (
@@ -9,22 +9,22 @@ from mmpanseg.datasets.annotation_file import (
     read_sizes,
 )
 from mmpanseg.datasets.object_masks import encode_annotation, read_boxes
-from mmpanseg.evaluation.ground_truth import require_keys, sample_name
+from mmpanseg.evaluation.metric_base import require_keys, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
 
 
 class InstanceAnnotations:
-    """A COCO instance JSON, read once.
+    """Content of a COCO instance JSON, grouped by image.
 
     Args:
         ann_file: path of the JSON, with ``images``, ``categories`` and ``annotations``.
         backend_args: arguments of mmengine's file backend.
 
     Raises:
-        FileNotFoundError: when the file does not exist.
-        ValueError: when it is no JSON, lacks one of these keys, has an id twice, an annotation is
-            for an image or a category that it does not list, or its mask is none; when all
-            annotations are crowds.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not JSON, lacks one of these keys or repeats an id; an annotation
+            refers to an unlisted image or category or has no valid mask; or all annotations are
+            crowds.
     """
 
     def __init__(self, ann_file: str, backend_args: dict | None = None) -> None:
@@ -36,26 +36,26 @@ class InstanceAnnotations:
         check_listed(ann_file, annotations, 'category_id', self.category_names, 'categories')
         check_listed(ann_file, annotations, 'image_id', self.images, 'images')
         read_boxes(ann_file, annotations, self.images)
-        self.annotations: dict = {image_id: [] for image_id in self.images}
+        self.annotations: dict[int, list[dict]] = {image_id: [] for image_id in self.images}
         for annotation in annotations:
             self.annotations[annotation['image_id']].append(annotation)
 
     def objects(self, sample: dict, classes: Sequence[str],
                 labels: Sequence[int]) -> tuple[tuple[int, int], list[dict]]:
-        """Objects of a sample's image.
+        """List the annotated objects of the image of a sample.
 
         Args:
             sample: with ``img_id``.
-            classes: names by label.
-            labels: those to look for; objects of other classes are left out.
+            classes: class names by label.
+            labels: labels to select; objects of other classes are ignored.
 
         Returns:
-            (H, W), and for each object a dict of category_id (the label), segmentation (run-length
-            encoding), iscrowd and, where the file has one above 0, area.
+            size (H, W) of the image, and a dict for each object with category_id (the label),
+            segmentation (RLE), iscrowd and, if the file specifies a positive one, area.
 
         Raises:
-            ValueError: when the file has no category of one of the classes.
-            PanopticDataError: when the file does not list the image.
+            ValueError: the file lacks the category of a class.
+            PanopticDataError: the file does not list the image.
         """
         require_keys(sample, ('img_id', ))
         check_classes(self.ann_file, [classes[label] for label in labels],
@@ -63,9 +63,9 @@ class InstanceAnnotations:
         image = self.images.get(sample['img_id'])
         if image is None:
             raise PanopticDataError(
-                f'{sample_name(sample)} is not among the "images" of {self.ann_file}; give the '
-                'instance annotations of this data set, with the same image ids, or leave ann_file '
-                'out to score against the panoptic annotation')
+                f'{sample_name(sample)} is not among the "images" of {self.ann_file}; set ann_file '
+                'to the instance annotations of this dataset, with the same image ids, or remove '
+                'it to score against the panoptic annotation')
         label_of = {classes[label]: label for label in labels}
         size = image['height'], image['width']
         objects = []
@@ -76,7 +76,7 @@ class InstanceAnnotations:
                             iscrowd=int(annotation.get('iscrowd', 0)))
                 area = annotation.get('area')
                 if isinstance(area, (int, float)) and area > 0:
-                    # COCO's, which decide about sizes, are not the masks' but the polygons'
+                    # COCO assigns sizes by the areas of polygons, which differ from the masks'
                     item['area'] = area
                 objects.append(item)
         return size, objects

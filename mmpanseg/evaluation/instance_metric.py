@@ -1,65 +1,71 @@
-"""Mask AP and Boundary AP as mmengine metrics. H, W image size; n predicted instances."""
+"""Mask AP and Boundary AP as mmengine metrics. Shapes: H, W image size, n predicted instances."""
 import contextlib
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.evaluation.boundary import (
     PUBLISHED_WIDTH,
     boundary_distance,
     check_boundary_width,
     mask_boundary,
 )
-from mmpanseg.evaluation.ground_truth import orientation_of, read_ground_truth, sample_name
+from mmpanseg.evaluation.ground_truth import read_ground_truth, with_image_orientation
 from mmpanseg.evaluation.instance_annotations import InstanceAnnotations
+from mmpanseg.evaluation.metric_base import DatasetMetric, make_table, percent, sample_name
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
-from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.exif_orientation import annotation_turn, turn, turn_size
+from mmpanseg.structures.encoded_masks import encode_mask
+from mmpanseg.structures.exif_orientation import (
+    annotation_orientation,
+    apply_orientation,
+    oriented_size,
+)
 
-# bool [H, W], or a run-length encoding
+# bool [H, W], or compressed RLE
 Mask = np.ndarray | dict
 
-# name -> row of COCOeval's precision: IoU threshold or all, then range of areas
+# name -> IoU threshold (None: mean over all) and index of the area range in COCOeval
 AVERAGES = {'AP': (None, 0), 'AP50': (0.5, 0), 'AP75': (0.75, 0),
             'APs': (None, 1), 'APm': (None, 2), 'APl': (None, 3)}
 
 
 @METRICS.register_module()
-class InstanceMetric(CommonMetainfo, BaseMetric):
-    """Mask AP of ``pred_instances`` in percent, of an instance or a panoptic model.
+class InstanceMetric(DatasetMetric):
+    """Mask AP of ``pred_instances`` in percent, for instance and panoptic models.
 
-    ``pred_instances`` has masks (bool [n, H, W], or n run-length encodings), scores [n] and labels
-    [n]. AP, AP50, AP75 and APs, APm, APl (objects below 32**2, below 96**2 pixels, larger) are
-    those of COCO's evaluation with at most 100 instances per image; of a panoptic model, AP is
-    AP_pan^Th (Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, Table I). -1 stands for
-    a size that no annotated object has. The classes scored are ``thing_classes`` of the data set's
-    metainfo, or all ``classes`` where it has none; only images that were predicted are scored.
+    ``pred_instances`` contains masks (bool [n, H, W], or n RLE), scores [n] and labels [n]. AP,
+    AP50, AP75 and APs, APm, APl (objects below 32**2, below 96**2 pixels, larger) follow COCO's
+    evaluation with at most 100 instances per image. For a panoptic model, AP is AP_pan^Th (Cheng et
+    al., "Masked-attention Mask Transformer", CVPR 2022, Table I). A score is -1 if no annotated
+    object has that size. The scored classes are ``thing_classes`` of the dataset's metainfo, or all
+    ``classes`` without that entry; only predicted images are scored.
 
     Args:
-        ann_file: COCO instance annotations. Its categories are matched to the classes by name, so
-            their order and ids do not matter; categories that are no class of the data set are
-            left out. Its images are matched by ``img_id``. None: the ground truth are the thing
-            segments of the panoptic annotation (``seg_map_path`` and ``segments_info``), crowds
-            as crowds; images without one are left out.
-        classwise: print a row for each class.
-        backend_args: file backend of the annotations.
-        collect_device, prefix, collect_dir: see mmengine's BaseMetric.
+        ann_file: COCO instance annotations. Categories are matched to classes by name, images by
+            ``img_id``; categories that are no class of the dataset are ignored. None: the ground
+            truth is the thing segments of the panoptic annotation (``seg_map_path`` and
+            ``segments_info``), including crowds; images without annotation are skipped.
+        classwise: print one row per class.
+        backend_args: arguments of mmengine's file backend for the annotations.
+        collect_device: device on which mmengine's BaseMetric collects results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: prefix of the score names; by default ``instance``.
+        collect_dir: folder for the collection of results on the CPU, shared by all processes.
 
     Raises:
-        FileNotFoundError: when the annotation file or a PNG is missing.
-        ValueError: when it is broken or lacks a class.
-        PanopticDataError: when an image is not in ``ann_file``, a prediction has the wrong size or
-            the label of no thing or a score that is no number, or no image has a ground truth.
+        FileNotFoundError: the annotation file or a PNG does not exist.
+        ValueError: the annotation file or a PNG is damaged or lacks a class.
+        PanopticDataError: an image is not in ``ann_file``; a prediction has the wrong size, a label
+            that is no thing or a score that is not finite; or no image has a ground truth.
     """
 
     default_prefix = 'instance'
@@ -80,13 +86,13 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
 
     @property
     def thing_labels(self) -> list[int]:
-        """Labels that are scored."""
-        classes = self.dataset_meta['classes']
-        things = set(self.dataset_meta.get('thing_classes', classes))
+        """Labels of the scored classes."""
+        classes = self.metainfo['classes']
+        things = set(self.metainfo.get('thing_classes', classes))
         return [label for label, name in enumerate(classes) if name in things]
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Add (size, true objects, predicted objects) of each sample, or None, to ``results``."""
+        """Append (size, true objects, predicted objects) or None of each sample to ``results``."""
         for sample in data_samples:
             truth = (self._panoptic_objects(sample) if self.annotations is None
                      else self._annotated_objects(sample))
@@ -96,12 +102,12 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
                 self.results.append((*truth, self._predicted_objects(sample, truth[0])))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Print the table, return the averages in percent."""
+        """Print the table and return the averages in percent."""
         scored = [result for result in results if result is not None]
         if not scored:
             raise PanopticDataError(
-                'no image of the data set has a ground truth, so there is nothing to score '
-                'against; check seg_map_path of the data set, or give an ann_file')
+                'no image of the dataset has a ground truth, so there is nothing to score '
+                'against; check seg_map_path of the dataset, or set ann_file')
         labels = self.thing_labels
         evaluation = self._evaluate(scored, labels)
         scores = {name: _average(evaluation, *where) for name, where in AVERAGES.items()}
@@ -109,7 +115,7 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         if self.classwise:
             for index, label in enumerate(labels):
                 values = [_average(evaluation, *where, index) for where in AVERAGES.values()]
-                rows.append([self.dataset_meta['classes'][label],
+                rows.append([self.metainfo['classes'][label],
                              *(percent(value, value >= 0) for value in values)])
         rows.append(['mean', *(percent(value, value >= 0) for value in scores.values())])
         MMLogger.get_current_instance().info(
@@ -117,19 +123,19 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         return {name: 100 * value if value >= 0 else -1. for name, value in scores.items()}
 
     def _object(self, mask: Mask, **item: object) -> dict:
-        """An object as ``evaluation_type`` needs it."""
-        rle = mask if isinstance(mask, dict) else encode(mask)
+        """Create an object in the format of ``evaluation_type``."""
+        rle = mask if isinstance(mask, dict) else encode_mask(mask)
         return dict(dict(area=int(rle_tools.area(rle)), iscrowd=0), segmentation=rle, **item)
 
     def _evaluate(self, scored: list[tuple], labels: list[int]) -> COCOeval:
-        """Run COCO's evaluation; images are counted from 0, categories are labels."""
+        """Run COCO's evaluation with image ids counted from 0 and labels as category ids."""
         categories = [dict(id=label) for label in labels]
         images = [dict(id=number, height=size[0], width=size[1])
                   for number, (size, _, _) in enumerate(scored)]
         sides = []
         for side in (1, 2):
             coco = COCO()
-            # the evaluation takes id 0 for no match
+            # ids start at 1: COCOeval interprets id 0 as no match
             objects = [dict(item, image_id=number) for number, result in enumerate(scored)
                        for item in result[side]]
             coco.dataset = dict(images=images, categories=categories, annotations=[
@@ -144,33 +150,42 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         return evaluation
 
     def _annotated_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]]:
-        """Size of the image, as it lies for the model, and its objects in ``ann_file``."""
+        """Read the objects in ``ann_file``, in the orientation of the model's input.
+
+        Returns:
+            size (H, W) of the image, and its objects.
+        """
+        assert self.annotations is not None
         size, objects = self.annotations.objects(
-            sample, self.dataset_meta['classes'], self.thing_labels)
-        orientation = annotation_turn(size, orientation_of(sample))
+            sample, self.metainfo['classes'], self.thing_labels)
+        orientation = annotation_orientation(size, with_image_orientation(sample))
         if orientation != 1:
-            size = turn_size(size, orientation)
+            size = oriented_size(size, orientation)
             for item in objects:
                 mask = rle_tools.decode(item['segmentation']).view(bool)
-                item['segmentation'] = encode(turn(mask, orientation))
+                item['segmentation'] = encode_mask(apply_orientation(mask, orientation))
         return size, [self._object(item.pop('segmentation'), **item) for item in objects]
 
     def _panoptic_objects(self, sample: dict) -> tuple[tuple[int, int], list[dict]] | None:
-        """Size of the image and its thing segments, None where it is not annotated."""
-        segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
+        """Read the thing segments of the panoptic annotation.
+
+        Returns:
+            size (H, W) of the image and its objects; None where it has no annotation.
+        """
+        segments = read_ground_truth(sample, self.metainfo, self.backend_args)
         if segments is None:
             return None
         index, things = index_map(segments, sample_name(sample)), set(self.thing_labels)
         objects = [self._object(index == position, category_id=label, iscrowd=int(crowd))
                    for position, (label, crowd)
-                   in enumerate(zip(segments.labels.tolist(), segments.crowd), 1)
+                   in enumerate(zip(segments.labels.tolist(), segments.crowd.tolist()), 1)
                    if label in things]
-        return index.shape, objects
+        return (index.shape[0], index.shape[1]), objects
 
     def _predicted_objects(self, sample: dict, size: tuple[int, int]) -> list[dict]:
         image = sample_name(sample)
         if 'pred_instances' not in sample:
-            raise PanopticDataError(f'{image}: the model gave no pred_instances; set '
+            raise PanopticDataError(f'{image}: the model returned no pred_instances; set '
                                     'instance_on=True in its test_cfg')
         pred = sample['pred_instances']
         labels = pred['labels'].tolist()
@@ -178,13 +193,14 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
         if unknown:
             raise PanopticDataError(
                 f'{image}: predicted instances have the label(s) {unknown}, which are no things '
-                f'among the {len(self.dataset_meta["classes"])} classes of the data set; set '
-                'num_things_classes of the model to that of the data set')
-        unsure = [score for score in pred['scores'].tolist() if not math.isfinite(score)]
-        if unsure:
+                f'among the {len(self.metainfo["classes"])} classes of the dataset; set '
+                'num_things_classes of the model to that of the dataset')
+        not_finite = [score for score in pred['scores'].tolist() if not math.isfinite(score)]
+        if not_finite:
             raise PanopticDataError(
-                f'{image}: {len(unsure)} of {len(labels)} predicted instances have the score '
-                f'{unsure[0]}, so they cannot be ranked; the weights or the image are not finite')
+                f'{image}: {len(not_finite)} of {len(labels)} predicted instances have the score '
+                f'{not_finite[0]} and cannot be ranked; check the weights and the image for values '
+                'that are not finite')
         masks = pred['masks']
         if isinstance(masks, torch.Tensor):
             masks = masks.cpu().numpy().astype(bool, copy=False)
@@ -201,10 +217,10 @@ class InstanceMetric(CommonMetainfo, BaseMetric):
 
 
 class BoundaryEvaluation(COCOeval):
-    """COCO's evaluation with the smaller one of mask IoU and boundary IoU.
+    """COCO's evaluation with the minimum of mask IoU and boundary IoU.
 
-    Every object needs its ``boundary`` as a run-length encoding. A crowd, of which an instance may
-    be any part, is compared by mask alone.
+    Every object needs the RLE of its ``boundary``. Crowds are compared by mask IoU only, because
+    their boundary is not that of single instances.
     """
 
     def computeIoU(self, image_id: int, category_id: int) -> list | np.ndarray:
@@ -223,40 +239,47 @@ class BoundaryEvaluation(COCOeval):
 class BoundaryAPMetric(InstanceMetric):
     """Boundary AP of ``pred_instances`` in percent (Cheng et al., "Boundary IoU", CVPR 2021).
 
-    AP where the IoU of two objects is the smaller one of mask IoU and boundary IoU, the IoU of
-    their boundaries. Names and arguments are those of :class:`InstanceMetric`.
+    The IoU of two objects is the minimum of their mask IoU and the IoU of their boundaries. Score
+    names and further arguments are those of :class:`InstanceMetric`.
 
     Args:
-        boundary_width: width of the boundary relative to the image diagonal.
+        *args: positional arguments of :class:`InstanceMetric`.
+        boundary_width: width of the boundary relative to the image diagonal, in 0 .. 1.
+        **kwargs: keyword arguments of :class:`InstanceMetric`.
     """
 
     default_prefix = 'boundary'
     title = 'Boundary AP'
     evaluation_type = BoundaryEvaluation
 
-    def __init__(self, *args, boundary_width: float = PUBLISHED_WIDTH, **kwargs) -> None:
+    def __init__(self, *args: Any, boundary_width: float = PUBLISHED_WIDTH,
+                 **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         check_boundary_width(boundary_width)
         self.boundary_width = boundary_width
 
     def _object(self, mask: Mask, **item: object) -> dict:
         item = super()._object(mask, **item)
-        if isinstance(mask, dict):
-            mask = rle_tools.decode(mask).view(bool)
-        distance = boundary_distance(mask.shape, self.boundary_width)
-        item['boundary'] = encode(mask_boundary(mask, distance))
+        dense = rle_tools.decode(mask).view(bool) if isinstance(mask, dict) else mask
+        distance = boundary_distance((dense.shape[0], dense.shape[1]), self.boundary_width)
+        item['boundary'] = encode_mask(mask_boundary(dense, distance))
         return item
-
-
-def encode(mask: np.ndarray) -> dict:
-    """Run-length encoding of a mask, bool [H, W]."""
-    return rle_tools.encode(np.asfortranarray(mask).view(np.uint8))
 
 
 def _average(evaluation: COCOeval, threshold: float | None, area: int,
              category: int | slice = slice(None)) -> float:
-    """Mean precision over recalls and IoU thresholds, or at one; -1 without annotated objects."""
-    # [IoU threshold, recall, category, range of areas, number of detections]
+    """Average the precision over all recall values.
+
+    Args:
+        evaluation: after ``accumulate``.
+        threshold: IoU threshold; None averages over all thresholds.
+        area: index of the area range.
+        category: index of a category; the mean over all by default.
+
+    Returns:
+        average precision in 0 .. 1, -1 without annotated objects.
+    """
+    # [IoU threshold, recall, category, area range, number of detections]
     precision = evaluation.eval['precision'][..., area, -1]
     if threshold is not None:
         precision = precision[np.isclose(evaluation.params.iouThrs, threshold)]

@@ -1,30 +1,30 @@
-"""Ground truth and results in COCO panoptic format: reading, checking, and which belong together.
+"""Ground truth and result files in COCO panoptic format: reading, checking and pairing.
 
-Ids of images and categories say what belongs together, as in the official evaluation. Where a
-result file also says what its ids stand for (``images`` with file names, ``categories`` with
-names), that must agree with the ground truth, or names decide.
+Images and categories are paired by their ids, as in the official evaluation. If a result file also
+lists file names (``images``) or category names (``categories``), these must agree with the ground
+truth; otherwise the names determine the pairs.
 """
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
-
-MAX_SEGMENT_ID = (1 << 24) - 1
+from mmpanseg.structures.panoptic_png import MAX_SEGMENT_ID
 
 PathLike = str | Path
 
 
 def load_panoptic_json(path: PathLike, keys: Sequence[str]) -> dict:
-    """Content of a JSON in COCO panoptic format, with every annotation checked.
+    """Read a JSON in COCO panoptic format and check every annotation.
 
     Args:
-        path: of the file.
-        keys: what it must have at its top level.
+        path: path of the JSON.
+        keys: required keys at the top level.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing, or no JSON.
-        PanopticDataError: something in it is missing or of the wrong type; the text names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not JSON.
+        PanopticDataError: an entry is missing or has the wrong type; the text names it.
     """
     with open(path, encoding='utf-8') as file:
         try:
@@ -48,17 +48,25 @@ def load_panoptic_json(path: PathLike, keys: Sequence[str]) -> dict:
         for segment in annotation['segments_info']:
             _check_segment_id(segment['id'], where)
         if annotation['image_id'] in seen:
-            raise PanopticDataError(f'{where} has two annotations; every image has one')
+            raise PanopticDataError(f'{where} has two annotations; remove one of them')
         seen.add(annotation['image_id'])
     return content
 
 
 def png_folder(folder: PathLike | None, json_file: PathLike, content: dict, what: str,
                option: str) -> Path:
-    """Folder of the PNGs that a JSON describes: given, named like it, or the one that it is in.
+    """Find the folder of the PNGs that a JSON describes.
+
+    Args:
+        folder: the folder; None selects the path of the JSON without its extension, or the folder
+            of the JSON if that contains the first PNG.
+        json_file: path of the JSON.
+        content: content of the JSON.
+        what: description of the PNGs in the error text.
+        option: argument that sets the folder, for the error text.
 
     Raises:
-        NotADirectoryError: it does not exist.
+        NotADirectoryError: the folder does not exist.
     """
     if folder is None:
         folder = Path(json_file).with_suffix('')
@@ -69,17 +77,26 @@ def png_folder(folder: PathLike | None, json_file: PathLike, content: dict, what
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f'the folder with the PNGs of the {what}, {folder}, does not '
-                                 f'exist; name it with {option}')
+                                 f'exist; set it with {option}')
     return folder
 
 
 def pair_annotations(gt: dict, pred: dict, pred_file: PathLike) -> list[tuple[dict, dict]]:
-    """(ground truth, prediction) of each annotated image, both as in the JSON.
+    """Pair the annotations of ground truth and predictions.
 
-    Predictions of other images are left out, as in the official evaluation.
+    Predictions of images without ground truth are ignored, as in the official evaluation.
+
+    Args:
+        gt: content of the ground truth JSON.
+        pred: content of the result JSON.
+        pred_file: path of the result JSON, for error texts.
+
+    Returns:
+        (ground truth, prediction) of each annotated image.
 
     Raises:
-        PanopticDataError: an image has no prediction, or one whose file name is another image's.
+        PanopticDataError: an image has no prediction, or its prediction has the file name of
+            another image.
     """
     of_id = {annotation['image_id']: annotation for annotation in pred['annotations']}
     gt_files, pred_files = (_file_names(side) for side in (gt, pred))
@@ -109,11 +126,18 @@ def pair_annotations(gt: dict, pred: dict, pred_file: PathLike) -> list[tuple[di
 
 
 def category_ids(gt: dict, pred: dict, pred_file: PathLike) -> dict:
-    """Category id in the results -> id in the ground truth.
+    """Map category ids of the results to category ids of the ground truth.
+
+    Args:
+        gt: content of the ground truth JSON.
+        pred: content of the result JSON.
+        pred_file: path of the result JSON, for error texts.
+
+    Returns:
+        id in the results -> id in the ground truth.
 
     Raises:
-        PanopticDataError: a category that occurs in the results has a name that the ground truth
-            does not have.
+        PanopticDataError: the ground truth lacks the name of a category that occurs in the results.
     """
     names = {item['id']: item.get('name') for item in gt['categories']}
     own = {item['id']: item.get('name') for item in pred.get('categories', [])}
@@ -141,7 +165,7 @@ def _check_items(items: object, keys: Sequence[str], where: str) -> None:
                     f'{", ".join(keys)}')
             if key.endswith('id') and not isinstance(item[key], (int, str, float)):
                 raise PanopticDataError(
-                    f'{where}: entry {number} has {key} {item[key]!r}, which is no id')
+                    f'{where}: entry {number} has {key} {item[key]!r}, which is not an id')
 
 
 def _check_segment_id(number: object, where: str) -> None:
@@ -158,15 +182,17 @@ def _file_names(content: dict) -> dict:
 
 
 def _same_image(a: str, b: str) -> bool:
-    """Whether two paths may be one image: equal from some folder on, whatever their endings."""
-    a, b = (PurePosixPath(name).with_suffix('').parts for name in (a, b))
-    count = min(len(a), len(b))
-    return count > 0 and a[-count:] == b[-count:]
+    """Check whether one path without extension is the end of the other."""
+    parts_a, parts_b = (PurePosixPath(name).with_suffix('').parts for name in (a, b))
+    count = min(len(parts_a), len(parts_b))
+    return count > 0 and parts_a[-count:] == parts_b[-count:]
 
 
 def _by_file_name(ids: Sequence, gt_files: dict, pred_files: dict) -> dict | None:
-    """Image id in the ground truth -> id in the results by their file names, None where not every
-    image has exactly one that no other has.
+    """Map image ids of the ground truth to image ids of the results by their file names.
+
+    Returns:
+        None unless every image has exactly one match and no two images share it.
     """
     by_stem: dict[str, list] = {}
     for image_id, name in pred_files.items():
@@ -176,7 +202,7 @@ def _by_file_name(ids: Sequence, gt_files: dict, pred_files: dict) -> dict | Non
         path = PurePosixPath(gt_files.get(image_id, ''))
         matches = [other for other in by_stem.get(path.stem, [])
                    if _same_image(str(path), pred_files[other])]
-        # of images that differ in their endings only, the one with the same ending
+        # prefer the same extension among images that differ in the extension only
         matches = [other for other in matches
                    if PurePosixPath(pred_files[other]).suffix == path.suffix] or matches
         if len(matches) != 1:

@@ -3,62 +3,62 @@
 Shapes: H, W image size; C classes; G ground-truth segments and P predicted segments of one image.
 """
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class PanopticDataError(ValueError, KeyError):
-    """Annotations, predictions and maps that contradict each other.
+    """Annotations, predictions or maps are inconsistent.
 
-    A ValueError by nature; a KeyError too, because the official evaluation raises that one and
-    existing scripts may catch it.
+    Also a KeyError, because the official evaluation raises that and existing scripts may catch it.
     """
 
     def __str__(self) -> str:
-        # KeyError would show the repr of the message.
+        # KeyError shows the repr of the text
         return str(self.args[0])
 
 
-@dataclass
-class Segments:
-    """Segments of one image: either its ground truth or its prediction.
+class PanopticMap:
+    """Panoptic segmentation of one image, the ground truth or a prediction.
 
-    Attributes:
+    Args:
         map: integer [H, W], pixel -> segment id or ``void``.
-        ids: integer [N] in 0 .. 2**31 - 1, the ids in ``map`` that are segments, each once.
+        ids: integer [N] in 0 .. 2**31 - 1, the segment ids in ``map``, without duplicates.
         labels: integer [N], class of each segment, 0 .. C - 1.
-        crowd: bool [N], segments that count neither for nor against; none by default.
+        crowd: bool [N], segments that are excluded from all counts; none by default.
         void: value of pixels without a label.
-        name: what error messages call it, e.g. ``'prediction 0001.png'``.
-    """
-    map: np.ndarray
-    ids: np.ndarray
-    labels: np.ndarray
-    crowd: np.ndarray | None = None
-    void: int = 0
-    name: str = 'segmentation'
+        name: name in error texts, e.g. ``'prediction 0001.png'``.
 
-    def __post_init__(self) -> None:
-        self.ids = self._integers('ids', self.ids)
-        self.labels = self._integers('labels', self.labels)
-        self.crowd = np.zeros(len(self.ids), bool) if self.crowd is None \
-            else np.asarray(self.crowd, bool)
+    Raises:
+        PanopticDataError: an id is repeated, out of range or equal to ``void``; or ids or labels
+            are not integers.
+    """
+
+    def __init__(self, map: np.ndarray, ids: ArrayLike, labels: ArrayLike,
+                 crowd: ArrayLike | None = None, void: int = 0, name: str = 'segmentation') -> None:
+        self.map = map
+        self.void = void
+        self.name = name
+        self.ids = self._integers('ids', ids)
+        self.labels = self._integers('labels', labels)
+        self.crowd = (np.zeros(len(self.ids), bool) if crowd is None
+                      else np.asarray(crowd, bool))
         known = set(self.ids.tolist())
         if len(known) != len(self.ids):
             twice = next(i for i in known if (self.ids == i).sum() > 1)
             raise PanopticDataError(f'{self.name}: segment {twice} is listed more than once in '
                                     'segments_info; ids must differ in an image')
         if known and (min(known) < 0 or max(known) >= 1 << 31):
-            raise PanopticDataError(f'{self.name}: segment ids must lie in 0 .. {(1 << 31) - 1}, '
+            raise PanopticDataError(f'{self.name}: segment ids must be in 0 .. {(1 << 31) - 1}, '
                                     f'got {min(known)} .. {max(known)}')
         if self.void in known:
             raise PanopticDataError(f'{self.name}: segments_info lists id {self.void}, which '
                                     'means void; give that segment another id')
 
-    def _integers(self, what: str, values: Sequence[int]) -> np.ndarray:
-        values = np.asarray(values)
+    def _integers(self, what: str, numbers: ArrayLike) -> np.ndarray:
+        values = np.asarray(numbers)
         whole = values.dtype.kind in 'iu' or (
             values.dtype.kind == 'f' and bool((values == np.trunc(values)).all()))
         if values.size and not whole:
@@ -68,13 +68,13 @@ class Segments:
 
 
 class PQStat:
-    """Sums over images from which the panoptic quality of each class follows.
+    """Sums over images, from which the panoptic quality of each class is computed.
 
-    Statistics of disjoint sets of images add up: ``total += part``.
+    Statistics of disjoint sets of images are added by ``total += part``.
 
     Args:
         num_classes: C.
-        sums: float64 [C, 4] with columns iou, tp, fp, fn; zeros by default.
+        sums: float64 [C, 4], columns iou, tp, fp, fn; zeros by default.
     """
 
     def __init__(self, num_classes: int, sums: np.ndarray | None = None) -> None:
@@ -82,22 +82,22 @@ class PQStat:
 
     @property
     def iou(self) -> np.ndarray:
-        """float64 [C], sum of the IoU of matched pairs."""
+        """Sum of the IoU of matched pairs, float64 [C]."""
         return self.sums[:, 0]
 
     @property
     def tp(self) -> np.ndarray:
-        """int64 [C], matched pairs."""
+        """Number of matched pairs, int64 [C]."""
         return self.sums[:, 1].astype(np.int64)
 
     @property
     def fp(self) -> np.ndarray:
-        """int64 [C], predicted segments without a match."""
+        """Number of predicted segments without a match, int64 [C]."""
         return self.sums[:, 2].astype(np.int64)
 
     @property
     def fn(self) -> np.ndarray:
-        """int64 [C], ground-truth segments without a match."""
+        """Number of ground truth segments without a match, int64 [C]."""
         return self.sums[:, 3].astype(np.int64)
 
     def __iadd__(self, other: 'PQStat') -> 'PQStat':
@@ -105,11 +105,12 @@ class PQStat:
         return self
 
     def per_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """PQ, SQ, RQ of each class (equation 1 and 2), float64 [C] in 0 .. 1, and where defined.
+        """Compute PQ, SQ and RQ of each class (equations 1 and 2).
 
         Returns:
-            pq, sq, rq, and bool [C]: classes that occur in ground truth or prediction. The others
-            have 0 everywhere and do not count in averages.
+            pq, sq, rq, each float64 [C] in 0 .. 1, and bool [C], True for classes that occur in
+            the ground truth or a prediction. The scores of other classes are 0 and excluded from
+            averages.
         """
         iou, tp, fp, fn = self.sums.T
         size = tp + 0.5 * fp + 0.5 * fn
@@ -120,14 +121,14 @@ class PQStat:
         return pq, sq, rq, size > 0
 
     def average(self, classes: np.ndarray | None = None) -> dict:
-        """Mean quality over the classes that occur.
+        """Average the quality over the classes that occur.
 
         Args:
-            classes: bool [C], restrict the mean to these (e.g. things only).
+            classes: bool [C], classes to average, e.g. the things; all by default.
 
         Returns:
-            dict with pq, sq, rq in 0 .. 1 and n, the number of classes in the mean; zeros when no
-            class occurs.
+            dict with pq, sq, rq in 0 .. 1 and n, the number of averaged classes; zeros if no class
+            occurs.
         """
         pq, sq, rq, counted = self.per_class()
         if classes is not None:
@@ -140,12 +141,13 @@ class PQStat:
 
 @dataclass
 class Matching:
-    """Which segments of an image go together; indices into the ``ids`` of either side.
+    """Matched segments of one image, M pairs.
 
     Attributes:
-        gt, pred: int64 [M], the two sides of each matched pair.
+        gt: int64 [M], index of the ground truth segment of each pair.
+        pred: int64 [M], index of the predicted segment of each pair.
         iou: float64 [M], IoU of each pair.
-        missed: bool [G], ground-truth segments that count as false negatives.
+        missed: bool [G], ground truth segments that count as false negatives.
         wrong: bool [P], predicted segments that count as false positives.
     """
     gt: np.ndarray
@@ -154,8 +156,14 @@ class Matching:
     missed: np.ndarray
     wrong: np.ndarray
 
-    def sums(self, gt: Segments, pred: Segments, num_classes: int) -> PQStat:
-        """IoU, true and false positives and false negatives of each class."""
+    def sums(self, gt: PanopticMap, pred: PanopticMap, num_classes: int) -> PQStat:
+        """Sum IoU, true positives, false positives and false negatives of each class.
+
+        Args:
+            gt: the matched ground truth.
+            pred: the matched prediction.
+            num_classes: C.
+        """
         sums = np.empty((num_classes, 4))
         matched_labels = gt.labels[self.gt]
         sums[:, 0] = np.bincount(matched_labels, self.iou, num_classes)
@@ -165,17 +173,18 @@ class Matching:
         return PQStat(num_classes, sums)
 
 
-def map_ids(segment_map: np.ndarray) -> np.ndarray:
-    """Sorted distinct values of an integer map [H, W]; faster than np.unique on real maps."""
-    flat = segment_map.ravel()
-    return np.unique(flat[_run_edges(flat[1:] != flat[:-1])[:-1]])
+def index_map(segments: PanopticMap, image: str = 'image') -> np.ndarray:
+    """Replace segment ids by indices.
 
+    Args:
+        segments: map and ids.
+        image: name of the image in error texts.
 
-def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
-    """int32 [H, W]: 0 for void, 1 + index into ``segments.ids`` for the pixels of a segment.
+    Returns:
+        int32 [H, W], 0 for void, 1 + index into ``segments.ids`` for a segment.
 
     Raises:
-        PanopticDataError: when the map holds a value that is neither listed nor void.
+        PanopticDataError: the map contains a value that is neither a listed id nor void.
     """
     flat = segments.map.ravel()
     edges = _run_edges(flat[1:] != flat[:-1])
@@ -183,37 +192,40 @@ def index_map(segments: Segments, image: str = 'image') -> np.ndarray:
     return np.repeat(index, edges[1:] - edges[:-1]).reshape(segments.map.shape)
 
 
-def image_pq(gt: Segments, pred: Segments, num_classes: int, image: str = 'image') -> PQStat:
-    """Match the segments of one image and count, things and stuff alike.
+def image_pq(gt: PanopticMap, pred: PanopticMap, num_classes: int, image: str = 'image') -> PQStat:
+    """Match the segments of one image, things and stuff, and sum their statistics.
 
-    A pair of one class matches when its IoU exceeds 0.5, where pixels that are void in the ground
-    truth do not count as predicted. Crowd segments never match and are never missed; an unmatched
-    prediction is forgiven when more than half of it lies on void and on the crowd of its class.
+    Two segments of a class match if their IoU exceeds 0.5. Pixels that are void in the ground truth
+    are removed from predicted segments. Crowd segments neither match nor count as false negatives.
+    An unmatched predicted segment is no false positive if more than half of it covers void and the
+    crowd of its class.
 
     Args:
         gt: ground truth.
-        pred: prediction; its ``crowd`` is not used.
+        pred: prediction; its ``crowd`` is ignored.
         num_classes: C.
-        image: what error messages call the image, e.g. ``'image 139'``.
+        image: name of the image in error texts, e.g. ``'image 139'``.
 
     Raises:
-        PanopticDataError: when the maps differ in size, a segment is listed but not in its map,
-            or in the map but not listed, or a label is none of the classes.
+        PanopticDataError: the maps differ in size, a segment is listed but not in its map or in the
+            map but not listed, or a label is out of range.
     """
     check_labels(gt, pred, num_classes, image)
     overlap = segment_overlaps(gt, pred, image)
     return match_segments(gt, pred, overlap, image).sums(gt, pred, num_classes)
 
 
-def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str,
+def match_segments(gt: PanopticMap, pred: PanopticMap, overlap: np.ndarray, image: str,
                    boundary: tuple[np.ndarray, np.ndarray] | None = None) -> Matching:
-    """Match segments as :func:`image_pq` says.
+    """Match segments as described in :func:`image_pq`.
 
     Args:
-        gt, pred, image: as there.
-        overlap: int64 [G + 1, P + 1] of :func:`segment_overlaps`.
-        boundary: int64 [G, P] twice, intersection and union of the segments' boundaries. Given,
-            the IoU of a pair is the smaller one of its masks' and its boundaries'.
+        gt: ground truth.
+        pred: prediction.
+        overlap: result of :func:`segment_overlaps`, int64 [G + 1, P + 1].
+        image: name of the image in error texts.
+        boundary: intersection and union of the boundaries, each int64 [G, P]. If set, the IoU of
+            a pair is the minimum of mask IoU and boundary IoU.
     """
     gt_area, pred_area = overlap[1:].sum(1), overlap[:, 1:].sum(0)
     for side, area in ((gt, gt_area), (pred, pred_area)):
@@ -221,10 +233,10 @@ def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str
             raise PanopticDataError(
                 f'{image}: segment(s) {side.ids[area == 0].tolist()} of {side.name} are listed in '
                 'segments_info but have no pixel in the map; remove them from the list or write '
-                'the map that belongs to it')
+                'the matching map')
     on_void, inter = overlap[0, 1:], overlap[1:, 1:]
     union = gt_area[:, None] + (pred_area - on_void) - inter
-    # IoU > 0.5 holds for at most one partner on either side, so no assignment is needed.
+    # a segment has IoU > 0.5 with at most one other segment, so that no assignment is needed
     same_class = gt.labels[:, None] == pred.labels
     matched = same_class & (2 * inter > union) & ~gt.crowd[:, None]
     if boundary is not None:
@@ -237,28 +249,31 @@ def match_segments(gt: Segments, pred: Segments, overlap: np.ndarray, image: str
 
     missed = ~gt.crowd
     missed[gt_match] = False
-    forgiven = on_void.copy()
-    # Of several crowds of a class only the one listed last counts: the official evaluation does so,
-    # and published numbers follow it.
+    ignored = on_void.copy()
+    # of several crowds of a class only the last one counts, as in the official evaluation
     for crowd in np.flatnonzero(gt.crowd):
         of_class = pred.labels == gt.labels[crowd]
-        forgiven[of_class] = (on_void + inter[crowd])[of_class]
-    wrong = 2 * forgiven <= pred_area
+        ignored[of_class] = (on_void + inter[crowd])[of_class]
+    wrong = 2 * ignored <= pred_area
     wrong[pred_match] = False
     return Matching(gt_match, pred_match, iou, missed, wrong)
 
 
-def segment_overlaps(gt: Segments, pred: Segments, image: str,
+def segment_overlaps(gt: PanopticMap, pred: PanopticMap, image: str,
                      layers: np.ndarray | None = None) -> np.ndarray:
-    """Pixels that each pair of segments shares, int64 [G + 1, P + 1]; row and column 0 are void.
+    """Count the pixels that each pair of segments shares.
 
-    Neighboring pixels mostly agree in both maps, so ids are looked up once per run of equal
-    pairs in reading order, not once per pixel.
+    Ids are looked up once per horizontal run of equal pairs of ids, not once per pixel.
 
     Args:
-        gt, pred, image: as in :func:`image_pq`.
-        layers: uint8 [H, W], values 0 .. 3; given, pixels of each value are counted apart, and
-            the result is [4, G + 1, P + 1].
+        gt: ground truth.
+        pred: prediction.
+        image: name of the image in error texts.
+        layers: uint8 [H, W], values 0 .. 3; if set, the pixels of each value are counted
+            separately.
+
+    Returns:
+        int64 [G + 1, P + 1], row and column 0 are void; [4, G + 1, P + 1] with ``layers``.
     """
     check_same_size(gt, pred, image)
     gt_flat, pred_flat = gt.map.ravel(), pred.map.ravel()
@@ -270,7 +285,7 @@ def segment_overlaps(gt: Segments, pred: Segments, image: str,
     edges = _run_edges(change)
     rows = _positions(gt_flat[edges[:-1]], gt, image)
     columns = _positions(pred_flat[edges[:-1]], pred, image)
-    shape = (len(gt.ids) + 1, len(pred.ids) + 1)
+    shape: tuple[int, ...] = (len(gt.ids) + 1, len(pred.ids) + 1)
     cells = rows * shape[1] + columns
     if layers is not None:
         cells += layers[edges[:-1]].astype(np.int64) * (shape[0] * shape[1])
@@ -280,7 +295,11 @@ def segment_overlaps(gt: Segments, pred: Segments, image: str,
 
 
 def _run_edges(change: np.ndarray) -> np.ndarray:
-    """Where runs start, and the end, given where an element differs from the one before it."""
+    """Find the start of each run and the end of the last one.
+
+    Args:
+        change: bool [n - 1], True where an element differs from its predecessor.
+    """
     inner = np.flatnonzero(change)
     edges = np.empty(len(inner) + 2, np.int64)
     edges[0], edges[-1] = 0, len(change) + 1
@@ -288,11 +307,11 @@ def _run_edges(change: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray:
-    """0 for void, 1 + index into ``segments.ids`` for a segment; other values are an error."""
+def _positions(values: np.ndarray, segments: PanopticMap, image: str) -> np.ndarray:
+    """Map segment ids to 1 + their index in ``segments.ids``, and void to 0."""
     known = np.concatenate(([segments.void], segments.ids))
     values = values.astype(np.int64)
-    # A table indexed by the ids' last bits, as few as tell them apart, is faster than a search.
+    # a table indexed by the lowest bits that distinguish all ids is faster than a search
     mask = 0xFFF
     while len(set((known & mask).tolist())) < len(known):
         mask = mask << 4 | 0xF
@@ -304,13 +323,23 @@ def _positions(values: np.ndarray, segments: Segments, image: str) -> np.ndarray
         ids = np.unique(values[unlisted])
         raise PanopticDataError(
             f'{image}: segment(s) {ids[:10].tolist()}{" ..." if len(ids) > 10 else ""} are in the '
-            f'map of {segments.name} but not in its segments_info; list them there, or paint them '
-            f'{segments.void} (void)')
+            f'map of {segments.name} but not in its segments_info; list them there, or set their '
+            f'pixels to {segments.void} (void)')
     return at
 
 
-def check_labels(gt: Segments, pred: Segments, num_classes: int, image: str) -> None:
-    """Raise a PanopticDataError unless all labels are 0 .. C - 1."""
+def check_labels(gt: PanopticMap, pred: PanopticMap, num_classes: int, image: str) -> None:
+    """Check that all labels are in 0 .. C - 1.
+
+    Args:
+        gt: ground truth.
+        pred: prediction.
+        num_classes: C.
+        image: name of the image in error texts.
+
+    Raises:
+        PanopticDataError: a label is out of range.
+    """
     for side in (gt, pred):
         wrong = np.flatnonzero((side.labels < 0) | (side.labels >= num_classes))
         if wrong.size:
@@ -320,8 +349,17 @@ def check_labels(gt: Segments, pred: Segments, num_classes: int, image: str) -> 
                 f'0 .. {num_classes - 1}')
 
 
-def check_same_size(gt: Segments, pred: Segments, image: str) -> None:
-    """Raise a PanopticDataError unless ground truth and prediction have the same size."""
+def check_same_size(gt: PanopticMap, pred: PanopticMap, image: str) -> None:
+    """Check that ground truth and prediction are of equal size.
+
+    Args:
+        gt: ground truth.
+        pred: prediction.
+        image: name of the image in error texts.
+
+    Raises:
+        PanopticDataError: the sizes differ.
+    """
     if gt.map.shape != pred.map.shape:
         raise PanopticDataError(
             f'{image}: {pred.name} has {_size(pred.map)} pixels, but {gt.name} has '

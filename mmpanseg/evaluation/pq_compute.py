@@ -1,7 +1,7 @@
 """Panoptic quality of result files in COCO panoptic format."""
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,10 @@ from mmpanseg.evaluation.panoptic_files import (
     pair_annotations,
     png_folder,
 )
-from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, Segments
+from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PanopticMap, PQStat
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
-# Below this many images a further process costs more than it saves.
+# Another process takes more time to start than it saves for fewer images.
 IMAGES_PER_PROCESS = 128
 
 
@@ -40,38 +40,39 @@ def pq_compute(gt_json_file: PathLike,
                num_processes: int | None = None,
                boundary_width: float | None = None,
                by_size: bool = False) -> dict:
-    """Panoptic quality of predictions on disk, with the numbers of the official COCO evaluation.
+    """Compute the panoptic quality of result files, equal to the official COCO evaluation.
 
-    Segment areas are counted in the PNGs; ``area`` in the JSON is not used. Images and categories
-    are told by their ids, as there. Where the results also list ``images`` with file names and
-    ``categories`` with names, as those of :class:`mmpanseg.apis.PanopticInferencer` do, and these
-    say something else than the ids, the names decide.
+    Segment areas are counted in the PNGs; ``area`` in the JSON is ignored. Images and categories
+    are paired by their ids. If the results also list ``images`` with file names and ``categories``
+    with names, as :class:`mmpanseg.apis.PanopticInferencer` does, and these contradict the ids, the
+    names determine the pairs.
 
     Args:
         gt_json_file: COCO panoptic annotations, with ``categories`` and ``annotations``.
         pred_json_file: COCO panoptic results, with ``annotations``.
-        gt_folder: folder of the annotation PNGs; by default the JSON's path without ``.json``, or
-            the JSON's own folder.
-        pred_folder: the same for predictions.
-        num_processes: at most this many processes; by default one per usable CPU core. Few images
-            are scored in this process.
-        boundary_width: also give Boundary PQ, with boundaries of this width relative to the image
-            diagonal, 0.02 in published results; see :func:`image_pq_variants`.
-        by_size: also give PQ of small, medium and large segments, see there.
+        gt_folder: folder of the annotation PNGs; by default the path of the JSON without its
+            extension, or the folder of the JSON.
+        pred_folder: folder of the result PNGs, with the same default.
+        num_processes: largest number of processes; by default one per usable CPU core. Few images
+            are scored in the calling process.
+        boundary_width: also compute Boundary PQ, with boundaries of this width relative to the
+            image diagonal, 0.02 in published results; see :func:`image_pq_variants`.
+        by_size: also compute PQ of small, medium and large segments, see
+            :func:`image_pq_variants`.
 
     Returns:
         dict with ``All``, ``Things``, ``Stuff``: each a dict of pq, sq, rq in 0 .. 1 and n, the
-        number of classes that occur; and ``per_class``: category id -> dict of pq, sq, rq. The same
-        again under ``Boundary``, and under ``Small``, ``Medium`` and ``Large``, where asked for.
+        number of classes that occur; and ``per_class``: category id -> dict of pq, sq, rq. If
+        requested, ``Boundary``, ``Small``, ``Medium`` and ``Large`` are dicts of the same form.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: when a JSON, PNG or folder is missing.
-        PanopticDataError: when an image has no prediction, or two; a category is unknown; an id is
-            none, e.g. text; a segment is listed but not drawn or drawn but not listed; or the maps
-            of an image differ in size.
-        ValueError: when a file cannot be decoded, an entry of the ground truth lacks a key or has a
-            value of another type, an image, category or id appears twice in it, or
-            ``boundary_width`` is not in 0 .. 1.
+        FileNotFoundError: a JSON or PNG does not exist.
+        NotADirectoryError: a folder does not exist.
+        PanopticDataError: an image has no prediction or two; a category is unknown; an id has the
+            wrong type; a segment is listed but has no pixel, or the reverse; or the maps of an
+            image differ in size.
+        ValueError: a file cannot be decoded; an entry of the ground truth lacks a key, has a value
+            of the wrong type or repeats an id; or ``boundary_width`` is not in 0 .. 1.
     """
     if boundary_width is not None:
         check_boundary_width(boundary_width)
@@ -112,18 +113,19 @@ def _report(stat: PQStat, labels: dict, is_thing: np.ndarray) -> dict:
     }
 
 
-def _map_chunks(score, pairs: list[tuple], num_processes: int | None):
-    """Statistics of each chunk of the pairs, in several processes if that is worth it."""
+def _map_chunks(score: Callable[[Sequence[tuple]], dict[str, PQStat]], pairs: list[tuple],
+                num_processes: int | None) -> list[dict[str, PQStat]]:
+    """Apply ``score`` to chunks of the pairs, in several processes if there are many pairs."""
     if num_processes is None:
-        num_processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') \
-            else os.cpu_count()
+        num_processes = (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')
+                         else os.cpu_count() or 1)
     num_processes = min(num_processes, len(pairs) // IMAGES_PER_PROCESS)
     if num_processes <= 1:
         return [score(pairs)]
-    # A few chunks per process level out images of different size.
+    # several chunks per process balance images of different size
     size = -(-len(pairs) // (4 * num_processes))
     chunks = [pairs[start:start + size] for start in range(0, len(pairs), size)]
-    # OpenCV's own threads do not survive a fork, and the cores are taken anyway.
+    # OpenCV's threads do not work after a fork, and the processes use all cores
     with ProcessPoolExecutor(num_processes, multiprocessing.get_context(),
                              initializer=cv2.setNumThreads, initargs=(0,)) as executor:
         return list(executor.map(score, chunks))
@@ -143,8 +145,8 @@ def _score_pairs(pairs: Sequence[tuple], folders: Sequence[Path], labels: Sequen
 
 
 def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
-                   side: str) -> Segments:
-    """Segments of one annotation of the JSON, with the labels of its categories."""
+                   side: str) -> PanopticMap:
+    """Read the segments of one annotation, with the labels of their categories."""
     name = f'{side} {annotation["file_name"]}'
     infos = annotation['segments_info']
     for info in infos:
@@ -152,7 +154,7 @@ def _read_segments(annotation: dict, folder: Path, labels: dict, image: str,
             raise PanopticDataError(
                 f'{image}: segment {info["id"]} of {name} has unknown category_id '
                 f'{info["category_id"]!r}; use an id from "categories" of the ground truth JSON')
-    return Segments(read_panoptic_png(folder / annotation['file_name']),
+    return PanopticMap(read_panoptic_png(folder / annotation['file_name']),
                     [info['id'] for info in infos],
                     [labels[info['category_id']] for info in infos],
                     [info.get('iscrowd', 0) == 1 for info in infos], name=name)

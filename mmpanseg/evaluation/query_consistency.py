@@ -1,6 +1,6 @@
-"""How steady queries are from decoder layer to decoder layer (MP-Former section 3).
+"""Consistency of queries between decoder layers (MP-Former, section 3).
 
-Shapes: L decoder layers, so L + 1 predictions, number 0 before the first layer; N queries, h, w
+Shapes: L decoder layers with L + 1 predictions, number 0 before the first layer; N queries, h, w
 mask size, O segments of an image.
 """
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from mmpanseg.registry import METRICS
 
 
 def mask_consistency(masks: Tensor) -> Tensor:
-    """IoU of every query's masks in consecutive predictions (Equation 1, before the mean).
+    """Compute the IoU of each query's masks in consecutive predictions (equation 1 per query).
 
     Args:
         masks: bool [L + 1, N, h, w].
 
     Returns:
-        float [L, N]; two empty masks are consistent, 1.
+        float [L, N] in 0 .. 1; 1 for two empty masks.
     """
     flat = masks.flatten(2)
     overlap = (flat[1:] & flat[:-1]).sum(2)
@@ -29,14 +29,14 @@ def mask_consistency(masks: Tensor) -> Tensor:
 
 
 def query_utilization(assignments: Tensor, num_segments: int) -> Tensor:
-    """Share of segments that a prediction gives to the query that has it at last (Equation 3).
+    """Compute the share of segments with the same query as in the last prediction (equation 3).
 
     Args:
-        assignments: int64 [L + 1, N], segment of each query or -1 (Equation 2).
+        assignments: int64 [L + 1, N], segment matched to each query, or -1 (equation 2).
         num_segments: O, at least 1.
 
     Returns:
-        float [L + 1]; the last is min(N, O) / O.
+        float [L + 1] in 0 .. 1; the last value is min(N, O) / O.
     """
     kept = (assignments == assignments[-1]) & (assignments != -1)
     return kept.sum(1) / num_segments
@@ -44,19 +44,25 @@ def query_utilization(assignments: Tensor, num_segments: int) -> Tensor:
 
 @METRICS.register_module()
 class QueryConsistencyMetric(BaseMetric):
-    """mIoU-L^i and Util^i in percent, means over images (MP-Former, Table 1).
+    """mIoU-L^i and Util^i in percent, averaged over images (MP-Former, table 1).
 
     Samples need ``query_trace``: a dict of ``masks`` bool [L + 1, N, h, w], ``assignments``
-    int64 [L + 1, N] and ``num_segments``, as
-    :func:`mmpanseg.evaluation.query_trace.trace_queries` makes it. Images without segments have
-    no Util, those without queries no mIoU-L. Results are ``mIoU-L_1`` to ``mIoU-L_{L}`` and
+    int64 [L + 1, N] and ``num_segments``, as returned by
+    :func:`mmpanseg.evaluation.query_trace.trace_queries`. Images without segments are excluded from
+    Util, images without queries from mIoU-L. The scores are ``mIoU-L_1`` to ``mIoU-L_{L}`` and
     ``Util_0`` to ``Util_{L}``.
+
+    Args:
+        collect_device: device on which mmengine's BaseMetric collects results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: prefix of the score names; none by default.
     """
 
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Append (mIoU-L or None, Util or None) of each sample to ``results``."""
         for sample in data_samples:
             trace = sample['query_trace']
             consistency = mask_consistency(trace['masks'])
@@ -66,10 +72,10 @@ class QueryConsistencyMetric(BaseMetric):
                 query_utilization(trace['assignments'], count).cpu() if count else None))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Means by name; a measure that no image has is left out."""
-        metrics = {}
-        for name, first, values in zip(('mIoU-L', 'Util'), (1, 0), zip(*results)):
-            values = [value for value in values if value is not None]
+        """Average the scores; a score without any image is omitted."""
+        metrics: dict[str, float] = {}
+        for name, first, per_image in zip(('mIoU-L', 'Util'), (1, 0), zip(*results)):
+            values = [value for value in per_image if value is not None]
             if values:
                 means = 100 * torch.stack(values).double().mean(0)
                 metrics.update(

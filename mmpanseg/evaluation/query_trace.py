@@ -1,14 +1,16 @@
-"""What every query of a model predicts and is matched to, layer by layer."""
+"""Predictions and matched segments of each query in each decoder layer."""
 import copy
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.losses import MaskCriterion
-from mmpanseg.models.losses.mask_criterion import MATCH_ON
+from mmpanseg.models.losses.mask_criterion import MASK_COMPARISONS, PointSampler
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
@@ -16,48 +18,51 @@ from mmpanseg.utils.config_checks import resolve_option
 PARTS = ('matching', 'piloted')
 
 
-class FixedPoints:
-    """The same uniform points in every call, so that matching can be repeated.
+class FixedPoints(PointSampler):
+    """Point sampler that returns the same uniform points in every call.
 
     Args:
         num_points: P.
-        seed: of the draw.
+        seed: seed of the random generator.
     """
 
     def __init__(self, num_points: int, seed: int = 0) -> None:
+        super().__init__(num_points)
         generator = torch.Generator().manual_seed(seed)
         self.points = torch.rand(1, num_points, 2, generator=generator)
 
     def uniform(self, sets: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Points [sets, P, 2]."""
+        """Return points [sets, P, 2] in 0 .. 1, the same for each set."""
         return self.points.to(device, dtype).expand(sets, -1, -1)
 
 
 @torch.no_grad()
-def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
+def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
                   match_on: str = 'points') -> list[dict]:
-    """Predictions and matches of all decoder layers, image by image.
+    """Compute predictions and matches of all decoder layers.
 
-    Matching is the criterion's, at points that are the same in every call, or on all pixels. The
-    model should be in evaluation mode.
+    The criterion matches queries at points that are the same in every call, or on all
+    pixels.
 
     Args:
-        model: a :class:`mmpanseg.models.segmentors.MaskTransformer`.
+        model: in evaluation mode.
         data: a collated batch of samples with ``gt_segments``.
         part: 'matching', the learnable queries, or 'piloted': MP-Former's mask-piloted queries,
-            fed with one copy of every segment without noise, and matched like the others.
+            one copy of every segment without noise, matched like the others.
         match_on: 'points' or 'masks' (all pixels).
 
     Returns:
-        a dict ``query_trace`` for each image, see :class:`QueryConsistencyMetric`. Masks are
-        thresholded at probability 0.5 at the size of the mask logits.
+        a dict with ``query_trace`` for each image, see :class:`QueryConsistencyMetric`. Masks are
+        thresholded at probability 0.5, in the size of the mask logits.
 
     Raises:
         ValueError: a sample has no ground truth; or see :func:`check_traceable`.
     """
     check_traceable(model, part, match_on)
     head = model.panoptic_head
-    data = model.data_preprocessor(data, False)
+    preprocessor = model.data_preprocessor
+    assert isinstance(preprocessor, nn.Module)
+    data = preprocessor(data, False)
     samples = data['data_samples']
     segments = SegmentBatch([aligned_segments(sample) for sample in samples],
                             samples[0].batch_input_shape)
@@ -83,14 +88,20 @@ def trace_queries(model: nn.Module, data: dict, part: str = 'matching',
 
 
 def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'points') -> None:
-    """Whether the queries of a model can be followed; arguments as for :func:`trace_queries`.
+    """Check that :func:`trace_queries` supports a model.
+
+    Args:
+        model: model to check.
+        part: see :func:`trace_queries`.
+        match_on: see :func:`trace_queries`.
 
     Raises:
-        ValueError: an option is unknown, or the model's head is of another kind; the text names it.
+        ValueError: an option is unknown, or the head of the model has no predictions of every
+            layer; the text names it.
     """
     if part not in PARTS:
         raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
-    resolve_option('match_on', match_on, MATCH_ON)
+    resolve_option('match_on', match_on, dict.fromkeys(MASK_COMPARISONS))
     head = getattr(model, 'panoptic_head', None)
     name = type(model if head is None else head).__name__
     if not isinstance(head, Mask2FormerHead):
@@ -102,17 +113,23 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
                          f'this one is {name}')
 
 
-def aligned_segments(sample: object) -> SegmentMap:
-    """Ground truth of a sample at the size of its input image.
+def aligned_segments(sample: DetDataSample) -> SegmentMap:
+    """Resize the ground truth of a sample to the size of its input image.
 
-    Test pipelines load it at the size of the file; it is then resized, nearest pixel.
+    Test pipelines load it in the size of the file; it is resized by nearest neighbor.
+
+    Args:
+        sample: with ``gt_segments`` and ``img_shape``.
+
+    Raises:
+        ValueError: the sample has no ground truth.
     """
     if 'gt_segments' not in sample:
         raise ValueError(
-            f'no gt_segments for {sample.get("img_path", "an image")}: the pipeline needs to load '
+            f'no gt_segments for {sample.get("img_path", "an image")}: the pipeline must load '
             'annotations (mmpanseg.LoadPanopticMap) before mmpanseg.PackPanopticInputs')
     segments = sample.gt_segments
-    size = tuple(sample.img_shape[:2])
+    size = (sample.img_shape[0], sample.img_shape[1])
     if segments.shape == size:
         return segments
     if segments.map is None:
@@ -123,24 +140,36 @@ def aligned_segments(sample: object) -> SegmentMap:
 
 
 def reproducible(criterion: MaskCriterion, match_on: str) -> MaskCriterion:
-    """A criterion that matches the same way every time, and shares the original's settings."""
+    """Copy a criterion so that it matches at the same points in every call.
+
+    Args:
+        criterion: criterion of the model; stays unchanged.
+        match_on: 'points' or 'masks'.
+    """
     fixed = copy.copy(criterion)
-    fixed.compare_all = resolve_option('match_on', match_on, MATCH_ON)
+    fixed.match_on = match_on
     fixed.sampler = FixedPoints(criterion.sampler.num_points)
     return fixed
 
 
 def match_queries(criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
                   segments: SegmentBatch, counts: Sequence[int]) -> Tensor:
-    """Segment of every query or -1 (Equation 2), int64 [L + 1, B, N].
+    """Match queries to segments (equation 2).
 
     Args:
-        counts: queries of each image that take part.
+        criterion: computes the costs and the assignment.
+        cls_logits: [L + 1, B, N, C].
+        mask_logits: mask logits of the L + 1 predictions.
+        segments: ground truth.
+        counts: number of queries of each image that are matched, the first ones.
+
+    Returns:
+        int64 [L + 1, B, N], segment of each query, or -1.
     """
-    costs = criterion.all_costs(cls_logits, mask_logits, segments)
+    costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
     number = torch.arange(costs.shape[2], device=costs.device)
     idle = number >= torch.tensor(counts, device=costs.device)[:, None]
-    # costs that are not finite are never matched
+    # the assigner never matches infinite costs
     matches = criterion.assigner(
         costs.masked_fill(idle[None, :, :, None], torch.inf), segments.counts)
     assignments = torch.full(costs.shape[:3], -1, dtype=torch.long, device=costs.device)

@@ -1,21 +1,23 @@
-"""Mean intersection over union as an mmengine metric. H, W image size; C classes."""
+"""Mean intersection over union as an mmengine metric. Shapes: H, W image size, C classes."""
 from collections.abc import Sequence
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.evaluation.ground_truth import (
-    orientation_of,
     read_ground_truth,
+    with_image_orientation,
+)
+from mmpanseg.evaluation.metric_base import (
+    DatasetMetric,
+    make_table,
+    percent,
     require_keys,
     sample_name,
 )
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, index_map
-from mmpanseg.evaluation.tables import make_table, percent
 from mmpanseg.registry import METRICS
-from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.exif_orientation import orient_annotation
 from mmpanseg.structures.label_image import (
     IGNORE_INDEX,
     distinct_values,
@@ -23,43 +25,47 @@ from mmpanseg.structures.label_image import (
     read_label_image,
 )
 
-# Pixels that are counted at once; bounds the memory that large images take.
+# Pixels that are counted at once; limits the memory for large images.
 CHUNK = 1 << 22
 
 
 @METRICS.register_module()
-class SemanticMetric(CommonMetainfo, BaseMetric):
+class SemanticMetric(DatasetMetric):
     """mIoU and accuracies in percent of ``pred_sem_seg.sem_seg`` (labels, integer [1, H, W]).
 
-    Returned: ``mIoU``; ``fwIoU``, its mean weighted by the classes' share of the ground truth;
-    ``mAcc``, mean over classes of the share of a class's pixels that are right; ``pAcc``, share of
-    all pixels that are right. As in the evaluation behind the published numbers, sums run over all
-    images before they are divided, ignored pixels count nowhere, and means are over the classes
-    that occur in the ground truth. Each process keeps a few counts per image, no maps.
+    The scores are ``mIoU``; ``fwIoU``, the mean IoU weighted by the share of each class in the
+    ground truth; ``mAcc``, the mean over classes of the share of correct pixels; ``pAcc``, the
+    share of correct pixels of all classes. As in the evaluation of the published results, counts
+    are summed over all images before the division, ignored pixels are excluded, and means are over
+    the classes that occur in the ground truth. Each process stores counts per image, no maps.
 
-    With ``source='panoptic'`` the ground truth follows from a panoptic annotation, as for
+    With ``source='panoptic'`` the ground truth is derived from a panoptic annotation, as for
     mIoU_pan (Cheng et al., "Masked-attention Mask Transformer", CVPR 2022, Table I): the pixels of
-    all segments of a class have its label, void is ignored. Crowd segments have the label of their
-    class like any other, since only their instances are unknown.
+    all segments of a class have its label, and void is ignored. Crowd segments are included,
+    because only their instances are unknown.
 
     Args:
         source: ``'semantic'``: ``seg_map_path`` is an image of class labels; ``'panoptic'``: it is
-            a panoptic PNG that ``segments_info`` describes. Images without annotation
-            (``seg_map_path`` is None) are left out.
-        ignore_index: value of pixels that do not count; by default ``ignore_index`` of the data
-            set's metainfo, or 255. Only for ``source='semantic'``, as the following two.
-        label_map: dict value in the file -> label, other values stay as they are; by default
-            ``label_map`` of the data set's metainfo.
-        reduce_zero_label: 0 in the file does not count and every other value is a label + 1, as
-            in ADE20K; applied before ``label_map``.
-        classwise: print a row for each class.
-        backend_args: file backend of the ground truth.
-        collect_device, prefix, collect_dir: see mmengine's BaseMetric.
+            a panoptic PNG described by ``segments_info``. Images without annotation
+            (``seg_map_path`` is None) are skipped.
+        ignore_index: value of ignored pixels; by default ``ignore_index`` of the dataset's
+            metainfo, or 255. Only for ``source='semantic'``, like the next two arguments.
+        label_map: value in the file -> label, other values are labels themselves; by default
+            ``label_map`` of the dataset's metainfo.
+        reduce_zero_label: ignore the value 0 and subtract 1 from every other value, as for ADE20K;
+            applied before ``label_map``.
+        classwise: print one row per class.
+        backend_args: arguments of mmengine's file backend for the ground truth.
+        collect_device: device on which mmengine's BaseMetric collects results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: prefix of the score names; by default ``semantic``.
+        collect_dir: folder for the collection of results on the CPU, shared by all processes.
 
     Raises:
-        FileNotFoundError, ValueError: when a ground truth file is missing or broken.
-        PanopticDataError: when prediction and ground truth differ in size or have labels that are
-            none of the data set's, or there is no ground truth at all.
+        FileNotFoundError: a ground truth file does not exist.
+        ValueError: a ground truth file is damaged, or ``source`` is unknown.
+        PanopticDataError: prediction and ground truth differ in size or contain labels that the
+            dataset lacks, or no image has a ground truth.
     """
 
     default_prefix = 'semantic'
@@ -85,8 +91,8 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
         self.backend_args = backend_args
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Add the confusion of each sample to ``results``: None, or cells and their counts."""
-        num_classes = len(self.dataset_meta['classes'])
+        """Append None, or nonzero cells of the confusion matrix and counts, to ``results``."""
+        num_classes = len(self.metainfo['classes'])
         for sample in data_samples:
             pred = self._prediction(sample, num_classes)
             gt = (self._semantic_ground_truth if self.source == 'semantic'
@@ -104,18 +110,18 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
             self.results.append((cells, counts[cells]))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Print the table, return the averages in percent."""
+        """Print the table and return the averages in percent."""
         confusions = [confusion for confusion in results if confusion is not None]
-        names = self.dataset_meta['classes']
-        total = np.zeros(len(names) ** 2, np.int64)
+        names = self.metainfo['classes']
+        flat = np.zeros(len(names) ** 2, np.int64)
         for cells, counts in confusions:
-            total[cells] += counts
-        if not total.any():
+            flat[cells] += counts
+        if not flat.any():
             raise PanopticDataError(
                 f'{len(confusions)} of {len(results)} images have a ground truth and none of them '
                 'has a labeled pixel, so there is nothing to score against; check seg_map_path '
                 'and ignore_index')
-        total = total.reshape(len(names), len(names))
+        total = flat.reshape(len(names), len(names))
         right, true, predicted = total.diagonal(), total.sum(1), total.sum(0)
         occurs = true > 0
         iou = right / np.maximum(true + predicted - right, 1)
@@ -138,41 +144,41 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
     def _prediction(self, sample: dict, num_classes: int) -> np.ndarray:
         if 'pred_sem_seg' not in sample:
             raise PanopticDataError(
-                f'{sample_name(sample)}: the model gave no pred_sem_seg; set semantic_on=True in '
-                'its test_cfg')
+                f'{sample_name(sample)}: the model returned no pred_sem_seg; set semantic_on=True '
+                'in its test_cfg')
         pred = sample['pred_sem_seg']['sem_seg'].squeeze(0).cpu().numpy()
         if pred.size and not (pred.min() >= 0 and pred.max() < num_classes):
             raise PanopticDataError(
                 f'{sample_name(sample)}: pred_sem_seg has labels {pred.min()} .. {pred.max()}, '
-                f'but the data set has {num_classes} classes; set num_things_classes and '
-                'num_stuff_classes of the model to those of the data set')
+                f'but the dataset has {num_classes} classes; set num_things_classes and '
+                'num_stuff_classes of the model to those of the dataset')
         return pred
 
     def _panoptic_ground_truth(self, sample: dict) -> np.ndarray | None:
-        """Labels int32 [H, W], -1 = ignored."""
-        segments = read_ground_truth(sample, self.dataset_meta, self.backend_args)
+        """Read labels from a panoptic PNG, int32 [H, W], -1 = ignored."""
+        segments = read_ground_truth(sample, self.metainfo, self.backend_args)
         if segments is None:
             return None
         labels = np.append(-1, segments.labels).astype(np.int32)
         return labels[index_map(segments, sample_name(sample))]
 
     def _semantic_ground_truth(self, sample: dict) -> np.ndarray | None:
-        """Labels int32 [H, W], -1 = ignored."""
+        """Read labels from an image of class labels, int32 [H, W], -1 = ignored."""
         require_keys(sample, ('seg_map_path', ))
         path = sample['seg_map_path']
         if path is None:
             return None
-        values = turn_annotation(read_label_image(path, self.backend_args),
-                                 orientation_of(sample))
-        # concatenated data sets may code their files differently
-        coding = sample.get('label_coding', self.dataset_meta)
+        values = orient_annotation(read_label_image(path, self.backend_args),
+                                 with_image_orientation(sample))
+        # concatenated datasets may encode their files differently
+        coding = sample.get('label_coding', self.metainfo)
         ignore_index = self.ignore_index
         if ignore_index is None:
             ignore_index = coding.get('ignore_index', IGNORE_INDEX)
         label_map = self.label_map or coding.get('label_map')
-        # Values are few: translate a table of them, not each pixel.
+        # one lookup table instead of one translation per pixel
         try:
-            table = label_table(distinct_values(values), len(self.dataset_meta['classes']), path,
+            table = label_table(distinct_values(values), len(self.metainfo['classes']), path,
                                 label_map, ignore_index, self.reduce_zero_label)
         except ValueError as error:
             raise PanopticDataError(str(error)) from None
@@ -180,7 +186,16 @@ class SemanticMetric(CommonMetainfo, BaseMetric):
 
 
 def _confusion(gt: np.ndarray, pred: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels of each (true, predicted) pair of labels, int64 [C * C]; negative truth is ignored."""
+    """Count the pixels of each pair of labels.
+
+    Args:
+        gt: true labels, integer [n]; negative = ignored.
+        pred: predicted labels, integer [n].
+        num_classes: C.
+
+    Returns:
+        int64 [C * C], index true label * C + predicted label.
+    """
     counts = np.zeros(num_classes ** 2, np.int64)
     for start in range(0, gt.size, CHUNK):
         part = gt[start:start + CHUNK]

@@ -1,7 +1,7 @@
-"""Masks that are a function of attention maps, not computed until somebody needs them.
+"""Masks computed from attention maps on demand.
 
-Shapes: B images, N queries, h heads, d channels of a head, S tokens, H, W size of the masks; M
-picked queries.
+Shapes: B images, N queries, h heads, d channels of a head, S tokens, H, W size of the masks, M
+selected queries.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +13,14 @@ from mmpanseg.utils.device import chunk_rows
 
 
 class AttentionMasks(NamedTuple):
-    """Masks of one attention layer.
+    """Queries and keys of one attention layer, from which masks are computed.
 
     Attributes:
-        query: [B, h, N, d], already scaled.
+        query: [B, h, N, d], scaled.
         key: [B, h, S, d].
-        generator: makes masks [M, H, W] of attention logits [M, h, S] and ``sizes``.
-        sizes: (h, w) of the levels that the tokens are from; the first is that of the masks.
+        generator: function from attention logits [M, h, S] and ``sizes`` to masks [M, H, W].
+        sizes: (height, width) of each feature level of the tokens; the masks have the size of the
+            first level.
     """
     query: Tensor
     key: Tensor
@@ -28,20 +29,36 @@ class AttentionMasks(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of the masks."""
+        """Size (H, W) of the masks."""
         return self.sizes[0]
 
     def attention(self, image: int, index: Tensor | None = None) -> Tensor:
-        """Attention logits [M, h, S] of some queries of an image, by default all."""
+        """Compute attention logits of one image.
+
+        Args:
+            image: index in the batch.
+            index: int64 [M], queries; all by default.
+
+        Returns:
+            [M, h, S].
+        """
         query = self.query[image] if index is None else self.query[image][:, index]
         return torch.matmul(query, self.key[image].transpose(1, 2)).transpose(0, 1)
 
     def masks(self, image: int, index: Tensor | None = None) -> Tensor:
-        """Masks [M, H, W] of some queries of an image; by default all, a chunk at a time."""
+        """Compute the masks of one image.
+
+        Args:
+            image: index in the batch.
+            index: int64 [M], queries; all by default, processed in chunks.
+
+        Returns:
+            [M, H, W].
+        """
         if index is not None:
             return self.generator(self.attention(image, index), self.sizes)
         heads, count = self.query.shape[1:3]
-        # attention, and what the generator makes of it
+        # a row is the attention logits and the generator's intermediate tensor of equal size
         step = chunk_rows(self.query.device, 2 * heads * self.key.shape[2])
         queries = torch.arange(count, device=self.query.device)
         return torch.cat([self.masks(image, part) for part in queries.split(step)])

@@ -1,24 +1,24 @@
-"""Bilinear reading of planes at points, in forms that suit what is read.
+"""Bilinear sampling of features and of masks at points.
 
-Points are (x, y) in [0, 1] from a plane's outer edge to its outer edge (``align_corners=False``);
-outside, everything is zero. Shapes: B images, C channels, h, w plane, P points, M rows.
+Points are (x, y) in [0, 1] between the outer edges of a plane (``align_corners=False``); values
+outside of the plane are zero. Shapes: B images, C channels, h, w size of a plane, P points, N
+planes, M rows.
 """
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def bilinear_corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Flat indices and weights of the four pixels around each point.
+    """Compute the four pixels around each point and their bilinear weights.
 
     Args:
         points: [..., 2], (x, y) in [0, 1].
-        size: (H, W).
+        size: (h, w) of the plane.
 
     Returns:
-        int64 [..., 4] indices into a flattened [H, W] plane, clamped into it, and [..., 4] weights,
-        zero for corners outside.
+        indices int64 [..., 4] into the flattened plane, clamped to its border, and weights
+        [..., 4], zero for pixels outside.
     """
     height, width = size
     x = points[..., 0] * width - 0.5
@@ -37,15 +37,18 @@ def bilinear_corners(points: Tensor, size: tuple[int, int]) -> tuple[Tensor, Ten
 
 
 def sample_table(table: Tensor, size: tuple[int, int], points: Tensor) -> Tensor:
-    """Features at points that all channels share, [B, P, C].
+    """Sample features whose channels are contiguous in memory.
 
-    With a pixel's channels side by side, a point is a weighted sum of four rows. Reading them
-    channel by channel, as ``grid_sample`` does, is an order of magnitude slower on a CPU.
+    Each value is a weighted sum of four rows of the table. ``grid_sample``, which reads one channel
+    at a time, is an order of magnitude slower on a CPU.
 
     Args:
         table: [B, h * w, C].
-        size: (h, w).
+        size: (h, w) of the feature map.
         points: [B, P, 2].
+
+    Returns:
+        [B, P, C].
     """
     batch, pixels, channels = table.shape
     index, weight = bilinear_corners(points, size)
@@ -57,13 +60,16 @@ def sample_table(table: Tensor, size: tuple[int, int], points: Tensor) -> Tensor
 
 def sample_labels(planes: Tensor, row: Tensor, points: Tensor,
                   label: Tensor | None = None) -> Tensor:
-    """Share of each point that a label takes, every row at points of its own, [M, P] in 0..1.
+    """Sample masks, or the binary masks of labels, each row at its own points.
 
     Args:
-        planes: integers or bool [N, h, w].
-        row: int64 [M], the plane of each row.
+        planes: masks bool [N, h, w], or maps of labels, integer [N, h, w].
+        row: int64 [M], index of the plane of each row.
         points: [M, P, 2].
-        label: [M], what to look for in the planes; None if they are masks.
+        label: [M], label whose mask each row samples; None if ``planes`` are masks.
+
+    Returns:
+        [M, P] in 0..1.
     """
     height, width = planes.shape[1:]
     column, left, right = _pixel_pair(points[..., 0], width)
@@ -84,15 +90,22 @@ def sample_labels(planes: Tensor, row: Tensor, points: Tensor,
 
 
 def _pixel_pair(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """First of two neighboring pixels on an axis, int64, and the weights of both.
+    """Compute two neighboring pixels along one axis and their linear weights.
 
-    The weights are hat functions of the distance. They vanish outside by themselves if the first
-    pixel is kept inside [0, size - 2].
+    The weights are hat functions of the distance. With the first pixel clamped to [0, size - 2],
+    they are zero for positions outside of the plane.
+
+    Args:
+        position: [M, P] in [0, 1].
+        size: pixels of the axis.
+
+    Returns:
+        index of the first pixel, int64 [M, P], the weights of the first and of the second pixel.
     """
     position = position * size - 0.5
     first = position.floor().clamp_(0, max(size - 2, 0))
     position.sub_(first)
     far = (position - 1).abs_().neg_().add_(1).clamp_(min=0)
     near = position.abs_().neg_().add_(1).clamp_(min=0)
-    # a single pixel has no neighbor
+    # an axis of one pixel has no second pixel
     return first.long(), near, far if size > 1 else far.zero_()

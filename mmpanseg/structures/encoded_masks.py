@@ -1,5 +1,6 @@
-"""Masks of objects as polygons or run lengths. H, W image size; N objects."""
-from collections.abc import Sequence
+"""Object masks as polygons or run-length encodings (RLE). Shapes: H, W image size, N objects."""
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,17 +9,19 @@ from mmdet.structures.mask.structures import BaseInstanceMasks
 from pycocotools import mask as rle_tools
 
 from mmpanseg.structures.segment_map import VOID, SegmentMap
+from mmpanseg.utils.device import to_host
 
-# polygons [x1, y1, x2, y2, ...], or COCO's run lengths
+# polygons [x1, y1, x2, y2, ...], or COCO's compressed RLE
 Mask = list[np.ndarray] | dict
 
 
-def encode(segmentation: list | dict, height: int, width: int) -> dict:
-    """Compressed run lengths of polygons, of uncompressed or of compressed run lengths.
+def encode_segmentation(segmentation: list | dict, height: int, width: int) -> dict:
+    """Convert a ``segmentation`` of a COCO JSON to compressed RLE.
 
     Args:
-        segmentation: as in a COCO JSON.
-        height, width: of the image.
+        segmentation: polygons, uncompressed RLE or compressed RLE.
+        height: image height.
+        width: image width.
     """
     if isinstance(segmentation, list):
         return rle_tools.merge(rle_tools.frPyObjects(segmentation, height, width))
@@ -27,20 +30,26 @@ def encode(segmentation: list | dict, height: int, width: int) -> dict:
     return segmentation
 
 
-def encode_mask(mask: np.ndarray) -> dict:
-    """Compressed run lengths of a mask [H, W]."""
-    return rle_tools.encode(np.asfortranarray(mask, np.uint8))
+def encode_mask(mask: np.ndarray | torch.Tensor) -> dict:
+    """Convert a mask to compressed RLE.
+
+    Args:
+        mask: bool or uint8 [H, W]; an array, or a tensor on any device.
+    """
+    array = to_host(mask)[0].numpy() if isinstance(mask, torch.Tensor) else mask
+    return rle_tools.encode(np.asfortranarray(array, np.uint8))
 
 
 class EncodedMasks(BaseInstanceMasks):
-    """Masks of an image of which some are polygons and some are run lengths.
+    """Masks of one image, some as polygons and some as RLE.
 
-    mmdet's transforms treat it like its own masks. Polygons go the way of mmdet's ``PolygonMasks``;
-    run lengths that of ``BitmapMasks``, one mask at a time.
+    Supports the operations of mmdet's masks, so that mmdet's transforms accept it. Polygons are
+    transformed by mmdet's ``PolygonMasks``, RLE by ``BitmapMasks``, one mask at a time.
 
     Args:
-        masks: N objects, each polygons (a list of arrays) or compressed run lengths.
-        height, width: of the image.
+        masks: N objects, each polygons (a list of arrays) or compressed RLE.
+        height: image height.
+        width: image width.
     """
 
     def __init__(self, masks: Sequence[Mask], height: int, width: int) -> None:
@@ -57,22 +66,22 @@ class EncodedMasks(BaseInstanceMasks):
         numbers = np.atleast_1d(np.arange(len(self))[index])
         return EncodedMasks([self.masks[i] for i in numbers], self.height, self.width)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (self._one(mask).to_ndarray()[0] for mask in self.masks)
 
     def encoded(self) -> list[dict]:
-        """Compressed run lengths of every mask."""
-        return [encode(mask, self.height, self.width) for mask in self.masks]
+        """Convert every mask to compressed RLE."""
+        return [encode_segmentation(mask, self.height, self.width) for mask in self.masks]
 
     def _one(self, mask: Mask) -> BitmapMasks | PolygonMasks:
         if isinstance(mask, dict):
             return BitmapMasks(rle_tools.decode(mask)[None], self.height, self.width)
         return PolygonMasks([mask], self.height, self.width)
 
-    def _each(self, operation: str, *args, **kwargs) -> 'EncodedMasks':
-        """An operation of mmdet's masks on every mask."""
+    def _each(self, operation: str, *args: Any, **kwargs: Any) -> 'EncodedMasks':
+        """Apply an operation of mmdet's masks to every mask."""
         masks = []
-        # without a mask the operation still says how large the result is
+        # the size of the result, also if there are no masks
         result = getattr(PolygonMasks([], self.height, self.width), operation)(*args, **kwargs)
         for mask in self.masks:
             result = getattr(self._one(mask), operation)(*args, **kwargs)
@@ -133,8 +142,8 @@ class EncodedMasks(BaseInstanceMasks):
                    masks[0].width)
 
     def _bitmaps_of(self, mask: Mask) -> BitmapMasks:
-        return BitmapMasks(rle_tools.decode(encode(mask, self.height, self.width))[None],
-                           self.height, self.width)
+        rle = encode_segmentation(mask, self.height, self.width)
+        return BitmapMasks(rle_tools.decode(rle)[None], self.height, self.width)
 
     def _bitmaps(self) -> BitmapMasks:
         dense = np.zeros((len(self), self.height, self.width), np.uint8)
@@ -143,26 +152,26 @@ class EncodedMasks(BaseInstanceMasks):
         return BitmapMasks(dense, self.height, self.width)
 
 
-def encode_all(masks: BaseInstanceMasks) -> list[dict]:
-    """Compressed run lengths of mmdet's masks, whatever their kind."""
+def encode_masks(masks: BaseInstanceMasks) -> list[dict]:
+    """Convert mmdet's masks of any class to compressed RLE, one per mask."""
     if isinstance(masks, BitmapMasks):
         return [encode_mask(mask) for mask in masks.masks]
     return EncodedMasks(masks.masks, masks.height, masks.width).encoded()
 
 
-def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
+def segments_from_rles(labels: torch.Tensor, masks: Sequence[dict],
                      shape: tuple[int, int]) -> SegmentMap:
-    """Segments of run lengths: an index map, or bits of masks where two of them share a pixel.
+    """Create segments from RLE: as an index map, or as packed masks if any two masks overlap.
 
     Args:
-        labels: int64 [N].
-        masks: N compressed run lengths.
+        labels: int64 [N], class labels.
+        masks: N compressed RLE.
         shape: (H, W).
     """
-    # pycocotools takes the areas of 255 masks at most at a time
+    # one mask per call: pycocotools computes the areas of at most 255 masks at a time
     area = sum(int(rle_tools.area(rle)) for rle in masks)
     if not masks or area == rle_tools.area(rle_tools.merge(list(masks))):
-        index = np.full(shape, VOID, np.int32, order='F')  # as run lengths are
+        index = np.full(shape, VOID, np.int32, order='F')  # the order of RLE
         for number, rle in enumerate(masks):
             index[rle_tools.decode(rle).view(bool)] = number
         return SegmentMap(labels, map=torch.from_numpy(np.ascontiguousarray(index)))
@@ -170,4 +179,4 @@ def encoded_segments(labels: torch.Tensor, masks: Sequence[dict],
     bits = np.empty((len(masks), height, -(-width // 8)), np.uint8)
     for row, rle in zip(bits, masks):
         row[:] = np.packbits(rle_tools.decode(rle), axis=1)
-    return SegmentMap.packed(labels, torch.from_numpy(bits), width)
+    return SegmentMap.from_bits(labels, torch.from_numpy(bits), width)

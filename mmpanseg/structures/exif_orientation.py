@@ -1,82 +1,112 @@
-"""The eight EXIF orientations: how the pixels stored in a file become an upright picture."""
+"""The eight EXIF orientations, which map the stored pixels of a file to the upright image.
+
+Shapes: H, W image size, N boxes.
+"""
 from collections.abc import Mapping
 
 import numpy as np
 
-# orientation -> (swap rows and columns, then reverse rows, then reverse columns)
+# orientation -> (transpose, then reverse the rows, then reverse the columns)
 _STEPS = {1: (False, False, False), 2: (False, False, True), 3: (False, True, True),
           4: (False, True, False), 5: (True, False, False), 6: (True, False, True),
           7: (True, True, True), 8: (True, True, False)}
 ORIENTATIONS = tuple(_STEPS)
 
 
-def inverse(orientation: int) -> int:
-    """The orientation that undoes another one."""
+def inverse_orientation(orientation: int) -> int:
+    """Return the orientation that reverts ``orientation``, 1 .. 8."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
-def turn(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Stored pixels [H, W, ...] -> upright ones, contiguous in memory."""
+def apply_orientation(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Rotate and flip stored pixels to the upright image.
+
+    Args:
+        array: stored pixels [H, W, ...].
+        orientation: 1 .. 8.
+
+    Returns:
+        upright pixels, contiguous in memory.
+    """
     swap, rows, columns = _STEPS[orientation]
     if swap:
         array = array.swapaxes(0, 1)
     return np.ascontiguousarray(array[::-1 if rows else 1, ::-1 if columns else 1])
 
 
-def turn_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """(H, W) of the upright picture; of the stored one for an upright size."""
+def oriented_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Compute the size of the upright image.
+
+    Args:
+        size: (H, W) of the stored image; for the upright size the result is the stored one.
+        orientation: 1 .. 8.
+    """
     height, width = size
     return (width, height) if _STEPS[orientation][0] else (height, width)
 
 
-def turn_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
-    """Points of the stored pixels -> points of the upright ones.
+def orient_points(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+    """Map points of the stored image to the upright image.
 
     Args:
-        points: [..., 2], x and y; pixel (0, 0) covers 0 .. 1.
+        points: [..., 2], (x, y) in pixels; pixel (0, 0) covers 0 .. 1.
         orientation: 1 .. 8.
-        size: (H, W) of the stored pixels.
+        size: (H, W) of the stored image.
+
+    Returns:
+        [..., 2].
     """
     swap, rows, columns = _STEPS[orientation]
-    height, width = turn_size(size, orientation)
+    height, width = oriented_size(size, orientation)
     x, y = (points[..., k] for k in ((1, 0) if swap else (0, 1)))
     return np.stack([width - x if columns else x, height - y if rows else y], axis=-1)
 
 
-def turn_boxes(boxes: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
-    """Boxes [n, 4] (x1, y1, x2, y2) of the stored pixels -> boxes of the upright ones.
+def orient_boxes(boxes: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+    """Map boxes of the stored image to the upright image.
 
-    ``size`` is (H, W) of the stored pixels.
+    Args:
+        boxes: [N, 4], (x1, y1, x2, y2) in pixels.
+        orientation: 1 .. 8.
+        size: (H, W) of the stored image.
+
+    Returns:
+        [N, 4].
     """
-    corners = turn_points(boxes.reshape(-1, 2, 2), orientation, size)
+    corners = orient_points(boxes.reshape(-1, 2, 2), orientation, size)
     return np.concatenate([corners.min(1), corners.max(1)], axis=1)
 
 
-def annotation_turn(shape: tuple[int, ...], sample: Mapping) -> int:
-    """The orientation by which an annotation is turned to lie as its image.
+def annotation_orientation(shape: tuple[int, ...], sample: Mapping) -> int:
+    """Find the orientation that aligns an annotation with its image.
 
-    Annotations belong to the pixels as stored in the image's file, unless only the upright size
-    fits them, or ``LoadImageFromFile(upright_annotations=True)`` says that they are upright.
+    An annotation refers to the stored pixels of the image file, unless it has the upright size
+    only, or ``LoadImageFromFile(upright_annotations=True)`` declares annotations upright.
 
     Args:
         shape: (H, W, ...) of the annotation.
-        sample: with ``img_orientation`` (by which the image was turned; not turned if absent),
-            ``ann_orientation`` (by which annotations of both sizes are) and ``ori_shape``.
+        sample: with ``img_orientation`` (the orientation applied to the image; 1 if absent),
+            ``ann_orientation`` (the one for annotations if both sizes are equal) and ``ori_shape``.
 
     Returns:
-        1 where the annotation stays as it is.
+        1 .. 8; 1 leaves the annotation unchanged.
     """
     orientation = sample.get('img_orientation', 1)
     if orientation == 1:
         return 1
     upright = tuple(sample['ori_shape'][:2])
-    stored = turn_size(upright, orientation)
+    stored = oriented_size(upright, orientation)
     if stored == upright:
         return sample.get('ann_orientation', orientation)
     return orientation if tuple(shape[:2]) == stored else 1
 
 
-def turn_annotation(array: np.ndarray, sample: Mapping) -> np.ndarray:
-    """An annotation [H, W, ...] as its image lies, see :func:`annotation_turn`."""
-    orientation = annotation_turn(array.shape, sample)
-    return array if orientation == 1 else turn(array, orientation)
+def orient_annotation(array: np.ndarray, sample: Mapping) -> np.ndarray:
+    """Align an annotation with its image.
+
+    Args:
+        array: annotation [H, W, ...].
+        sample: see :func:`annotation_orientation`.
+    """
+    orientation = annotation_orientation(array.shape, sample)
+    return array if orientation == 1 else apply_orientation(array, orientation)

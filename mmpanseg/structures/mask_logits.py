@@ -1,11 +1,12 @@
-"""Predicted masks, kept as a product until somebody needs pixels.
+"""Predicted mask logits, stored densely or as the product of query embeddings and features.
 
 Shapes: L predictions (decoder layers) of B images with Q queries each, C channels, h, w mask size;
-P points; M (layer, image, query) rows. Points are (x, y) in [0, 1], see ``segment_map``.
+P points; M rows (layer, image, query); m rows of one chunk. Points are (x, y) in [0, 1], see
+``segment_map``.
 """
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,13 @@ from mmpanseg.utils.device import chunk_rows
 
 
 class MaskRows(NamedTuple):
-    """Addresses of M masks, ordered by image so that each image's rows are contiguous.
+    """Indices of M masks, ordered by image.
 
-    ``layer``, ``image`` and ``query`` are int64 [M]; ``splits`` holds the number of rows of every
-    image as Python integers, known without asking the device.
+    Attributes:
+        layer: int64 [M], index of the prediction.
+        image: int64 [M], index in the batch, in ascending order.
+        query: int64 [M].
+        splits: number of rows of each image, as Python integers to avoid a synchronization.
     """
     layer: Tensor
     image: Tensor
@@ -28,39 +32,43 @@ class MaskRows(NamedTuple):
     splits: Sequence[int]
 
 
-# dense logits [m, h, w] of some rows of one image, the image and the rows -> values [n, m]
+# function of dense logits [m, h, w], the image and the slice of its rows; returns values [n, m]
 Reduce = Callable[[Tensor, int, slice], Tensor]
 
 
 class MaskLogits:
-    """Mask logits of L predictions over one batch; see the two forms below."""
+    """Mask logits of L predictions for one batch; base of the two storage forms."""
 
     size: tuple[int, int]
     num_queries: int
 
     def __len__(self) -> int:
-        """Number of predictions L."""
+        """Return the number of predictions L."""
+        raise NotImplementedError
+
+    def float(self) -> 'MaskLogits':
+        """Convert to single precision at least, see :func:`at_least_float`."""
         raise NotImplementedError
 
     def sample(self, layer: int, points: Tensor) -> Tensor:
-        """Logits of all queries of one prediction at their image's points.
+        """Sample the logits of all queries of one prediction at the points of each image.
 
         Args:
             layer: index of the prediction.
             points: [B, P, 2].
 
         Returns:
-            [B, Q, P], equal to bilinear sampling of the dense logits.
+            [B, Q, P], bilinear samples of the dense logits.
         """
         raise NotImplementedError
 
     def sample_rows(self, rows: MaskRows,
                     choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits of single masks, each at points of its own, with gradient.
+        """Sample the logits of single masks, each at its own points, with gradient.
 
         Args:
-            rows: which M masks.
-            choose_points: gets dense logits [m, h, w] of some rows, gives their points [m, P, 2].
+            rows: indices of the M masks.
+            choose_points: function from dense logits [m, h, w] to points [m, P, 2].
 
         Returns:
             logits [M, P] and points [M, P, 2].
@@ -69,14 +77,14 @@ class MaskLogits:
 
     def reduce_rows(self, rows: MaskRows, reduce: Reduce, num_values: int,
                     row_elements: int) -> Tensor:
-        """Values computed from all pixels of single masks, with gradient.
+        """Compute values from all pixels of single masks, with gradient.
 
         Args:
-            rows: which M masks.
-            reduce: makes values of some masks; called again in the backward pass.
-            num_values: n, how many for each mask.
-            row_elements: size of what ``reduce`` makes of a mask on the way; masks come in chunks
-                that fit.
+            rows: indices of the M masks.
+            reduce: computes the values of a chunk of masks; called again in the backward pass.
+            num_values: n, number of values of each mask.
+            row_elements: elements of the temporary tensors of ``reduce`` per mask; determines the
+                size of the chunks.
 
         Returns:
             [n, M].
@@ -84,25 +92,34 @@ class MaskLogits:
         raise NotImplementedError
 
     def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
-        """Dense logits [len(query), h, w] of some queries of one image."""
+        """Compute dense logits of some queries of one image.
+
+        Args:
+            layer: index of the prediction.
+            image: index in the batch.
+            query: int64 [m].
+
+        Returns:
+            [m, h, w].
+        """
         raise NotImplementedError
 
 
 class ProductMaskLogits(MaskLogits):
-    """Mask logits as ``embed . features``.
+    """Mask logits stored as ``embeds @ features``.
 
-    Bilinear resizing and sampling are linear, so they commute with the product; nothing of size
-    Q x h x w is kept for the backward pass.
+    Bilinear resizing and sampling are linear and commute with the product. No tensor of size
+    Q x h x w is saved for the backward pass.
 
     Args:
-        embeds: [L, B, Q, C].
-        features: [B, C, h, w], shared by all predictions.
+        embeds: query embeddings [L, B, Q, C].
+        features: per-pixel features [B, C, h, w], shared by all predictions.
     """
 
     def __init__(self, embeds: Tensor, features: Tensor) -> None:
         self.embeds = embeds
         self.features = features
-        self.size = tuple(features.shape[-2:])
+        self.size = (features.shape[-2], features.shape[-1])
         self.num_queries = embeds.shape[2]
 
     def __len__(self) -> int:
@@ -110,11 +127,11 @@ class ProductMaskLogits(MaskLogits):
 
     @cached_property
     def _table(self) -> Tensor:
-        """Features with the channels of a pixel side by side, [B, h * w, C]."""
+        """Features with contiguous channels, [B, h * w, C]."""
         return self.features.flatten(2).transpose(1, 2).contiguous()
 
     def float(self) -> 'ProductMaskLogits':
-        """In single precision at least."""
+        """Convert half precision to float32."""
         return ProductMaskLogits(at_least_float(self.embeds), at_least_float(self.features))
 
     def sample(self, layer: int, points: Tensor) -> Tensor:
@@ -139,18 +156,22 @@ class ProductMaskLogits(MaskLogits):
 
 
 class DenseMaskLogits(MaskLogits):
-    """Mask logits that exist as pixels, one [B, Q, h, w] tensor per prediction."""
+    """Mask logits stored densely.
+
+    Args:
+        logits: one tensor [B, Q, h, w] per prediction.
+    """
 
     def __init__(self, logits: Sequence[Tensor]) -> None:
         self.logits = logits
-        self.size = tuple(logits[0].shape[-2:])
+        self.size = (logits[0].shape[-2], logits[0].shape[-1])
         self.num_queries = logits[0].shape[1]
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def float(self) -> 'DenseMaskLogits':
-        """In single precision at least."""
+        """Convert half precision to float32."""
         return DenseMaskLogits([at_least_float(x) for x in self.logits])
 
     def sample(self, layer: int, points: Tensor) -> Tensor:
@@ -172,7 +193,7 @@ class DenseMaskLogits(MaskLogits):
             for image, part in image_chunks(rows.splits, step)], dim=1)
 
     def _pick(self, rows: MaskRows) -> Tensor:
-        """Dense logits [M, h, w]."""
+        """Select the dense logits of rows, [M, h, w]."""
         if len(self) == 1:
             return self.logits[0][rows.image, rows.query]
         return torch.stack(list(self.logits))[rows.layer, rows.image, rows.query]
@@ -182,29 +203,45 @@ class DenseMaskLogits(MaskLogits):
 
 
 def at_least_float(x: Tensor) -> Tensor:
-    """Half precision to float32; float32 and float64 stay."""
+    """Convert half precision to float32; other dtypes stay unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _grid_sample(planes: Tensor, points: Tensor) -> Tensor:
-    """[B, C, h, w] at [B, P, 2] -> [B, C, P]."""
+    """Sample planes [B, C, h, w] at points [B, P, 2]; returns [B, C, P]."""
     return F.grid_sample(planes, _grid(points), align_corners=False)[..., 0]
 
 
 def _grid(points: Tensor) -> Tensor:
-    """[M, P, 2] in 0..1 -> [M, P, 1, 2] in -1..1, with one new tensor."""
+    """Convert points [M, P, 2] in 0..1 to a grid [M, P, 1, 2] in -1..1 for ``grid_sample``."""
     return points.mul(2).sub_(1)[:, :, None]
 
 
 def sample_own_points(planes: Tensor, points: Tensor) -> Tensor:
-    """Planes [M, h, w], each at points [M, P, 2] of its own -> [M, P]."""
-    if not len(planes):  # grid_sample refuses an empty batch on some devices
+    """Sample planes, each at its own points.
+
+    Args:
+        planes: [M, h, w].
+        points: [M, P, 2].
+
+    Returns:
+        [M, P].
+    """
+    if not len(planes):  # grid_sample does not accept an empty batch on some devices
         return planes.flatten(1)[:, :0].new_zeros(0, points.shape[1]) + planes.sum()
     return _grid_sample(planes[:, None], points)[:, 0]
 
 
 def image_chunks(splits: Sequence[int], step: int) -> Iterator[tuple[int, slice]]:
-    """Image and rows of at most ``step`` masks at a time, in the order of :class:`MaskRows`."""
+    """Split rows into chunks that do not cross images.
+
+    Args:
+        splits: number of rows of each image, see :class:`MaskRows`.
+        step: largest number of rows of a chunk.
+
+    Yields:
+        index of the image and slice of the rows.
+    """
     row = 0
     for image, count in enumerate(splits):
         for start in range(row, row + count, step):
@@ -213,27 +250,28 @@ def image_chunks(splits: Sequence[int], step: int) -> Iterator[tuple[int, slice]
 
 
 class _SampleProduct(torch.autograd.Function):
-    """Bilinear samples of ``embeds . features`` whose dense form lives for a chunk of rows only.
+    """Bilinear samples of ``embeds @ features``, computed densely for one chunk of rows at a time.
 
-    The backward pass needs no dense logits either: sampling is linear, so the points scatter the
-    incoming gradient into a dense plane, and two products carry it to embeddings and features.
+    Sampling is linear, so the backward pass needs no dense logits: it scatters the gradient of the
+    samples to a dense plane and multiplies that with the features and with the embeddings.
     """
 
     @staticmethod
-    def forward(ctx, embeds: Tensor, features: Tensor, splits: Sequence[int],
+    def forward(ctx: Any, embeds: Tensor, features: Tensor, splits: Sequence[int],
                 choose_points: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         height, width = features.shape[-2:]
         step = chunk_rows(features.device, height * width)
         planes = features.flatten(2)
-        values, points = [], []
+        values: list[Tensor] = []
+        chosen: list[Tensor] = []
         for image, part in image_chunks(splits, step):
             logits = (embeds[part] @ planes[image]).view(-1, height, width)
-            points.append(choose_points(logits))
-            values.append(sample_own_points(logits, points[-1]))
+            chosen.append(choose_points(logits))
+            values.append(sample_own_points(logits, chosen[-1]))
         if not values:
-            points.append(choose_points(embeds.new_zeros(0, height, width)))
-            values.append(points[-1][..., 0])
-        points = torch.cat(points)
+            chosen.append(choose_points(embeds.new_zeros(0, height, width)))
+            values.append(chosen[-1][..., 0])
+        points = torch.cat(chosen)
         ctx.save_for_backward(embeds, features, points)
         ctx.splits = splits
         ctx.mark_non_differentiable(points)
@@ -241,7 +279,7 @@ class _SampleProduct(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor, _: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
         embeds, features, points = ctx.saved_tensors
         height, width = features.shape[-2:]
         step = chunk_rows(features.device, height * width)
@@ -256,18 +294,18 @@ class _SampleProduct(torch.autograd.Function):
 
 
 class _ReduceProduct(torch.autograd.Function):
-    """Values of the dense form of ``embeds . features``, which lives for a chunk of rows only.
+    """Values of the dense form of ``embeds @ features``, computed for one chunk of rows at a time.
 
-    The backward pass makes it anew, chunk by chunk.
+    The backward pass computes the dense form again, chunk by chunk.
     """
 
     @staticmethod
-    def forward(ctx, embeds: Tensor, features: Tensor, splits: Sequence[int], step: int,
+    def forward(ctx: Any, embeds: Tensor, features: Tensor, splits: Sequence[int], step: int,
                 reduce: Reduce, num_values: int) -> Tensor:
         ctx.save_for_backward(embeds, features)
         ctx.chunks = list(image_chunks(splits, step))
         ctx.reduce = reduce
-        # filled in place: small results between large intermediates would fragment a CPU's heap
+        # in place: small results between large temporary tensors would fragment the heap
         values = embeds.new_empty(num_values, len(embeds))
         planes = features.flatten(2)
         for image, part in ctx.chunks:
@@ -277,7 +315,7 @@ class _ReduceProduct(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple:
         embeds, features = ctx.saved_tensors
         grad_embeds = torch.zeros_like(embeds)
         grad_features = torch.zeros_like(features)
@@ -293,8 +331,8 @@ class _ReduceProduct(torch.autograd.Function):
 
 
 def _scatter_points(grad: Tensor, points: Tensor, height: int, width: int) -> Tensor:
-    """Adjoint of :func:`sample_own_points`: [m, P] at [m, P, 2] -> [m, h * w]."""
-    # only the shape of the input plays a role for its own gradient
+    """Adjoint of :func:`sample_own_points`: values [m, P] at points [m, P, 2] to [m, h * w]."""
+    # the gradient depends on the shape of the input only
     shape = grad.new_zeros(()).expand(len(grad), 1, height, width)
     dense, _ = torch.ops.aten.grid_sampler_2d_backward(
         grad[:, None, :, None].contiguous(), shape, _grid(points), 0, 0, False, [True, False])

@@ -1,34 +1,35 @@
-"""Names of result files, from the paths of the images they belong to."""
+"""Unique names of result files, derived from image paths."""
 import hashlib
 import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
-# what OpenCV writes pictures of three channels to
+# formats in which OpenCV writes images of three channels
 PICTURE_ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
-# File systems take 255 bytes; what is left is for endings.
+# File systems allow 255 bytes; the rest is reserved for suffixes.
 MAX_BYTES = 220
 
 
 def result_names(paths: Iterable[str | os.PathLike], keep_ending: bool = False,
                  suffixes: Sequence[str] = ('', )) -> dict[str, str]:
-    """One name per image, without the ending of the result, so that no result hides another.
+    """Create one result name per image, so that no result overwrites another.
 
-    The name is that of the image without folder and ending wherever such names differ. Where
-    they do not, all names keep their sub-folders, from the folder that all images have in common,
-    and those that then differ in their endings only keep them too. The names depend on the set of
-    paths alone, not on their order, and capitals make no difference, so that results can be
-    copied to any file system. Parts that are too long for a file system end in a digest instead.
+    The name is the file name of the image without its extension if all such names differ.
+    Otherwise all names include their folders below the common folder of all images, and names that
+    still differ in the extension only include it too. The names depend on the set of paths, not on
+    the order. They are compared without case, so that results can be copied to any file system.
+    Parts of a path that are too long for a file system end in a digest.
 
     Args:
-        paths: files or URLs of all images of a data set or call; one given twice counts once.
-        keep_ending: images keep their endings in any case, for results of the same file type.
-        suffixes: what is appended to a name for the results of one image, in turn.
+        paths: files or URLs of all images of a dataset or call; duplicates count once.
+        keep_ending: always include the extension, for results of the same file type.
+        suffixes: suffixes of the results of one image; no two results may share name and suffix.
 
     Returns:
-        path as given -> name, with ``/`` between folders.
+        path -> name, with ``/`` between folders.
     """
     places = {os.fspath(path): _parts(os.fspath(path)) for path in paths}
     files = _without_common_folder(set(places.values()))
@@ -48,31 +49,50 @@ def result_names(paths: Iterable[str | os.PathLike], keep_ending: bool = False,
             for path, parts in places.items()}
 
 
-def dataset_result_names(dataset: object, keep_ending: bool = False) -> dict[str, str]:
-    """:func:`result_names` of all images of a data set, which are the same in every process.
+class ImageDataset(Protocol):
+    """Dataset with the interface of mmengine's ``BaseDataset``."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """Return the information of a sample, with ``img_path``."""
+        ...
+
+
+def dataset_result_names(dataset: ImageDataset, keep_ending: bool = False) -> dict[str, str]:
+    """Apply :func:`result_names` to all images of a dataset; equal on all processes.
 
     Args:
-        dataset: has a length and ``get_data_info``, as mmengine's data sets have.
-        keep_ending: see there.
+        dataset: a dataset of mmengine.
+        keep_ending: see :func:`result_names`.
     """
     return result_names((dataset.get_data_info(index)['img_path']
                          for index in range(len(dataset))), keep_ending)
 
 
 def picture_name(name: str) -> str:
-    """Name of a picture drawn on an image, given the image's with its ending; PNG if need be."""
+    """Name a drawing on an image.
+
+    Args:
+        name: name of the image with its extension.
+
+    Returns:
+        the name, with ``.png`` appended unless OpenCV can write the image's format.
+    """
     return name if name.lower().endswith(PICTURE_ENDINGS) else f'{name}.png'
 
 
 class ResultNames:
-    """Names in one folder that results of several calls go to, each call with images of its own.
+    """Unique result names in one folder over several calls.
 
-    An image that comes again has its name again. The name of a new one gets a number where an
-    earlier image has it already.
+    A repeated image keeps its name. A new image whose name is used by another image gets a number.
 
     Args:
-        keep_ending, suffixes: see :func:`result_names`.
-        used: image -> name of results that the folder has from before.
+        keep_ending: see :func:`result_names`.
+        suffixes: see :func:`result_names`.
+        used: image path -> name of the results that exist in the folder.
     """
 
     def __init__(self, keep_ending: bool = False, suffixes: Sequence[str] = ('', ),
@@ -84,20 +104,23 @@ class ResultNames:
         self._unnamed = 0
 
     def add(self, paths: Iterable[str]) -> None:
-        """Give names to the images of a call."""
+        """Assign names to the images of a call."""
         new = [path for path in paths if _parts(path) not in self._names]
         for path, name in result_names(new, self.keep_ending, self.suffixes).items():
             if _parts(path) not in self._names:
                 self._names[_parts(path)] = self._take(name)
 
     def of(self, path: str) -> str:
-        """Name of an image, also of one that no call announced."""
+        """Return the name of an image; assigns one if needed."""
         self.add([path])
         return self._names[_parts(path)]
 
     def unnamed(self, ending: str = '', folder: Path | None = None) -> str:
-        """Name for an image that has no path: a number that is free, also in the folder, if one
-        is given, and the ending.
+        """Assign a number as the name of an image without a path.
+
+        Args:
+            ending: extension to append.
+            folder: if set, numbers of existing files in this folder are skipped.
         """
         while True:
             name = f'{self._unnamed:08d}{ending}'
@@ -118,7 +141,7 @@ class ResultNames:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """Folders and file name of a path or URL from its root."""
+    """Split a path or URL into folders and file name, from its root."""
     scheme, colon, rest = path.partition('://')
     if colon:
         return (scheme, *(part for part in rest.split('/') if part not in ('', '.', '..')))
@@ -133,7 +156,7 @@ def _without_common_folder(places: set[tuple[str, ...]]) -> dict[tuple[str, ...]
 
 
 def _results(names: Iterable[str], suffixes: Sequence[str]) -> list[str]:
-    """What the results would be called on a file system that tells least apart."""
+    """Normalize result names for a file system without case and Unicode variants."""
     return [unicodedata.normalize('NFC', f'{name}{suffix}'.casefold())
             for name in names for suffix in suffixes]
 

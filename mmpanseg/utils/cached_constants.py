@@ -1,4 +1,4 @@
-"""Tensors that depend on sizes only: made once, and kept for the next call."""
+"""Cache for tensors that depend on sizes only."""
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
@@ -10,36 +10,41 @@ Arguments = ParamSpec('Arguments')
 Constant = TypeVar('Constant')
 
 
-def keep_recent(count: int) -> Callable[[Callable[Arguments, Constant]],
-                                        Callable[Arguments, Constant]]:
-    """Decorator of a function that makes constant tensors: keeps the last ones.
+def cache_constants(count: int) -> Callable[[Callable[Arguments, Constant]],
+                                            Callable[Arguments, Constant]]:
+    """Cache the most recent results of a function that creates constant tensors.
 
-    Everybody gets the same tensors, so do not write into them. They have no gradient, and training
-    may use what was made in inference mode. While something traces the model (``torch.export``,
-    ``torch.compile``, ``torch.jit.trace``, ``make_fx``, fake tensors), they are made anew and not
-    kept: such tensors are the tracer's, and of no use after it; nor does it want those of others.
+    All callers share the cached tensors and must not write to them. The tensors require no
+    gradient; tensors created in inference mode can be used in training. While the model is traced
+    (``torch.export``, ``torch.compile``, ``torch.jit.trace``, ``make_fx``, fake tensors), the
+    cache is bypassed: tensors of a tracer are invalid after the trace, and a tracer cannot use
+    tensors created outside of it.
 
     Args:
-        count: how many results to keep; a model meets few sizes at a time.
-    """
-    def decorate(make: Callable[Arguments, Constant]) -> Callable[Arguments, Constant]:
-        @lru_cache(maxsize=count)
-        def kept(*args: Arguments.args) -> Constant:
-            with torch.inference_mode(False), torch.no_grad():
-                return make(*args)
+        count: number of cached results; a model uses few sizes at a time.
 
-        @wraps(make)
-        def constant(*args: Arguments.args) -> Constant:
-            return make(*args) if is_traced() else kept(*args)
+    Returns:
+        decorator for functions with hashable positional arguments.
+    """
+    def decorate(create: Callable[Arguments, Constant]) -> Callable[Arguments, Constant]:
+        @lru_cache(maxsize=count)
+        def cached(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Constant:
+            with torch.inference_mode(False), torch.no_grad():
+                return create(*args, **kwargs)
+
+        @wraps(create)
+        def constant(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Constant:
+            return create(*args, **kwargs) if is_tracing() else cached(
+                *args, **kwargs)  # type: ignore[arg-type]  # sizes and devices are hashable
 
         return constant
 
     return decorate
 
 
-def is_traced() -> bool:
-    """Whether tensors that are made now belong to a compiler, an exporter or another tracer."""
+def is_tracing() -> bool:
+    """Check whether new tensors belong to a compiler, an exporter or another tracer."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
-    made = torch.empty(0)
-    return type(made) is not Tensor or torch._is_functional_tensor(made)
+    probe = torch.empty(0)
+    return type(probe) is not Tensor or torch._is_functional_tensor(probe)

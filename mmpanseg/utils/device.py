@@ -1,8 +1,8 @@
-"""Work on a device: copies from and to the host, chunk sizes, counting, memory formats.
+"""Device helpers: copies between host and device, chunk sizes, counting, memory formats.
 
-A copy from a Python list or from pageable memory makes the host wait for the device, and so does
-every copy back. What a step knows on the host goes over together, from pinned memory, and nobody
-waits for it; what the host must know comes back together.
+A copy from a Python list or from pageable memory synchronizes the host with the device, and so does
+every copy to the host. :func:`to_device` therefore copies all its inputs at once from pinned memory
+without synchronization, and :func:`to_host` copies all its inputs with a single synchronization.
 """
 from collections.abc import Sequence
 
@@ -10,26 +10,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Elements of a transient stack: small enough for a CPU's outer cache, large enough to keep a GPU
-# busy.
+# Elements of a temporary tensor: few enough for the last-level cache of a CPU, enough to use a GPU
+# fully.
 CHUNK_ELEMENTS = {'cpu': 1 << 22, 'default': 1 << 26}
 
 
 def chunk_rows(device: torch.device, row_elements: int) -> int:
-    """Rows of ``row_elements`` each that a transient stack should hold on a device."""
+    """Compute how many rows to process at once.
+
+    Args:
+        device: device of the temporary tensors.
+        row_elements: elements of all temporary tensors of one row.
+
+    Returns:
+        number of rows, at least 1.
+    """
     budget = CHUNK_ELEMENTS.get(device.type, CHUNK_ELEMENTS['default'])
     return max(1, budget // row_elements)
 
 
-def count_numbers(numbers: Tensor, length: int) -> Tensor:
-    """How often each number occurs, int64 [length].
+def bincount(numbers: Tensor, length: int) -> Tensor:
+    """Count how often each number occurs, without synchronization.
 
-    ``torch.bincount`` lets the host wait for the device, to ask for the largest number.
+    ``torch.bincount`` on a GPU synchronizes, because it reads the largest number first.
 
     Args:
-        numbers: int64 [rows, n] in 0 .. length - 1. Elsewhere than on a CPU every row has counts of
-            its own first, so that few of a device's threads meet at one of them.
-        length: of the result.
+        numbers: int64 [rows, n] in 0 .. length - 1. On a GPU each row is counted separately before
+            the sum, so that fewer threads add to the same element.
+        length: length of the result.
+
+    Returns:
+        int64 [length].
     """
     if numbers.device.type == 'cpu':
         return torch.bincount(numbers.flatten(), minlength=length)
@@ -38,47 +49,54 @@ def count_numbers(numbers: Tensor, length: int) -> Tensor:
 
 
 HostData = Tensor | np.ndarray | Sequence
-# every array starts where any of its types may
+# Bytes; every packed array starts at a multiple, which is valid for each dtype.
 _ALIGNMENT = 16
 
 
-def stage(device: torch.device, *data: HostData) -> list[Tensor]:
-    """Host data on a device; nothing waits for the copy.
+def to_device(device: torch.device, *data: HostData) -> list[Tensor]:
+    """Copy host data to a device in one transfer, without synchronization.
 
     Args:
-        device: where to.
+        device: target device.
         data: tensors on the host, NumPy arrays, or lists of numbers (int64, float32, bool).
 
     Returns:
-        a tensor for each, of the same type and shape.
+        one tensor per argument, with the same dtype and shape.
     """
     tensors = [torch.as_tensor(x) for x in data]
     if device.type == 'cpu':
         return tensors
-    buffer = pinned(_pack(tensors), device).to(device, non_blocking=True)
+    buffer = pin_memory(_pack(tensors), device).to(device, non_blocking=True)
     return _unpack(buffer, tensors)
 
 
-def fetch(*tensors: Tensor) -> list[Tensor]:
-    """Tensors of one device on the host, with one copy that is waited for."""
-    tensors = [tensor.detach() for tensor in tensors]
-    if tensors[0].device.type == 'cpu':
-        return tensors
-    if len(tensors) == 1:
-        return [tensors[0].cpu()]
-    return _unpack(_pack(tensors).cpu(), tensors)
+def to_host(*tensors: Tensor) -> list[Tensor]:
+    """Copy tensors of one device to the host in one transfer, with one synchronization.
+
+    Args:
+        tensors: any shapes and dtypes, all on one device.
+
+    Returns:
+        one tensor on the CPU per argument, detached.
+    """
+    detached = [tensor.detach() for tensor in tensors]
+    if detached[0].device.type == 'cpu':
+        return detached
+    if len(detached) == 1:
+        return [detached[0].cpu()]
+    return _unpack(_pack(detached).cpu(), detached)
 
 
-def pinned(buffer: Tensor, device: torch.device) -> Tensor:
-    """A buffer on the host that the device can read by itself, where there is such memory."""
+def pin_memory(buffer: Tensor, device: torch.device) -> Tensor:
+    """Copy a host buffer to pinned memory if the device is a GPU; return it unchanged otherwise."""
     return buffer.pin_memory() if device.type == 'cuda' else buffer
 
 
 def _pack(tensors: Sequence[Tensor]) -> Tensor:
-    """All bytes in one row, uint8."""
+    """Concatenate the bytes of all tensors, uint8 [n], each aligned."""
     parts = []
     for tensor in tensors:
-        # an empty array of NumPy has strides that cannot be viewed
+        # the strides of an empty NumPy array do not allow a view
         row = tensor.contiguous().view(-1) if tensor.numel() else tensor.new_empty(0)
         row = row.view(torch.uint8)
         parts += [row, row.new_zeros(-len(row) % _ALIGNMENT)]
@@ -86,7 +104,7 @@ def _pack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """Views of a packed row with the types and shapes of the tensors that were packed."""
+    """Split a packed buffer into views with the dtypes and shapes of the packed tensors."""
     views, start = [], 0
     for tensor in like:
         stop = start + tensor.numel() * tensor.element_size()
@@ -95,15 +113,18 @@ def _unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return views
 
 
-# asked once: a compiler cannot follow the question
+# Read at import: torch.compile cannot trace the call.
 _CPU = torch.backends.cpu.get_cpu_capability()
 
 
-def convolution_format(device: torch.device) -> torch.memory_format:
-    """The order in which convolutions on a device are fastest: channels last, with one exception.
+def conv_memory_format(device: torch.device) -> torch.memory_format:
+    """Choose the memory format in which convolutions are fastest.
 
-    Processors with AVX2 and no AVX-512 get their weight gradients from oneDNN in less than half of
-    the time if channels come first, which outweighs what else the order costs.
+    This is channels last, except for training on CPUs with AVX2 and without AVX-512: oneDNN
+    computes their weight gradients in less than half of the time in the contiguous format.
+
+    Args:
+        device: device of the convolutions.
     """
     slow_gradients = device.type == 'cpu' and torch.is_grad_enabled() and _CPU == 'AVX2'
     return torch.contiguous_format if slow_gradients else torch.channels_last

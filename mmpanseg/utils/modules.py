@@ -1,4 +1,4 @@
-"""Questions about modules of any network."""
+"""Checks of PyTorch modules, independent of the network."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,64 +12,77 @@ _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_
 
 
 def is_unmodified(module: nn.Module) -> bool:
-    """Whether linear layers, and what is between them, are PyTorch's own and nobody listens.
+    """Check that a module consists of plain PyTorch layers without hooks.
 
-    What is equal for these need not be for a layer with a hook, a low-rank adapter, quantized or
-    computed weights: such a layer is called as often, and with the inputs, that one expects.
+    A shortcut that reads weights instead of calling the layers is valid for such modules only. It
+    would be wrong for a layer with a hook, a low-rank adapter, or quantized or computed weights.
+
+    Args:
+        module: linear layers and the activations between them.
     """
     return all(
         type(part) in _PLAIN and 'forward' not in vars(part)
         and not any(getattr(part, hooks) for hooks in _HOOKS)
-        # a tensor with arithmetic of its own, for example a quantized one
+        # excludes tensor subclasses with their own arithmetic, for example quantized ones
         and all(type(parameter) is nn.Parameter for parameter in part._parameters.values()
                 if parameter is not None)
         for part in module.modules())
 
 
-# how torch begins its refusals, by batch and group norm, and by instance norm
-_REFUSALS = ('Expected more than 1 value per channel', 'Expected more than 1 spatial element')
-WHAT_TO_DO = ('use at least two images per process (train_dataloader.batch_size=2), or SyncBN as '
-              'norm in a run of several processes on GPUs')
+# First words of torch's errors: of batch norm and group norm, and of instance norm.
+_TOO_FEW_VALUES = (
+    'Expected more than 1 value per channel', 'Expected more than 1 spatial element')
+BATCH_SIZE_ADVICE = (
+    'use at least two images per process (train_dataloader.batch_size=2), or SyncBN as norm in a '
+    'run of several processes on GPUs')
 
 
-def image_norms(model: nn.Module) -> list[str]:
-    """Names of batch norms that see one value per channel and image, and no other process.
+def single_value_norms(model: nn.Module) -> list[str]:
+    """Find batch norms that normalize one value per channel and image within one process.
 
-    Modules tell them by an attribute ``image_norm``.
+    Args:
+        model: its modules name such a norm by an attribute ``image_norm``.
+
+    Returns:
+        names of the modules with that attribute, without those whose norm is synchronized over
+        several processes.
     """
     found = []
     for name, module in model.named_modules():
         norm = getattr(module, 'image_norm', None)
-        alone = not isinstance(norm, nn.SyncBatchNorm) or get_world_size() == 1
-        if isinstance(norm, _BatchNorm) and alone:
+        local = not isinstance(norm, nn.SyncBatchNorm) or get_world_size() == 1
+        if isinstance(norm, _BatchNorm) and local:
             found.append(name)
     return found
 
 
 @contextmanager
-def explained_norms(inputs: Tensor) -> Iterator[None]:
-    """A norm's refusal to train on single values also says of what images, and what to do.
+def explain_norm_errors(inputs: Tensor) -> Iterator[None]:
+    """Extend torch's error about single values in a norm by the batch and the fix.
 
     Args:
         inputs: images of the batch [B, C, H, W].
 
     Raises:
-        ValueError: with that text.
+        ValueError: a norm in training mode received one value per channel.
     """
     try:
         yield
     except ValueError as error:
-        if not str(error).startswith(_REFUSALS):
+        if not str(error).startswith(_TOO_FEW_VALUES):
             raise
         size = 'x'.join(map(str, inputs.shape[2:]))
         raise ValueError(
-            f'a norm has one value per channel to learn from, in a batch of {len(inputs)} '
-            f'image(s) of {size}: {WHAT_TO_DO}, or larger images (maps of stride 32 have a side '
-            f'of 1 below 33 pixels). Torch says: {error}') from error
+            f'a norm receives one value per channel, in a batch of {len(inputs)} '
+            f'image(s) of {size}: {BATCH_SIZE_ADVICE}, or larger images (feature '
+            f'maps of stride 32 are 1 pixel wide for images below 33 pixels). Error of torch: '
+            f'{error}') from error
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """A model without wrappers of several processes and of test-time augmentation."""
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Remove wrappers for distributed training and test-time augmentation from a model."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        module = model.module
+        assert isinstance(module, nn.Module)
+        model = module
     return model

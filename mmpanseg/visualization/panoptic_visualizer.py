@@ -16,7 +16,7 @@ from pycocotools import mask as rle_tools
 from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.structures.image_file import picture_as_seen
+from mmpanseg.structures.image_file import match_loaded_image
 from mmpanseg.visualization.color import Color
 from mmpanseg.visualization.label_drawing import resize_map
 from mmpanseg.visualization.panoptic import Segment, draw_panoptic, side_by_side
@@ -131,7 +131,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
         if not has_pred and not has_gt:
             return None
-        image = picture_as_seen(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
+        image = match_loaded_image(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
         panels = []
         if has_pred:
             pan_map, segments = self._prediction(data_sample, pred_score_thr)

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from mmpanseg.checkpoints import SOURCES, CheckpointError, check_fit, convert, to_mmdet
-from mmpanseg.checkpoints.class_names import FileClasses, classes_of
+from mmpanseg.checkpoints.class_names import CheckpointClasses, read_class_names
 from mmpanseg.checkpoints.class_order import (
-    check_known_order,
     find_class_order,
     permute_classes,
-    things_first,
+    published_order,
+    require_known_order,
 )
 from mmpanseg.datasets import mapillary
 from mmpanseg.registry import DATASETS
@@ -60,10 +60,10 @@ def test_every_row_keeps_its_name(name, dataset):
     ours = DATASETS.get(f'mmpanseg.{dataset}').METAINFO
     things, stuff = ours['thing_classes'], ours['stuff_classes']
     theirs = published_names(name)
-    assert find_class_order(SOURCES['mask2former'], FileClasses(), ours['classes'], len(things),
-                            len(stuff)) == things_first(name)
-    assert sorted(things_first(name)) == list(range(len(theirs)))
-    for label, row in enumerate(things_first(name)):
+    assert find_class_order(SOURCES['mask2former'], CheckpointClasses(), ours['classes'],
+                            len(things), len(stuff)) == published_order(name)
+    assert sorted(published_order(name)) == list(range(len(theirs)))
+    for label, row in enumerate(published_order(name)):
         # names of ADE20K have synonyms: "road, route" is "road"
         here, there = ({word.strip() for word in text.replace(';', ',').split(',')}
                        for text in (ours['classes'][label], theirs[row]))
@@ -87,40 +87,43 @@ def test_numbers_of_classes_tell_no_order(things, stuff):
     names = own_names(things, stuff)
     for source in ('mmdet', 'panoptic_segformer'):
         assert find_class_order(
-            SOURCES[source], FileClasses(), names, things, stuff) is None
+            SOURCES[source], CheckpointClasses(), names, things, stuff) is None
     # an export of this library, unchanged and with classes in another order
-    own = FileClasses(names, own_order=True)
+    own = CheckpointClasses(names, own_order=True)
     assert find_class_order(SOURCES['huggingface'], own, names, things, stuff) is None
     turned = find_class_order(SOURCES['huggingface'], own, names[::-1], things, stuff)
     assert [names[row] for row in turned] == list(names[::-1])
     for source in ('mask2former', 'mp_former', 'kmax_deeplab', 'huggingface'):
         with pytest.raises(CheckpointError, match='order of its labels cannot be known.*own class '
                            '0, .*give --class-order cityscapes, ade20k, mapillary, coco .*same'):
-            find_class_order(SOURCES[source], FileClasses(), names, things, stuff)
+            find_class_order(SOURCES[source], CheckpointClasses(), names, things, stuff)
 
 
 def test_names_in_the_file_come_before_the_source():
     ours = DATASETS.get('mmpanseg.CityscapesPanopticDataset').METAINFO['classes']
-    file = FileClasses(tuple(f' {name.upper()}' for name in CITYSCAPES))
-    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    file = CheckpointClasses(tuple(f' {name.upper()}' for name in CITYSCAPES))
+    published = published_order('cityscapes')
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == published
     # other spellings of some, and other data
-    file = FileClasses(('street', 'pavement', *CITYSCAPES[2:]))
-    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == things_first('cityscapes')
+    file = CheckpointClasses(('street', 'pavement', *CITYSCAPES[2:]))
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) == published
     for names in (own_names(8, 11), CITYSCAPES[::-1][:18]):
         with pytest.raises(CheckpointError, match=f'cannot be known.*checkpoint names {names[0]}'):
-            find_class_order(SOURCES['huggingface'], FileClasses(names), ours, 8, 11)
-    file = FileClasses(CITYSCAPES)
+            find_class_order(SOURCES['huggingface'], CheckpointClasses(names), ours, 8, 11)
+    file = CheckpointClasses(CITYSCAPES)
     # semantic: the order of the train ids, as published
     assert find_class_order(SOURCES['huggingface'], file, CITYSCAPES, 0, 19) is None
-    assert find_class_order(SOURCES['huggingface'], FileClasses(ours, True), ours, 8, 11) is None
+    file = CheckpointClasses(ours, True)
+    assert find_class_order(SOURCES['huggingface'], file, ours, 8, 11) is None
 
 
 def test_no_order_for_models_of_one_kind_and_for_coco():
     for things, stuff in ((0, 19), (8, 0)):
-        assert find_class_order(SOURCES['mask2former'], FileClasses(), own_names(things, stuff),
-                                things, stuff) is None
+        names = own_names(things, stuff)
+        assert find_class_order(SOURCES['mask2former'], CheckpointClasses(), names, things,
+                                stuff) is None
     coco = DATASETS.get('mmpanseg.CocoPanopticDataset').METAINFO['classes']
-    assert find_class_order(SOURCES['mask2former'], FileClasses(), coco, 80, 53) is None
+    assert find_class_order(SOURCES['mask2former'], CheckpointClasses(), coco, 80, 53) is None
 
 
 def test_without_config():
@@ -128,13 +131,13 @@ def test_without_config():
     for source, file, rows in (
             ('mmdet', (), 20), ('mask2former', (), 134), ('mask2former', (), 81),
             ('huggingface', ours, 20), ('huggingface', own_names(8, 11), 20)):
-        check_known_order(SOURCES[source], FileClasses(tuple(file)), rows)
+        require_known_order(SOURCES[source], CheckpointClasses(tuple(file)), rows)
     for source, file, rows in (
             ('mask2former', (), 20), ('kmax_deeplab', (), 151), ('mp_former', (), 28),
             ('huggingface', (), 20), ('huggingface', CITYSCAPES, 20)):
         with pytest.raises(CheckpointError, match=rf'has {rows - 1} classes.*cannot be known'
                            '.*--config, or --class-order cityscapes'):
-            check_known_order(SOURCES[source], FileClasses(tuple(file)), rows)
+            require_known_order(SOURCES[source], CheckpointClasses(tuple(file)), rows)
 
 
 @pytest.mark.parametrize('meta, names', [
@@ -142,24 +145,24 @@ def test_without_config():
     (dict(dataset_meta=dict(CLASSES=['a'])), ('a', )), (dict(CLASSES=('c', )), ('c', )),
     (dict(), ()), (None, ()), (dict(CLASSES=None), ()), (dict(dataset_meta=[1]), ())])
 def test_names_in_meta(meta, names, tmp_path):
-    assert classes_of(dict(meta=meta), tmp_path / 'x.pth') == FileClasses(names)
+    assert read_class_names(dict(meta=meta), tmp_path / 'x.pth') == CheckpointClasses(names)
 
 
 def test_names_in_a_folder(tmp_path):
     def found(**config):
         (tmp_path / 'config.json').write_text(json.dumps(config))
-        return classes_of({}, tmp_path)
+        return read_class_names({}, tmp_path)
 
     names = {'1': 'b', '0': 'a'}
-    assert found(id2label=names) == FileClasses(('a', 'b'))
-    assert found(id2label=names, mmpanseg=dict(classes=['a', 'b'])) == FileClasses(
+    assert found(id2label=names) == CheckpointClasses(('a', 'b'))
+    assert found(id2label=names, mmpanseg=dict(classes=['a', 'b'])) == CheckpointClasses(
         ('a', 'b'), True)
     # trained on with other classes elsewhere
     assert not found(id2label=names, mmpanseg=dict(classes=['b', 'a'])).own_order
     for other in ({'0': 'LABEL_0', '1': 'LABEL_1'}, {'0': 'a', '2': 'b'}, {}, [1]):
-        assert found(id2label=other) == FileClasses()
+        assert found(id2label=other) == CheckpointClasses()
     (tmp_path / 'config.json').write_text('{')
-    assert classes_of({}, tmp_path) == FileClasses()
+    assert read_class_names({}, tmp_path) == CheckpointClasses()
 
 
 def test_label_table_without_no_object_moves_too(published):

@@ -16,7 +16,12 @@ from mmpanseg.checkpoints import (
     to_mmdet,
     write_huggingface,
 )
-from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible, defaults
+from mmpanseg.checkpoints.export_limits import (
+    HUGGINGFACE,
+    MMDET,
+    check_expressible,
+    default_arguments,
+)
 from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.engine import UsageError
 from mmpanseg.registry import MODELS
@@ -56,7 +61,7 @@ def test_tables_have_every_setting(table):
     """A setting that a class gets later is in no table: it is to be decided on then."""
     for name, rules in table.items():
         kind = MODELS.get(name)
-        known = set(defaults(kind))
+        known = set(default_arguments(kind))
         for base in kind.__mro__:
             if '__init__' in vars(base):
                 parameters = inspect.signature(base.__init__).parameters.values()

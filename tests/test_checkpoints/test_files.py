@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from mmpanseg.checkpoints import CheckpointError, read_weights
-from mmpanseg.checkpoints.weight_files import kind_of_file
+from mmpanseg.checkpoints.weight_files import describe_broken_file
 from mmpanseg.engine import UsageError, check_checkpoint
 
 
@@ -90,7 +90,7 @@ def test_code_is_not_run(tmp_path, function, name):
     torch.save(evil, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(evil))
     for file in ('x.pth', 'old.pth', 'x.pkl'):
-        with pytest.raises(CheckpointError, match=rf'{file}: it asks to run {name}'):
+        with pytest.raises(CheckpointError, match=rf'{file}: it calls {name}'):
             read_weights(tmp_path / file)
     assert not mark.exists()
 
@@ -177,7 +177,7 @@ def test_what_a_file_is(tmp_path, content, kind, suffix):
 def test_archives_without_weights(tmp_path):
     with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
         archive.writestr('readme.txt', 'weights are elsewhere')
-    assert kind_of_file(tmp_path / 'x.zip') == 'it is a packed archive, unpack it'
+    assert describe_broken_file(tmp_path / 'x.zip') == 'it is a packed archive, unpack it'
     with pytest.raises(UsageError, match='is a folder; .*convert.py'):
         check_checkpoint(str(tmp_path))
 
@@ -185,10 +185,10 @@ def test_archives_without_weights(tmp_path):
 def test_whole_checkpoints_pass(tmp_path, weights):
     # the length of a .safetensors header, in its first bytes, may look like text
     (tmp_path / 'x.safetensors').write_bytes(b'{' + bytes(7) + b'{"a": 1}' + bytes(99))
-    assert kind_of_file(tmp_path / 'x.safetensors') == ''
+    assert describe_broken_file(tmp_path / 'x.safetensors') == ''
     torch.save(weights, tmp_path / 'x.pth')
     torch.save(weights, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(dict(a=np.ones(3))))
     for file in ('x.pth', 'old.pth', 'x.pkl'):
-        assert kind_of_file(tmp_path / file) == ''
+        assert describe_broken_file(tmp_path / file) == ''
         assert check_checkpoint(str(tmp_path / file)) == str(tmp_path / file)

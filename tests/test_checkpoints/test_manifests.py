@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmpanseg.analysis import build_on_meta
 from mmpanseg.checkpoints import SOURCES, check_fit, convert, to_mmdet
-from mmpanseg.checkpoints.class_names import FileClasses
+from mmpanseg.checkpoints.class_names import CheckpointClasses
 from mmpanseg.checkpoints.class_order import find_class_order
 from mmpanseg.datasets.metainfo import config_metainfo
 
@@ -27,8 +27,8 @@ def fits(state, config, source, **options):
     model = cfg.model
     model.update(options)
     result = convert(state, class_order=find_class_order(
-        SOURCES[source], FileClasses(), config_metainfo(cfg)['classes'], model.num_things_classes,
-        model.num_stuff_classes))
+        SOURCES[source], CheckpointClasses(), config_metainfo(cfg)['classes'],
+        model.num_things_classes, model.num_stuff_classes))
     assert result.source == source
     check_fit(result, build_on_meta(model))
     return set(result.unused)

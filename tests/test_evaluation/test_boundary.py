@@ -73,5 +73,5 @@ def test_hand_made():
 
 @pytest.mark.parametrize('width', [0, -0.02, 1, 2])
 def test_width_must_be_a_share(width):
-    with pytest.raises(ValueError, match=f'boundary_width={width} must lie between 0 and 1'):
+    with pytest.raises(ValueError, match=f'boundary_width={width} must be between 0 and 1'):
         check_boundary_width(width)

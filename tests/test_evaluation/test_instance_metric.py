@@ -235,7 +235,7 @@ def test_truth_from_panoptic_annotation(tmp_path, metric):
     bare = samples[0].clone()
     bare.set_metainfo(dict(seg_map_path=None, segments_info=[]))
     assert evaluate(metric(), [bare, *samples]) == expected
-    with pytest.raises(PanopticDataError, match='no image of the data set has a ground truth'):
+    with pytest.raises(PanopticDataError, match='no image of the dataset has a ground truth'):
         evaluate(metric(), [bare])
 
 
@@ -377,7 +377,7 @@ def test_bad_predictions(tmp_path):
         evaluate(InstanceMetric(), samples)
     with pytest.raises(PanopticDataError, match='has no seg_map_path in its metainfo'):
         evaluate(InstanceMetric(), random_data(1)[1])
-    with pytest.raises(ValueError, match='boundary_width=0 must lie'):
+    with pytest.raises(ValueError, match='boundary_width=0 must be'):
         BoundaryAPMetric(boundary_width=0)
 
 

@@ -10,7 +10,7 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.evaluation import BoundaryAPMetric, InstanceMetric, PanopticMetric, SemanticMetric
 from mmpanseg.structures import read_panoptic_png, write_panoptic_png
-from mmpanseg.structures.exif_orientation import ORIENTATIONS, turn
+from mmpanseg.structures.exif_orientation import ORIENTATIONS, apply_orientation
 
 META = dict(classes=('x', 'y', 'z'), thing_classes=('x', ), stuff_classes=('y', 'z'),
             label2cat={0: 1, 1: 2, 2: 3})
@@ -26,7 +26,7 @@ def stored_ids(height, width):
 def sample_of(folder, orientation, size, told):
     """A perfect prediction of a turned image, and the annotation files."""
     ids = stored_ids(*size)
-    upright = turn(ids, orientation)
+    upright = apply_orientation(ids, orientation)
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.zeros((*size, 3), np.uint8)).save(folder / 'a.jpg', exif=exif)

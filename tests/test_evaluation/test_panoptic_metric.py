@@ -185,12 +185,12 @@ def test_only_sums_of_classes_that_occur_are_kept(tmp_path):
 
 def test_too_many_classes(tmp_path):
     names = [f'class {label}' for label in range(1200)]
-    with pytest.raises(ValueError, match='the data set has 1200 classes, .* 1000 x'):
+    with pytest.raises(ValueError, match='the dataset has 1200 classes, .* 1000 x'):
         evaluate(random_samples(tmp_path, 1), dict(classes=names, thing_classes=names))
 
 
 def test_metainfo_without_things(tmp_path):
-    with pytest.raises(PanopticDataError, match='metainfo of the data set has no thing_classes'):
+    with pytest.raises(PanopticDataError, match='metainfo of the dataset has no thing_classes'):
         evaluate(random_samples(tmp_path, 1), dict(classes=META['classes']))
 
 
@@ -275,7 +275,7 @@ def test_boundary_pq_and_sizes(tmp_path, monkeypatch):
 
 
 def test_boundary_width_is_checked_at_once():
-    with pytest.raises(ValueError, match='boundary_width=2 must lie between 0 and 1'):
+    with pytest.raises(ValueError, match='boundary_width=2 must be between 0 and 1'):
         PanopticMetric(boundary_width=2)
 
 

@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpanseg.evaluation import PanopticDataError, Segments, image_pq, image_pq_variants
+from mmpanseg.evaluation import PanopticDataError, PanopticMap, image_pq, image_pq_variants
 
 NUM_CLASSES = 4
 
 
-def random_pair(rng: np.random.Generator) -> tuple[Segments, Segments]:
+def random_pair(rng: np.random.Generator) -> tuple[PanopticMap, PanopticMap]:
     """Ground truth of rectangles and discs with crowds and void, and a shifted, noisy copy."""
     height, width = rng.integers(40, 220, 2)
     y, x = np.mgrid[:height, :width]
@@ -22,12 +22,12 @@ def random_pair(rng: np.random.Generator) -> tuple[Segments, Segments]:
         gt_map[shape] = number * 1000
     ids = np.setdiff1d(gt_map, 0)
     labels = rng.integers(0, NUM_CLASSES, len(ids))
-    gt = Segments(gt_map, ids, labels, rng.random(len(ids)) < 0.2)
+    gt = PanopticMap(gt_map, ids, labels, rng.random(len(ids)) < 0.2)
     pred_map = np.roll(gt_map, rng.integers(-3, 4), 1)
     pred_map[rng.random(gt_map.shape) < 0.002] = 0
     kept = np.setdiff1d(pred_map, 0)
     of = dict(zip(ids.tolist(), labels.tolist()))
-    return gt, Segments(pred_map, kept, [of[i] if rng.random() < 0.75 else 0
+    return gt, PanopticMap(pred_map, kept, [of[i] if rng.random() < 0.75 else 0
                                          for i in kept.tolist()])
 
 
@@ -38,7 +38,7 @@ def boundary_of(mask: np.ndarray, width: float) -> np.ndarray:
     return mask & (inner == 0)
 
 
-def definition(gt: Segments, pred: Segments, width: float) -> tuple[list, list]:
+def definition(gt: PanopticMap, pred: PanopticMap, width: float) -> tuple[list, list]:
     """[(class, column of the sums, value, area)] pair by pair: for PQ and for Boundary PQ."""
     void = gt.map == gt.void
     results = []
@@ -125,7 +125,7 @@ def one_pair(true: tuple, predicted: tuple, shape=(100, 100), void=None, **kwarg
     sides = []
     for segment_map in maps:
         ids = np.setdiff1d(segment_map, 0)
-        sides.append(Segments(segment_map, ids, ids - 1))
+        sides.append(PanopticMap(segment_map, ids, ids - 1))
     return image_pq_variants(*sides, 2, **kwargs)
 
 
@@ -174,6 +174,6 @@ def test_size_of_the_ground_truth_decides_and_else_of_the_prediction():
 
 
 def test_sizes_that_differ():
-    gt, pred = (Segments(np.ones(shape, int), [1], [0]) for shape in ((4, 6), (6, 4)))
+    gt, pred = (PanopticMap(np.ones(shape, int), [1], [0]) for shape in ((4, 6), (6, 4)))
     with pytest.raises(PanopticDataError, match='4x6 pixels, but segmentation has 6x4'):
         image_pq_variants(gt, pred, 1, boundary_width=0.02)

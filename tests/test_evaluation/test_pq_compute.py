@@ -111,7 +111,7 @@ def test_variants(data):
     assert results['Medium'] == results['Large'] == {
         'All': dict(NOTHING, n=0), 'per_class': {3: NOTHING, 8: NOTHING},
         'Things': dict(NOTHING, n=0), 'Stuff': dict(NOTHING, n=0)}
-    with pytest.raises(ValueError, match='boundary_width=0 must lie'):
+    with pytest.raises(ValueError, match='boundary_width=0 must be'):
         data.compute(boundary_width=0)
 
 
@@ -221,7 +221,8 @@ def spoil_twice(data):
     (spoil_large_id, 'pred.json: image 1: segments_info lists id 16777216'),
     (spoil_true_id, 'pred.json: image 1: segments_info lists id True'),
     (spoil_text_category, "image 1: segment 1 of prediction 1.png has unknown category_id '3'"),
-    (spoil_list_category, r'pred.json: image 1: .*entry 0 has category_id \[3\], which is no id'),
+    (spoil_list_category,
+     r'pred.json: image 1: .*entry 0 has category_id \[3\], which is not an id'),
     (spoil_text_image, r"no prediction .* id 1 .*the file has '1', of type str"),
     (spoil_segment_keys, "pred.json: image 1: segments_info: entry 1 has no 'category_id'"),
     (spoil_annotation_keys, """pred.json: "annotations": entry 1 has no 'segments_info'"""),

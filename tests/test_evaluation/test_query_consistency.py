@@ -12,7 +12,7 @@ from mmpanseg.evaluation import (
     query_utilization,
     trace_queries,
 )
-from mmpanseg.models.losses.mask_criterion import MATCH_ON
+from mmpanseg.models.losses.mask_criterion import MASK_COMPARISONS
 from mmpanseg.registry import METRICS, MODELS
 from mmpanseg.structures import SegmentMap
 
@@ -104,7 +104,7 @@ def item(count, size=(64, 96), seed=0):
         gt_segments=SegmentMap(torch.arange(count) % 4, map=index)))
 
 
-@pytest.mark.parametrize('match_on', MATCH_ON)
+@pytest.mark.parametrize('match_on', MASK_COMPARISONS)
 def test_trace_of_the_matching_part(match_on):
     model = build_model()
     data = pseudo_collate([item(3), item(0, seed=1)])

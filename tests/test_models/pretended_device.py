@@ -70,7 +70,7 @@ class PretendedDevice(TorchDispatchMode):
         tolist = Tensor.tolist
         self._patches = ExitStack()
         for owner, name, value in (
-                (staging, 'pinned', self._pin),
+                (staging, 'pin_memory', self._pin),
                 (torch, 'tensor', _from_data(torch.tensor)),
                 (torch, 'as_tensor', _from_data(torch.as_tensor)),
                 (Tensor, 'new_tensor', _new_tensor),

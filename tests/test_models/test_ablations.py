@@ -121,9 +121,7 @@ def aspects(model, images, samples):
         cls_logits = torch.randn(2, 2, 5, criterion.num_classes + 1)
         masks = ProductMaskLogits(torch.randn(2, 2, 5, 4), torch.randn(2, 4, 16, 24))
         torch.manual_seed(0)
-        result['costs'] = criterion.costs(
-            cls_logits[0], torch.stack(segments.labels), *criterion.compare_all(
-                criterion.sampler, masks, 0, segments, cls_logits[0]))
+        result['costs'] = criterion.cost_matrices(cls_logits, masks, segments)[0]
         rows = MaskRows(torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]),
                         torch.tensor([2, 3, 0, 4]), [2, 2])
         matches = Matches(rows, torch.tensor([0, 1, 2, 0]))

@@ -40,12 +40,14 @@ def model(head=None, fusion=None, **options):
      "MaskCriterion has no entry 'num_point', did you mean 'num_points'?", 'oversample_ratio'),
     (lambda: model(mask2former(criterion=dict(type='mmpanseg.MaskCriterion', match_costs=[
         dict(type='mmpanseg.MaskDiceCost', wait=2.0)]))), "MaskDiceCost has no entry 'wait'",
-     'it may have eps, weight'),
+     'allowed entries: eps, weight'),
     (lambda: model(mask2former(criterion=dict(
         type='mmpanseg.MaskCriterion', assigner=dict(rounds=3)))),
      "OneToOneAssigner has no entry 'rounds'", ''),
     (lambda: model(segformer(criterion=dict(assigner=dict(rounds=3)))),
      "MultiRoundAssigner has no entry 'rounds', did you mean 'num_rounds'?", 'num_rounds'),
+    (lambda: model(segformer(criterion=dict(assigner=dict(one_to_one=dict())))),
+     "MultiRoundAssigner has no entry 'one_to_one'", 'round_assigner'),
     (lambda: model(segformer(mask_decoder=dict(num_head=2))),
      "MaskAttentionDecoder has no entry 'num_head', did you mean 'num_heads'?", 'tail'),
     # arguments that a parent class takes count
@@ -93,7 +95,7 @@ def test_errors_of_another_kind_stay():
         dict(type='mmdet.ClassificationCost')])),
      'assigner builds mmdet.HungarianAssigner.*mmpanseg.OneToOneAssigner'),
     (dict(match_costs=[dict(type='mmpanseg.LocationL1Cost')]),
-     r'match_costs has mmpanseg.LocationL1Cost.*\(MatchInputs\)'),
+     r'match_costs has mmpanseg.LocationL1Cost.*\(MaskMatchInputs\)'),
     (dict(match_costs=[dict(type='mmdet.DiceCost')]), 'match_costs has mmdet.DiceCost'),
 ])
 def test_what_mask2former_cannot_match_with(criterion, text):
@@ -104,11 +106,11 @@ def test_what_mask2former_cannot_match_with(criterion, text):
 @pytest.mark.parametrize('options, error, text', [
     (dict(criterion=dict(assigner=dict(type='mmpanseg.OneToOneAssigner'))), TypeError,
      'assigner builds mmpanseg.OneToOneAssigner.*mmpanseg.MultiRoundAssigner'),
-    (dict(criterion=dict(assigner=dict(one_to_one=dict(type='mmdet.MaxIoUAssigner',
-                                                       pos_iou_thr=0.5, neg_iou_thr=0.5)))),
-     TypeError, 'assigner.one_to_one builds mmdet.MaxIoUAssigner'),
+    (dict(criterion=dict(assigner=dict(round_assigner=dict(type='mmdet.MaxIoUAssigner',
+                                                           pos_iou_thr=0.5, neg_iou_thr=0.5)))),
+     TypeError, 'assigner.round_assigner builds mmdet.MaxIoUAssigner'),
     (dict(criterion=dict(mask_costs=[dict(type='mmpanseg.MaskDiceCost')])), TypeError,
-     r'mask_costs has mmpanseg.MaskDiceCost.*\(LocatedInputs\)'),
+     r'mask_costs has mmpanseg.MaskDiceCost.*\(LocationMatchInputs\)'),
     (dict(criterion=dict(location_costs=[dict(type='mmpanseg.SquaredDiceCost')])), ValueError,
      'location_costs has mmpanseg.SquaredDiceCost, but there are no masks at this stage'),
     # settings without effect

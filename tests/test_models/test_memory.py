@@ -183,7 +183,7 @@ SEGFORMER_LOSSES = '''
     import mmpanseg
     from mmpanseg.models.losses import PanopticSegFormerCriterion
     from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
-    from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
+    from mmpanseg.models.losses.panoptic_segformer_criterion import MaskStagePrediction
     from mmpanseg.structures.attention_masks import AttentionMasks
     from mmpanseg.structures.segment_map import SegmentMap
 
@@ -203,8 +203,8 @@ SEGFORMER_LOSSES = '''
             torch.randn(batch, 1, queries, 4).requires_grad_(), torch.randn(batch, 1, 6400, 4),
             lambda logits, sizes: logits.sigmoid().mean(1).unflatten(1, sizes[0]), ((80, 80), ))
 
-    criterion = PanopticSegFormerCriterion()
-    some = [Candidates([masks(1, 4)], 0, torch.randn(4, 1), torch.rand(4, 4))
+    criterion = PanopticSegFormerCriterion(1, 6)
+    some = [MaskStagePrediction([masks(1, 4)], 0, torch.randn(4, 1), torch.rand(4, 4))
             for _ in range(images)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     weight = torch.ones(images)

@@ -13,7 +13,7 @@ from mmpanseg.models.fusion_heads import Outputs
 from mmpanseg.models.task_modules import OneToOneAssigner
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 from .pretended_device import DEVICE, FarTensor, PretendedDevice
 
@@ -226,7 +226,7 @@ def test_the_count_finds_what_it_looks_for():
         for free in (lambda: x.new_full((), 3.0), lambda: torch.arange(3, device=DEVICE),
                      lambda: x.masked_fill(x > 0, 1), lambda: x[torch.zeros_like(x).long()],
                      lambda: x.to(DEVICE), lambda: x.double(), lambda: x[1:].add_(1),
-                     lambda: stage(DEVICE, [1, 2], np.zeros(3))):
+                     lambda: to_device(DEVICE, [1, 2], np.zeros(3))):
             assert waits(free) == {}
         with pytest.raises(RuntimeError, match='mul mixes tensors of the host and of the device'):
             x * torch.arange(3)
@@ -239,13 +239,13 @@ def test_staging_keeps_types_shapes_and_values():
             np.arange(6.0).reshape(3, 2).T]
     expected = [torch.as_tensor(x) for x in data]
     with PretendedDevice() as device:
-        staged = stage(DEVICE, *data)
+        staged = to_device(DEVICE, *data)
         assert not device.waits and all(isinstance(x, FarTensor) for x in staged)
-        back = fetch(*staged)
+        back = to_host(*staged)
         assert device.waits == {'to host': 1}
     for x, y in zip(back, expected, strict=True):
         assert x.dtype == y.dtype and torch.equal(x, y)
-    for x, y in zip(stage(torch.device('cpu'), *data), expected, strict=True):
+    for x, y in zip(to_device(torch.device('cpu'), *data), expected, strict=True):
         assert x.dtype == y.dtype and torch.equal(x, y)
 
 

@@ -12,7 +12,7 @@ from mmpanseg.models.layers.deformable_sampling import level_sizes
 from mmpanseg.models.layers.positional_encoding import pixel_centers, sine_encoding
 from mmpanseg.models.pixel_decoders import MSDeformAttnPixelDecoder
 from mmpanseg.utils import cached_constants as constants
-from mmpanseg.utils.cached_constants import keep_recent
+from mmpanseg.utils.cached_constants import cache_constants
 
 CPU = torch.device('cpu')
 
@@ -132,7 +132,7 @@ def test_constants_of_every_type_and_device():
 @pytest.mark.parametrize('context', [
     lambda: FakeTensorMode(), torch.inference_mode, torch.no_grad, torch.enable_grad])
 def test_nothing_foreign_is_kept(context):
-    @keep_recent(4)
+    @cache_constants(4)
     def ones(count, device):
         return torch.ones(count, device=device), torch.ones(1, requires_grad=False)
 
@@ -148,4 +148,4 @@ def test_nothing_foreign_is_kept(context):
 
 def test_the_decorated_function_is_pickled():
     assert pickle.loads(pickle.dumps(level_sizes)) is level_sizes
-    assert not constants.is_traced()
+    assert not constants.is_tracing()

@@ -7,10 +7,10 @@ from pycocotools import mask as rle_tools
 
 from mmpanseg.structures.encoded_masks import (
     EncodedMasks,
-    encode,
-    encode_all,
     encode_mask,
-    encoded_segments,
+    encode_masks,
+    encode_segmentation,
+    segments_from_rles,
 )
 
 SIZE = (20, 30)
@@ -31,7 +31,7 @@ def test_every_form_of_run_lengths():
     rle = encode_mask(mask)
     text = dict(size=list(SIZE), counts=rle['counts'].decode())
     for given in (rle, text, dict(size=list(SIZE), counts=counts)):
-        assert np.array_equal(rle_tools.decode(encode(given, *SIZE)), mask)
+        assert np.array_equal(rle_tools.decode(encode_segmentation(given, *SIZE)), mask)
 
 
 @pytest.mark.parametrize('operation, arguments', [
@@ -77,11 +77,11 @@ def test_selection_areas_and_boxes():
 def test_segments_are_a_map_or_masks(count):
     masks = circles(count, seed=3) if count else np.zeros((0, *SIZE), np.uint8)
     labels = torch.arange(count)
-    segments = encoded_segments(labels, [encode_mask(mask) for mask in masks], SIZE)
+    segments = segments_from_rles(labels, [encode_mask(mask) for mask in masks], SIZE)
     assert (segments.map is None) == (count > 1) and segments.shape == SIZE
     assert np.array_equal(segments.dense().numpy(), masks)
     # each pixel for the last one only
     apart = masks * (np.cumsum(masks[::-1], 0)[::-1] == 1)
-    segments = encoded_segments(labels, encode_all(BitmapMasks(list(apart), *SIZE)), SIZE)
+    segments = segments_from_rles(labels, encode_masks(BitmapMasks(list(apart), *SIZE)), SIZE)
     assert segments.map is not None and segments.labels is labels
     assert np.array_equal(segments.dense().numpy(), apart)

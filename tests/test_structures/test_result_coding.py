@@ -9,7 +9,7 @@ from mmpanseg.models.fusion_heads.segments import paint, segment_table
 from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.structures.result_coding import (
     MAX_CLASSES,
-    check_codable,
+    check_class_count,
     segment_value,
     split_values,
 )
@@ -32,10 +32,10 @@ def test_what_would_be_another_segment(label, number):
 
 def test_void_must_be_no_segment():
     """With 1000 classes void would be instance 1 of label 0."""
-    check_codable(MAX_CLASSES, 'the model')
+    check_class_count(MAX_CLASSES, 'the model')
     assert segment_value(0, 1) == MAX_CLASSES + 1
-    with pytest.raises(ValueError, match='the model has 1000 classes, .* 1000 x .* 999 only'):
-        check_codable(MAX_CLASSES + 1, 'the model')
+    with pytest.raises(ValueError, match='the model has 1000 classes, .* 1000 x .* at most 999'):
+        check_class_count(MAX_CLASSES + 1, 'the model')
 
 
 def test_many_classes_without_a_segmentor():

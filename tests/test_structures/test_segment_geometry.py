@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmpanseg.structures.segment_geometry import segment_boxes, segment_centers
+from mmpanseg.structures.segment_geometry import segment_boxes, segment_mass_centers
 from mmpanseg.structures.segment_map import SegmentMap
 
 
@@ -25,17 +25,17 @@ def test_against_pixels(dense):
         segments = SegmentMap(labels, masks=segments.dense())
     boxes, centers = zip(*(direct(mask) for mask in segments.dense()))
     torch.testing.assert_close(segment_boxes(segments), torch.tensor(boxes).float())
-    torch.testing.assert_close(segment_centers(segments), torch.tensor(centers))
+    torch.testing.assert_close(segment_mass_centers(segments), torch.tensor(centers))
 
 
 def test_centers_match_published(golden):
     data = torch.load(golden / 'panoptic_segformer/matching_and_losses.pth', weights_only=True)[
-        'center_of_mass']
+        'mass_centre']
     masks = data['gt_masks'].bool()
     segments = SegmentMap(torch.zeros(len(masks), dtype=torch.long), masks=masks)
     # there, coordinates run from 0 at the first pixel to 1 at the last
     last = torch.tensor([masks.shape[2] - 1, masks.shape[1] - 1])
-    torch.testing.assert_close(segment_centers(segments) / last, data['mass_centre_xy'])
+    torch.testing.assert_close(segment_mass_centers(segments) / last, data['mass_centre_xy'])
 
 
 def test_boxes_match_published(golden):
@@ -48,4 +48,4 @@ def test_boxes_match_published(golden):
 def test_no_segments():
     segments = SegmentMap(torch.zeros(0, dtype=torch.long), map=torch.full((3, 4), -1))
     assert segment_boxes(segments).shape == (0, 4)
-    assert segment_centers(segments).shape == (0, 2)
+    assert segment_mass_centers(segments).shape == (0, 2)

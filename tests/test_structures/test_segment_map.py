@@ -18,7 +18,7 @@ def as_masks(segments):
 
 def as_bits(segments):
     bits = np.packbits(segments.dense().numpy(), axis=2)
-    return SegmentMap.packed(segments.labels, torch.from_numpy(bits), segments.shape[1])
+    return SegmentMap.from_bits(segments.labels, torch.from_numpy(bits), segments.shape[1])
 
 
 def test_dense_and_areas():
@@ -81,15 +81,15 @@ def test_every_nth_pixel_of_the_padded_masks(form):
     maps = [random_map(5), random_map(3, (12, 20), 1)]
     batch = SegmentBatch([form(s) for s in maps], (12, 21))
     generator = torch.Generator().manual_seed(0)
-    for segments, taken in zip(maps, batch.pixels(4), strict=True):
+    for segments, taken in zip(maps, batch.strided_pixels(4), strict=True):
         height, width = segments.shape
         padded = F.pad(segments.dense(), (0, 21 - width, 0, 12 - height))
         expected = padded[:, ::4, ::4].flatten(1)
-        assert taken.count == len(segments) and torch.equal(taken.read(), expected)
+        assert taken.count == len(segments) and torch.equal(taken.masks_at(), expected)
         some, pixels = torch.tensor([2, 0]), torch.randint(18, (7, ), generator=generator)
-        assert torch.equal(taken.read(some), expected[some])
-        assert torch.equal(taken.read(pixel=pixels), expected[:, pixels])
-        assert torch.equal(taken.read(some, pixels), expected[some][:, pixels])
+        assert torch.equal(taken.masks_at(some), expected[some])
+        assert torch.equal(taken.masks_at(pixel=pixels), expected[:, pixels])
+        assert torch.equal(taken.masks_at(some, pixels), expected[some][:, pixels])
 
 
 @pytest.mark.parametrize('form', [lambda s: s, as_masks])

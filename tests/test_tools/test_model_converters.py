@@ -68,7 +68,7 @@ def test_mistakes_are_told_in_one_line(tool, repo_root, tmp_path, cityscapes):
         tool('model_converters/convert', tmp_path / 'none.pth', out)
     with pytest.raises(UsageError, match='not a checkpoint of .*this library'):
         tool('model_converters/export', source, out, '--to', 'mmdet')
-    with pytest.raises(UsageError, match='model_final.pth: there is no state_dict'):
+    with pytest.raises(UsageError, match='model_final.pth: it contains no state_dict'):
         tool('publish_model', source, out)
     assert not out.exists()
 

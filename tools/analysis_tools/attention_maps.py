@@ -56,7 +56,7 @@ def main() -> None:
 
     from mmpanseg.analysis.attention_maps import segment_attention
     from mmpanseg.analysis.trained_model import load_trained
-    from mmpanseg.structures.image_file import sample_picture
+    from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
 
     model, loader = load_trained(args)
@@ -71,7 +71,7 @@ def main() -> None:
             segments = sorted(segments, key=lambda segment: -segment.info['score'])
             if not segments:
                 continue
-            image = sample_picture(sample.metainfo)
+            image = read_sample_image(sample.metainfo)
             picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))

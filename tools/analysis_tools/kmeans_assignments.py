@@ -34,7 +34,7 @@ def main() -> None:
 
     from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
     from mmpanseg.analysis.trained_model import load_trained
-    from mmpanseg.structures.image_file import sample_picture
+    from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
 
     model, loader = load_trained(args)
@@ -46,7 +46,7 @@ def main() -> None:
         except ValueError as error:
             raise UsageError(str(error)) from error
         for index, sample in enumerate(samples):
-            image = sample_picture(sample.metainfo)
+            image = read_sample_image(sample.metainfo)
             picture = draw_clusters(image, maps, index, sample.img_shape,
                                     model.panoptic_head.query_feat.num_embeddings, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'

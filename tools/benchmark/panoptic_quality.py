@@ -37,7 +37,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmpanseg.evaluation import Segments, image_pq, image_pq_variants, pq_compute
+from mmpanseg.evaluation import PanopticMap, image_pq, image_pq_variants, pq_compute
 from mmpanseg.structures import id2rgb
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 
@@ -122,12 +122,12 @@ def score_files(folder: Path, number: int) -> dict:
 
 def score_maps(maps: list[tuple]) -> None:
     for gt, pred in maps:
-        image_pq(Segments(*gt), Segments(*pred), NUM_CLASSES)
+        image_pq(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES)
 
 
 def score_boundaries(maps: list[tuple]) -> None:
     for gt, pred in maps:
-        image_pq_variants(Segments(*gt), Segments(*pred), NUM_CLASSES, boundary_width=0.02,
+        image_pq_variants(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES, boundary_width=0.02,
                           by_size=True)
 
 

@@ -16,7 +16,7 @@ from mmpanseg.engine import UsageError, import_mmdet, run_tool
 from mmpanseg.version import __version__
 
 if TYPE_CHECKING:
-    from mmpanseg.checkpoints import Conversion
+    from mmpanseg.checkpoints import ConvertedCheckpoint
 
 # The keys of mmpanseg.checkpoints.SOURCES and .class_order.PUBLISHED, whose import takes seconds.
 SOURCES = ('huggingface', 'kmax_deeplab', 'mask2former', 'mp_former', 'mmdet', 'panoptic_segformer')
@@ -41,12 +41,12 @@ def parse_args() -> argparse.Namespace:
 
 def read_class_order(text: str) -> list[int] | None:
     """Parse ``--class-order`` for :func:`mmpanseg.checkpoints.convert`."""
-    from mmpanseg.checkpoints.class_order import PUBLISHED, things_first
+    from mmpanseg.checkpoints.class_order import PUBLISHED, published_order
 
     if text == 'same':
         return None
     if text in PUBLISHED:
-        return things_first(text)
+        return published_order(text)
     try:
         return [int(label) for label in text.split(',')]
     except ValueError:
@@ -62,7 +62,7 @@ def check_target(src: str, dst: str) -> None:
         raise UsageError(f'{dst} is the checkpoint to convert: name another file to write')
 
 
-def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None, dict]:
+def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[int] | None, dict]:
     """Convert the checkpoint of the arguments.
 
     Returns:
@@ -73,11 +73,11 @@ def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None
 
     from mmpanseg.analysis import build_on_meta
     from mmpanseg.checkpoints import CheckpointError, check_fit, convert
-    from mmpanseg.checkpoints.class_names import classes_of
-    from mmpanseg.checkpoints.class_order import check_known_order, find_class_order
-    from mmpanseg.checkpoints.convert import drop_zero_queries
+    from mmpanseg.checkpoints.class_names import read_class_names
+    from mmpanseg.checkpoints.class_order import find_class_order, require_known_order
+    from mmpanseg.checkpoints.convert import drop_zero_query_positions
     from mmpanseg.checkpoints.sources import find_source, get_source
-    from mmpanseg.checkpoints.weight_files import read_checkpoint, weights_of
+    from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
     from mmpanseg.datasets.metainfo import config_metainfo
     from mmpanseg.engine.launch import load_config
 
@@ -87,7 +87,7 @@ def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         model, info = build_on_meta(cfg.model), config_metainfo(cfg)
     content = read_checkpoint(args.src)
-    weights, file = weights_of(content, args.src), classes_of(content, args.src)
+    weights, file = extract_weights(content, args.src), read_class_names(content, args.src)
     try:
         source = find_source(weights) if args.source is None else get_source(args.source)
         if args.class_order is not None:
@@ -99,10 +99,10 @@ def convert_file(args: argparse.Namespace) -> tuple[Conversion, list[int] | None
             order = None
         result = convert(weights, source.name, order)
         if model is not None:
-            drop_zero_queries(result, model)
+            drop_zero_query_positions(result, model)
             check_fit(result, model)
         elif args.class_order is None and result.class_tensors:
-            check_known_order(source, file, max(
+            require_known_order(source, file, max(
                 len(result.state_dict[name]) for name in result.class_tensors))
     except CheckpointError as error:
         raise CheckpointError(f'{args.src}: {error}') from error
@@ -118,7 +118,7 @@ def main() -> None:
     import torch
 
     from mmpanseg.checkpoints import SOURCES, CheckpointError
-    from mmpanseg.checkpoints.class_names import DESCRIPTION
+    from mmpanseg.checkpoints.class_names import METAINFO_KEYS
     from mmpanseg.checkpoints.class_order import PUBLISHED
 
     started = time.perf_counter()
@@ -128,7 +128,7 @@ def main() -> None:
         raise UsageError(str(error)) from error
     check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    described = {key: info[key] for key in DESCRIPTION if info.get(key)}
+    described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
     torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
                               **(dict(dataset_meta=described) if described else {})),
                     state_dict=result.state_dict), args.dst)

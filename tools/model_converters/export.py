@@ -49,15 +49,15 @@ def export(args: argparse.Namespace) -> dict[str, str]:
 
     from mmpanseg.analysis import build_on_meta
     from mmpanseg.checkpoints import check_fit, convert, to_mmdet, write_huggingface
-    from mmpanseg.checkpoints.class_names import DESCRIPTION, classes_of
-    from mmpanseg.checkpoints.weight_files import read_checkpoint, weights_of
+    from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
+    from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
     from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
     from mmpanseg.engine.launch import load_config
 
     content = read_checkpoint(args.src)
     # Refuses checkpoints of other code bases, which convert.py reads.
-    result = convert(weights_of(content, args.src), 'mmdet')
-    names = classes_of(content, args.src).names
+    result = convert(extract_weights(content, args.src), 'mmdet')
+    names = read_class_names(content, args.src).names
     cfg, info = None, dict(classes=names)
     if args.config is not None:
         cfg = load_config(args.config)
@@ -74,7 +74,7 @@ def export(args: argparse.Namespace) -> dict[str, str]:
                                  test_pipeline(cfg))
     unused: dict[str, str] = {}
     exported = to_mmdet(result.state_dict, unused, cfg and cfg.model)
-    described = {key: info[key] for key in DESCRIPTION if info.get(key)}
+    described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(meta=dict(mmpanseg_version=__version__,
                               **(dict(dataset_meta=described) if described else {})),

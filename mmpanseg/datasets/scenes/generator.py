@@ -8,7 +8,7 @@ import numpy as np
 from mmpanseg.datasets.scenes.backdrop import Frame, make_backdrop, make_frame
 from mmpanseg.datasets.scenes.sprites import THINGS, draw_thing, random_color
 from mmpanseg.structures import VOID
-from mmpanseg.structures.panoptic_png import write_panoptic_png
+from mmpanseg.structures.panoptic_png import rgb2id, write_panoptic_png
 
 THING_CLASSES = ('ball', 'crate', 'tree', 'car', 'person', 'bird')
 STUFF_CLASSES = ('sky', 'mountain', 'grass', 'water', 'road', 'wall')
@@ -176,8 +176,7 @@ def scene_ids(rng: np.random.Generator, names: list[str]) -> list[int]:
             color = np.asarray(PALETTE[CLASSES.index(name)])
             if name in THING_CLASSES:
                 color = color + rng.integers(-40, 41, 3)
-            red, green, blue = (int(v) for v in np.clip(color, 1, 255))
-            segment_id = red + 256 * green + 65536 * blue
+            segment_id = int(rgb2id(np.clip(color, 1, 255)))
             if segment_id not in ids:
                 ids.append(segment_id)
                 break

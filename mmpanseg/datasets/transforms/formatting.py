@@ -9,7 +9,7 @@ from mmdet.structures.mask import PolygonMasks
 from mmpanseg.datasets.transforms.image_and_map import check_map
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.structures.encoded_masks import encode_all, encoded_segments
+from mmpanseg.structures.encoded_masks import encode_masks, segments_from_rles
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info', 'void_ids', 'label2cat',
@@ -109,8 +109,8 @@ def _segments(results: dict) -> SegmentMap | None:
                          'LoadAnnotations out of it')
     _check_masks(results)
     counted = np.flatnonzero(~results['gt_ignore_flags'])
-    return encoded_segments(torch.from_numpy(results['gt_bboxes_labels'][counted]),
-                            encode_all(masks[counted]), (masks.height, masks.width))
+    return segments_from_rles(torch.from_numpy(results['gt_bboxes_labels'][counted]),
+                            encode_masks(masks[counted]), (masks.height, masks.width))
 
 
 def _check_masks(results: dict) -> None:

@@ -17,11 +17,11 @@ from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
 from mmpanseg.structures.exif_orientation import (
-    annotation_turn,
-    turn,
-    turn_boxes,
-    turn_points,
-    turn_size,
+    annotation_orientation,
+    apply_orientation,
+    orient_boxes,
+    orient_points,
+    oriented_size,
 )
 from mmpanseg.structures.image_file import DecodedImage, decode_image
 
@@ -35,8 +35,8 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
     Adds ``img_orientation``, the EXIF orientation (1 .. 8) that the image was turned by, 1 with the
     color types ``unchanged`` and ``*_ignore_orientation``; and ``ann_orientation``, by which
     annotations of the same size are to be turned, see
-    :func:`mmpanseg.structures.exif_orientation.annotation_turn`. An array under ``img`` without an
-    ``img_path`` is taken as the image.
+    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`. An array under ``img``
+    without an ``img_path`` is taken as the image.
 
     Args:
         upright_annotations: annotations of all images belong to the upright pixels, as labeling
@@ -96,7 +96,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         size = (results.get('height'), results.get('width'))
         if None in size:
             return orientation
-        return annotation_turn(size, dict(results, ann_orientation=orientation))
+        return annotation_orientation(size, dict(results, ann_orientation=orientation))
 
     def _tell(self, image: DecodedImage, path: str) -> None:
         """Say once what an ordinary user of the data set would not expect."""
@@ -149,7 +149,7 @@ class LoadAnnotations(mmdet.datasets.transforms.LoadAnnotations):
             return super().transform(results)
         upright = results['ori_shape']
         # polygons and run lengths are of the stored pixels
-        results['ori_shape'] = turn_size(upright, orientation)
+        results['ori_shape'] = oriented_size(upright, orientation)
         results = super().transform(results)
         results['ori_shape'] = upright
         return turn_instances(results, orientation)
@@ -163,24 +163,25 @@ def turn_instances(results: dict, orientation: int) -> dict:
         orientation: that of the image file.
     """
     upright = tuple(results['ori_shape'])
-    stored = turn_size(upright, orientation)
+    stored = oriented_size(upright, orientation)
     boxes = results.get('gt_bboxes')
     if boxes is not None and hasattr(boxes, 'tensor'):
-        turned = turn_boxes(boxes.tensor.numpy(), orientation, stored)
+        turned = orient_boxes(boxes.tensor.numpy(), orientation, stored)
         boxes.tensor = boxes.tensor.new_tensor(turned)
     elif boxes is not None:
-        results['gt_bboxes'] = turn_boxes(boxes, orientation, stored)
+        results['gt_bboxes'] = orient_boxes(boxes, orientation, stored)
     masks = results.get('gt_masks')
     if isinstance(masks, PolygonMasks):
         results['gt_masks'] = PolygonMasks(
-            [[turn_points(np.reshape(part, (-1, 2)), orientation, stored).reshape(-1)
+            [[orient_points(np.reshape(part, (-1, 2)), orientation, stored).reshape(-1)
               for part in polygons] for polygons in masks.masks], *upright)
     elif masks is not None:
         dense = masks.to_ndarray().transpose(1, 2, 0)
         results['gt_masks'] = BitmapMasks(
-            np.ascontiguousarray(turn(dense, orientation).transpose(2, 0, 1)), *upright)
+            np.ascontiguousarray(apply_orientation(dense, orientation).transpose(2, 0, 1)),
+            *upright)
     if results.get('gt_seg_map') is not None:
-        results['gt_seg_map'] = turn(results['gt_seg_map'], orientation)
+        results['gt_seg_map'] = apply_orientation(results['gt_seg_map'], orientation)
     results['annotations_turned'] = True
     return results
 

@@ -8,7 +8,7 @@ from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
 from mmpanseg.datasets.transforms.image_and_map import add_map, check_orientation_known
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
-from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.exif_orientation import orient_annotation
 from mmpanseg.structures.panoptic_png import read_panoptic_png, rgb2id
 
 
@@ -21,7 +21,7 @@ class LoadPanopticMap(BaseTransform):
     of its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
     ``segments_info``. Crowd segments, and those that ``void_ids`` lists, become void: they count
     neither for nor against. The map is turned as the image was, see
-    :func:`mmpanseg.structures.exif_orientation.annotation_turn`.
+    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -49,7 +49,7 @@ class LoadPanopticMap(BaseTransform):
             labels = []
         else:
             check_orientation_known(results, self.backend_args)
-            ids = turn_annotation(read_panoptic_png(path, self.backend_args), results)
+            ids = orient_annotation(read_panoptic_png(path, self.backend_args), results)
             if ids.shape != tuple(shape):
                 raise ValueError(
                     f'{path} is {ids.shape[1]}x{ids.shape[0]}, its image '

@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 from mmpanseg.datasets.transforms.image_and_map import add_map, check_orientation_known
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
-from mmpanseg.structures.exif_orientation import turn_annotation
+from mmpanseg.structures.exif_orientation import orient_annotation
 from mmpanseg.structures.label_image import (
     IGNORE_INDEX,
     distinct_values,
@@ -23,7 +23,7 @@ class LoadSemanticMap(BaseTransform):
     :class:`mmpanseg.datasets.SemanticDataset` says about its values: ``num_classes``,
     ``label_map`` and ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], pixel -> index of its
     segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order. The map is turned
-    as the image was, see :func:`mmpanseg.structures.exif_orientation.annotation_turn`.
+    as the image was, see :func:`mmpanseg.structures.exif_orientation.annotation_orientation`.
 
     Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
     None means that the image has no ground truth: everything is void.
@@ -59,7 +59,7 @@ class LoadSemanticMap(BaseTransform):
             add_map(results, np.full(shape, VOID, np.int32), ())
             return results
         check_orientation_known(results, self.backend_args)
-        values = turn_annotation(read_label_image(path, self.backend_args), results)
+        values = orient_annotation(read_label_image(path, self.backend_args), results)
         # of the file: a test pipeline resizes the image first and scores at its original size
         if values.shape != shape:
             raise ValueError(

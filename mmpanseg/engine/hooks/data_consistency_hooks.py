@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
 from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import WHAT_TO_DO, image_norms, unwrapped
+from mmpanseg.utils.modules import BATCH_SIZE_ADVICE, single_value_norms, unwrap_model
 
 
 @HOOKS.register_module()
@@ -25,7 +25,7 @@ class BatchSizeHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        norms = image_norms(unwrapped(runner.model))
+        norms = single_value_norms(unwrap_model(runner.model))
         if not norms:
             return
         loader = runner.train_dataloader
@@ -33,7 +33,7 @@ class BatchSizeHook(Hook):
         why = (f'model.{norms[0]} is normalized over the images of a batch, one value of each, '
                'and cannot learn from a single image')
         if size == 1:
-            raise ValueError(f'{why}, but train_dataloader.batch_size is 1: {WHAT_TO_DO}')
+            raise ValueError(f'{why}, but train_dataloader.batch_size is 1: {BATCH_SIZE_ADVICE}')
         ends = not isinstance(loader.sampler, InfiniteSampler)
         if size and ends and not getattr(loader.batch_sampler, 'drop_last', loader.drop_last) and (
                 len(loader.sampler) % size == 1):
@@ -69,7 +69,7 @@ class ClassConsistencyHook(Hook):
         if isinstance(getattr(dataset, 'metainfo', None), list):
             # mmdet's ConcatDataset has a list with one for each source; checkpoints store it
             dataset._metainfo = common_metainfo(dataset.metainfo)
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         for part in dataset_leaves(dataset):
             if isinstance(part, CocoDataset) and not isinstance(part, LVISV05Dataset):
                 _check_label_order(part)

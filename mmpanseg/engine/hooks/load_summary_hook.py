@@ -4,13 +4,13 @@ import re
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
 
-from mmpanseg.checkpoints.checkpoint_fit import compare, listed
-from mmpanseg.checkpoints.class_names import meta_classes
+from mmpanseg.checkpoints.checkpoint_fit import compare_tensors, shortened_list
+from mmpanseg.checkpoints.class_names import class_names_of_meta
 from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.command_line import UsageError
 from mmpanseg.models.segmentors.checked_loading import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 
 @HOOKS.register_module()
@@ -30,20 +30,20 @@ class LoadSummaryHook(Hook):
     priority = 'LOW'  # after hooks that exchange weights, such as EMAHook
 
     def before_run(self, runner: Runner) -> None:
-        model, path = unwrapped(runner.model), _checkpoint_path(runner)
+        model, path = unwrap_model(runner.model), _checkpoint_path(runner)
         if path is None or not _is_training(runner) or not any(
                 map(pretrained_files, model.modules())):
             return
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
-        fit = compare(weights, model.state_dict())
+        fit = compare_tensors(weights, model.state_dict())
         if not fit.fitting:  # before anything is downloaded
             raise UsageError(fit.nothing())
         skip_pretrained(model, fit)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
-        fit = compare(weights, unwrapped(runner.model).state_dict())
+        fit = compare_tensors(weights, unwrap_model(runner.model).state_dict())
         if not fit.fitting:
             raise UsageError(fit.nothing())
         if runner._resume or not _is_training(runner):
@@ -58,7 +58,7 @@ class LoadSummaryHook(Hook):
                               (fit.missing, 'not in the checkpoint, start anew'),
                               (fit.unused, 'only in the checkpoint, not used')):
             if entries:
-                lines.append(f'{len(entries)} {what}: {listed(entries)}')
+                lines.append(f'{len(entries)} {what}: {shortened_list(entries)}')
         runner.logger.info('\n  '.join(lines))
 
 
@@ -69,7 +69,7 @@ def _check_names(runner: Runner, checkpoint: dict) -> None:
     if not loops:
         return
     names = getattr(loops[0].dataloader.dataset, 'metainfo', {}).get('classes')
-    known = meta_classes(checkpoint.get('meta'))
+    known = class_names_of_meta(checkpoint.get('meta'))
     if known and names and len(known) == len(names):
         try:
             check_class_names(len(names), known, names)

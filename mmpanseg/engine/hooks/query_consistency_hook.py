@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from mmpanseg.evaluation.query_consistency import QueryConsistencyMetric
 from mmpanseg.evaluation.query_trace import check_traceable, trace_queries
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 
 @HOOKS.register_module()
@@ -31,10 +31,10 @@ class QueryConsistencyHook(Hook):
         self.match_on = match_on
 
     def before_run(self, runner: Runner) -> None:
-        check_traceable(unwrapped(runner.model), self.part, self.match_on)
+        check_traceable(unwrap_model(runner.model), self.part, self.match_on)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         loader = runner.val_dataloader
         count = min(self.num_images, len(loader.dataset))
         metric = QueryConsistencyMetric(prefix='queries')

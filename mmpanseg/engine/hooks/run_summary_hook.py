@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmpanseg.engine.hooks.data_consistency_hooks import dataset_leaves
 from mmpanseg.registry import HOOKS
-from mmpanseg.utils.modules import unwrapped
+from mmpanseg.utils.modules import unwrap_model
 
 
 @HOOKS.register_module()
@@ -69,7 +69,7 @@ def _origin(runner: Runner) -> dict[str, str]:
 
 
 def _model(model: nn.Module) -> str:
-    model = unwrapped(model)
+    model = unwrap_model(model)
     parts = [part for part in (getattr(model, 'panoptic_head', None),
                                getattr(model, 'backbone', None)) if part is not None]
     names = ', '.join(_with_depth(part) for part in parts or [model])
@@ -91,7 +91,7 @@ def _weights(runner: Runner) -> str:
         return f'resumed at {runner.iter} iterations'
     if runner._load_from is not None:
         return str(runner._load_from)
-    init = getattr(getattr(unwrapped(runner.model), 'backbone', None), 'init_cfg', None)
+    init = getattr(getattr(unwrap_model(runner.model), 'backbone', None), 'init_cfg', None)
     entries = init if isinstance(init, list) else [init]
     pretrained = [entry['checkpoint'] for entry in entries if entry and 'checkpoint' in entry]
     return f'backbone from {pretrained[0]}' if pretrained else 'random'

@@ -15,7 +15,7 @@ from mmpanseg.models.inference.full_size_masks import (
 )
 from mmpanseg.models.inference.test_cfg import Outputs
 from mmpanseg.structures.mask_logits import MaskLogits
-from mmpanseg.structures.result_coding import check_codable
+from mmpanseg.structures.result_coding import check_class_count
 from mmpanseg.utils.config_checks import resolve_option
 
 
@@ -95,7 +95,7 @@ class FusionHead(BaseModule):
             ValueError: more classes than a panoptic result can tell apart.
         """
         if outputs.panoptic_on:
-            check_codable(self.num_classes, 'panoptic_fusion_head')
+            check_class_count(self.num_classes, 'panoptic_fusion_head')
         results = {}
         if outputs.panoptic_on or outputs.instance_on:
             merged = merge_views(views)

@@ -9,7 +9,7 @@ from mmpanseg.models.fusion_heads.pixelwise import compete
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
 from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.registry import MODELS
-from mmpanseg.utils.device import chunk_rows, count_numbers, fetch
+from mmpanseg.utils.device import bincount, chunk_rows, to_host
 
 
 @MODELS.register_module()
@@ -69,10 +69,10 @@ class HeuristicFusionHead(FusionHead):
         num_stuff = self.num_classes - self.num_things_classes
         areas = torch.zeros(offset + 1 + num_stuff, dtype=torch.long, device=owner.device)
         for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
-            areas += count_numbers(rows.long(), len(areas))
+            areas += bincount(rows.long(), len(areas))
         best: dict[int, tuple[float, int]] = {}
         # read together: the host waits once
-        areas, *table = (column.tolist() for column in fetch(
+        areas, *table = (column.tolist() for column in to_host(
             areas[offset + 1:], queries, labels, scores))
         for query, label, score in zip(*table):
             best[label] = max(best.get(label, (0.0, -1)), (score, -query))

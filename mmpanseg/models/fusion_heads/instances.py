@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.structures.segment_geometry import mask_boxes
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 MASK_FORMATS = ('dense', 'rle')
 
@@ -41,20 +41,20 @@ class MaskStore:
             masks: bool [m, H, W].
         """
         boxes = mask_boxes(masks).to(self.bboxes)
-        place, row = stage(self.bboxes.device, list(positions), list(rows))
+        place, row = to_device(self.bboxes.device, list(positions), list(rows))
         self.bboxes[place] = boxes[row]
         if isinstance(self.masks, Tensor):
             for position, number in zip(positions, rows):
                 self.masks[position] = masks[number]
             return
-        encoded = [encode_mask(mask) for mask in fetch(masks)[0]]
+        encoded = [encode_mask(mask) for mask in to_host(masks)[0]]
         for position, number in zip(positions, rows):
             self.masks[position] = encoded[number]
 
 
 def encode_mask(mask: Tensor) -> dict:
     """COCO run-length encoding of a mask, bool [H, W]."""
-    return rle_tools.encode(np.asfortranarray(fetch(mask)[0].numpy()).view(np.uint8))
+    return rle_tools.encode(np.asfortranarray(to_host(mask)[0].numpy()).view(np.uint8))
 
 
 def mean_inside(masks: OutputMasks, logits: Tensor,
@@ -107,13 +107,13 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
             torch.arange(num_classes, device=pairs.device) < num_things_classes, pairs, 0)
     scores, index = pairs.flatten().topk(min(max_per_image, pairs.numel()))
     # what is selected, read once: how many there are decides the shapes of what follows
-    host_scores, host_index = (x.numpy() for x in fetch(scores, index))
+    host_scores, host_index = (x.numpy() for x in to_host(scores, index))
     kept = host_index % num_classes < num_things_classes
     if things_only:
         kept &= host_scores > 0
     # a query may be selected with several classes
     wanted, row_of = np.unique(host_index[kept] // num_classes, return_inverse=True)
-    kept, queries, query_of = stage(probs.device, np.flatnonzero(kept), wanted, row_of)
+    kept, queries, query_of = to_device(probs.device, np.flatnonzero(kept), wanted, row_of)
     scores, labels = scores[kept], index[kept] % num_classes
 
     store = MaskStore(len(labels), masks.size, mask_format, probs.device)

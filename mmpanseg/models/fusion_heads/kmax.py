@@ -18,7 +18,7 @@ from mmpanseg.models.layers.bilinear_resize import ALIGN_CORNERS
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.utils.config_checks import resolve_option
-from mmpanseg.utils.device import fetch
+from mmpanseg.utils.device import to_host
 
 
 @MODELS.register_module()
@@ -100,7 +100,7 @@ class KMaXFusionHead(FusionHead):
         values, segments = segment_table(
             queries, labels, confidence, merging.taken * large, self.num_things_classes)
         values = [value if keep else self.num_classes
-                  for value, keep in zip(values, fetch(large)[0].tolist())]
+                  for value, keep in zip(values, to_host(large)[0].tolist())]
         return paint(merging.owner, [self.num_classes, *values], segments)
 
     def large_enough(self, labels: Tensor, taken: Tensor) -> Tensor:

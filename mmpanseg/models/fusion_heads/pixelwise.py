@@ -10,7 +10,7 @@ from mmpanseg.models.fusion_heads.segments import paint
 from mmpanseg.models.inference.augmented_views import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.result_coding import segment_value
-from mmpanseg.utils.device import chunk_rows, count_numbers, fetch
+from mmpanseg.utils.device import bincount, chunk_rows, to_host
 
 # Elements of the masks compared at once. Pixels of a mask are counted in single precision.
 _STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24
@@ -51,7 +51,7 @@ class PixelwiseFusionHead(FusionHead):
             own = own.clamp(min=1)
         # won, own and painted pixels per query: read together
         outside, painted = count_winners(winner, inside, len(kept))
-        table = fetch(outside + painted, own, painted, labels[kept], kept, scores[kept])
+        table = to_host(outside + painted, own, painted, labels[kept], kept, scores[kept])
         values, segments = self.accept(*(column.tolist() for column in table))
         winner.masked_fill_(~inside, len(kept))
         return paint(winner, [*values, self.num_classes], segments)
@@ -155,5 +155,5 @@ def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, T
     if count:
         step = chunk_rows(winner.device, winner.shape[1])
         for part, within in zip(winner.split(step), inside.split(step)):
-            counts += count_numbers(part.long() * 2 + within, 2 * count)
+            counts += bincount(part.long() * 2 + within, 2 * count)
     return counts[0::2], counts[1::2]

@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmpanseg.structures.result_coding import segment_value
-from mmpanseg.utils.device import chunk_rows, fetch, stage
+from mmpanseg.utils.device import chunk_rows, to_device, to_host
 
 
 def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor,
@@ -25,7 +25,7 @@ def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor
     """
     values, segments, stuff, instances = [], [], set(), 0
     # read together: the host waits once
-    table = (column.tolist() for column in fetch(queries, labels, taken, scores))
+    table = (column.tolist() for column in to_host(queries, labels, taken, scores))
     for query, label, pixels, score in zip(*table):
         is_thing = label < num_things_classes
         instances += is_thing and pixels > 0
@@ -40,7 +40,7 @@ def segment_table(queries: Tensor, labels: Tensor, scores: Tensor, taken: Tensor
 
 def paint(owner: Tensor, values: Sequence[int], segments: list[dict]) -> PixelData:
     """The result whose pixels have ``values[owner]``; ``owner``, int32 [H, W], is overwritten."""
-    table, = stage(owner.device, np.array(values, np.int32))
+    table, = to_device(owner.device, np.array(values, np.int32))
     for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
         rows.copy_(table[rows.long()])
     result = PixelData(sem_seg=owner[None])

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
-from mmpanseg.models.losses.panoptic_segformer_criterion import Candidates
+from mmpanseg.models.losses.panoptic_segformer_criterion import MaskStagePrediction
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
 from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, Located
@@ -136,7 +136,8 @@ class PanopticSegFormerHead(BaseModule):
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
         self.criterion = MODELS.build(criterion, default_args=dict(
             type='mmpanseg.PanopticSegFormerCriterion', location=location,
-            num_located=self.num_located, num_stuff=self.num_classes - self.num_located))
+            num_location_classes=self.num_located,
+            num_stuff_classes=self.num_classes - self.num_located))
         if class_from == 'mask' and not self.criterion.mask_cls_weight:
             raise ValueError("panoptic_head.class_from='mask' needs a classifier that is trained: "
                              'set panoptic_head.criterion.mask_cls_weight (2 in the paper)')
@@ -216,7 +217,7 @@ class PanopticSegFormerHead(BaseModule):
         targets = read_targets([sample.gt_segments for sample in batch_data_samples], metainfos,
                                self.num_located, self.location)
         mask_tokens = tokens.first_levels(self.mask_levels)
-        weights = self.criterion.weights(
+        location_norm, stuff_norm = self.criterion.normalizers(
             targets, self.num_queries, self.stuff_mask_decoder is not None)
         with without_autocast(features[0].device):
             locations = self.location_decoder.locate(located)
@@ -225,24 +226,24 @@ class PanopticSegFormerHead(BaseModule):
             with without_autocast(features[0].device):
                 cls_logits = self.location_decoder.classify(located.queries)
                 losses, kept = self.criterion.location_stage(
-                    cls_logits, locations, targets, weights.located)
+                    cls_logits, locations, targets, location_norm)
             candidates = [
                 self._filtered(located, mask_tokens.image(image), image, queries, cls_logits[-1],
                                locations[-1]) for image, queries in enumerate(kept)]
         else:
             candidates = self._unfiltered(located, mask_tokens, locations)
         with without_autocast(features[0].device):
-            losses.update(self.criterion.mask_stage(candidates, targets, weights.located))
+            losses.update(self.criterion.mask_stage(candidates, targets, location_norm))
         if self.stuff_mask_decoder is not None:
             decoded = self.decode_stuff(mask_tokens)
             cls_logits = self.stuff_mask_decoder.classify(decoded.queries)[..., 0]
             with without_autocast(features[0].device):
                 losses.update(self.criterion.stuff_stage(
-                    decoded.masks, at_least_float(cls_logits), targets, weights.stuff))
+                    decoded.masks, at_least_float(cls_logits), targets, stuff_norm))
         return losses
 
     def _filtered(self, located: Located, tokens: Tokens, image: int, queries: Tensor,
-                  cls_logits: Tensor, locations: Tensor) -> Candidates:
+                  cls_logits: Tensor, locations: Tensor) -> MaskStagePrediction:
         """Promising queries int64 [n] of one image through the mask decoder."""
         if not len(queries):  # nothing to decode is one query without a loss
             queries = queries.new_zeros(1)
@@ -254,18 +255,19 @@ class PanopticSegFormerHead(BaseModule):
         if len(self.mask_decoder.reg_branches):
             own_locations = at_least_float(self.mask_decoder.locate(
                 decoded.queries, located.references[-1][image, queries])[:, 0])
-        return Candidates(decoded.masks, 0, cls_logits[image, queries],
-                          locations[image, queries], own_logits, own_locations)
+        return MaskStagePrediction(decoded.masks, 0, cls_logits[image, queries],
+                                   locations[image, queries], own_logits, own_locations)
 
     def _unfiltered(self, located: Located, tokens: Tokens,
-                    locations: Tensor) -> list[Candidates]:
+                    locations: Tensor) -> list[MaskStagePrediction]:
         """All queries of every image through the mask decoder; locations [L, B, N, D]."""
         queries = self.select(located)[0]
         decoded = self.mask_decoder(located.queries[-1], self.positions(queries), tokens)
         cls_logits = at_least_float(self.mask_decoder.classify(decoded.queries))
-        return [Candidates(decoded.masks, image, cls_logits[-1, image], locations[-1, image],
-                           cls_logits[:, image], located=locations[:, image])
-                for image in range(len(queries))]
+        return [MaskStagePrediction(
+            decoded.masks, image, cls_logits[-1, image], locations[-1, image],
+            cls_logits[:, image], query_locations=locations[:, image])
+            for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
                metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmpanseg.models.fusion_heads.instances import MaskStore, encode_mask
 from mmpanseg.models.inference.panoptic_stitching import Groups, best_pairs
 from mmpanseg.models.inference.tile_grid import Tile
-from mmpanseg.utils.device import fetch
+from mmpanseg.utils.device import to_host
 
 
 class _Piece(NamedTuple):
@@ -53,8 +53,8 @@ class InstanceStitcher:
         """Add a tile's ``pred_instances``; tiles come row by row. Empty masks are left out."""
         first = len(self.pieces)
         masks = result.masks
-        masks = fetch(masks)[0] if isinstance(masks, Tensor) else masks
-        labels, scores = (x.tolist() for x in fetch(result.labels, result.scores))
+        masks = to_host(masks)[0] if isinstance(masks, Tensor) else masks
+        labels, scores = (x.tolist() for x in to_host(result.labels, result.scores))
         for mask, label, score in zip(masks, labels, scores):
             mask = encode_mask(mask) if isinstance(mask, Tensor) else mask
             area = int(rle_tools.area(mask))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmpanseg.compat import operators_compiled
 from mmpanseg.models.layers.deformable_sampling import Shapes, level_sizes, sample_at_pixels
 from mmpanseg.registry import MODELS
-from mmpanseg.utils.cached_constants import keep_recent
+from mmpanseg.utils.cached_constants import cache_constants
 
 
 @MODELS.register_module()
@@ -92,7 +92,7 @@ def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes,
         value, *_level_tensors(shapes, value.device), locations, weights, step)
 
 
-@keep_recent(64)
+@cache_constants(64)
 def _level_tensors(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
     """(h, w) per level and first token of each level: what mmcv's operator takes."""
     sizes = torch.tensor(shapes, dtype=torch.long)

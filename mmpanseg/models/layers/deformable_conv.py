@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmpanseg.compat import operators_compiled
 from mmpanseg.structures.mask_logits import at_least_float
-from mmpanseg.utils.device import stage
+from mmpanseg.utils.device import to_device
 
 
 class ModulatedDeformConv(ModulatedDeformConv2d):
@@ -55,7 +55,7 @@ def modulated_deform_conv(layer: ModulatedDeformConv2d, x: Tensor, offset: Tenso
         batch * groups, -1, 2, out_height, out_width).permute(0, 1, 3, 4, 2)
     mask = mask.reshape(batch * groups, -1, out_height, out_width)
     planes = at_least_float(x).reshape(batch * groups, -1, height, width)
-    size = stage(offset.device, [float(height), float(width)])[0].to(offset.dtype)
+    size = to_device(offset.device, [float(height), float(width)])[0].to(offset.dtype)
     rows = torch.arange(out_height, device=x.device) * layer.stride[0] - layer.padding[0]
     columns = torch.arange(out_width, device=x.device) * layer.stride[1] - layer.padding[1]
     out = None

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmpanseg.utils.cached_constants import keep_recent
+from mmpanseg.utils.cached_constants import cache_constants
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -90,7 +90,7 @@ def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
                    [side for shape in shapes for side in shape])
 
 
-@keep_recent(_RECENT_SHAPES)
+@cache_constants(_RECENT_SHAPES)
 def level_sizes(shapes: Shapes, device: torch.device) -> Tensor:
     """(w, h) of each level as a constant that is uploaded once, float32 [L, 2]."""
     return torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32, device=device)
@@ -108,7 +108,7 @@ class _Grid(NamedTuple):
     corners: Tensor  # table rows from the first corner to each corner, [4, L * P]
 
 
-@keep_recent(_RECENT_SHAPES)
+@cache_constants(_RECENT_SHAPES)
 def _grid(shapes: Shapes, heads: int, width: int, dtype: torch.dtype,
           device: torch.device) -> _Grid:
     points = width // (heads * len(shapes))

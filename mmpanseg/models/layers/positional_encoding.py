@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-from mmpanseg.utils.cached_constants import keep_recent
+from mmpanseg.utils.cached_constants import cache_constants
 
 # Multi-scale training meets many shapes; the tables of a few recent ones are worth their memory.
 _RECENT_SHAPES = 16
@@ -29,7 +29,7 @@ def sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
     return _sine_encoding(tuple(size), channels, torch.device(device), dtype, temperature)
 
 
-@keep_recent(_RECENT_SHAPES)
+@cache_constants(_RECENT_SHAPES)
 def _sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
                    dtype: torch.dtype, temperature: float) -> Tensor:
     wide = torch.promote_types(dtype, torch.float32)
@@ -53,7 +53,7 @@ def pixel_centers(sizes: tuple[tuple[int, int], ...], device: torch.device,
     return _pixel_centers(tuple(map(tuple, sizes)), torch.device(device), dtype)
 
 
-@keep_recent(_RECENT_SHAPES)
+@cache_constants(_RECENT_SHAPES)
 def _pixel_centers(sizes: tuple[tuple[int, int], ...], device: torch.device,
                    dtype: torch.dtype) -> Tensor:
     points = []

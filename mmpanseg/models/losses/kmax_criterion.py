@@ -1,106 +1,103 @@
-"""kMaX-DeepLab's criterion: PQ-style losses of masks that compete for pixels.
+"""Criterion of kMaX-DeepLab: PQ-style losses of masks that compete for pixels.
 
 Shapes: L predictions, B images, Q queries, N segments of an image (padded), K classes, P pixels of
-the last prediction's map.
+the last prediction's map, M matched segments of an image, E embedding channels.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmpanseg.models.layers.bilinear_resize import ALIGN_CORNERS, resize
 from mmpanseg.models.layers.precision import without_autocast
-from mmpanseg.models.losses.base import read_class_weight
+from mmpanseg.models.losses.base import PanopticCriterion, pad_labels
 from mmpanseg.models.losses.kmax_losses import (
     class_similarity,
+    competing_dice_similarity,
+    competing_mask_losses,
     discrimination_loss,
-    draw_logits,
-    draw_pixels,
-    mask_similarity,
-    mean_of_nonzero,
+    focal_cross_entropy,
     sample_grid,
+    sample_pixels,
+    sampling_logits,
     semantic_loss,
+    semantic_targets,
 )
-from mmpanseg.models.losses.mask_criterion import name_by_layer, pad_labels
-from mmpanseg.models.task_modules.bipartite_matching import OneToOneAssigner, build_assigner
+from mmpanseg.models.task_modules.bipartite_matching import (
+    Assigner,
+    OneToOneAssigner,
+    build_assigner,
+)
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import at_least_float
 from mmpanseg.structures.segment_grids import SegmentPixels
 from mmpanseg.structures.segment_map import SegmentBatch
 from mmpanseg.utils.config_checks import resolve_option
 
+# lower bound of the similarities that weight the losses
+_MIN_WEIGHT = 1e-5
+_STRIDES = (1, 2, 4, 8, 16, 32)
+
 
 class KMaXPrediction(NamedTuple):
-    """Class logits [B, Q, K + 1], mask logits [B, Q, h, w], unit pixel vectors [B, E, h, w]."""
+    """One prediction.
+
+    Attributes:
+        cls_logits: [B, Q, K + 1].
+        mask_logits: [B, Q, h, w].
+        pixel_embeds: [B, E, h, w], of length 1 at every pixel.
+    """
     cls_logits: Tensor
     mask_logits: Tensor
     pixel_embeds: Tensor
 
     def float(self) -> 'KMaXPrediction':
-        """In single precision at least."""
+        """Convert half precision to float32."""
         return KMaXPrediction(*map(at_least_float, self))
 
 
-# no weight of a loss is smaller
-_MIN_WEIGHT = 1e-5
-_STRIDES = (1, 2, 4, 8, 16, 32)
-
-
-class GroundTruth(NamedTuple):
-    """Segments at the pixels of the last prediction.
+class MatchedSegments(NamedTuple):
+    """Matched segments of one image, in the order of the annotation.
 
     Attributes:
-        pixels: of each image.
-        labels: int64 [B, N].
-    """
-    pixels: Sequence[SegmentPixels]
-    labels: Tensor
-
-    @property
-    def counts(self) -> list[int]:
-        """Segments of each image."""
-        return [pixels.count for pixels in self.pixels]
-
-
-class ImageTargets(NamedTuple):
-    """Matched segments of one image.
-
-    Attributes:
-        pixels: of all its segments.
-        query, segment: int64 [M], the pairs, by segment.
-        weight: [M], probability that the query gives to the segment's class.
-        sharing: [P], number of matched segments that have a pixel, at least 1.
+        pixels: pixels of all segments of the image.
+        query: int64 [M], index of the query of each matched segment.
+        segment: int64 [M], index of the segment.
+        weight: [M], probability that the query assigns to the segment's class.
+        overlap: [P], number of matched segments that contain a pixel, at least 1.
     """
     pixels: SegmentPixels
     query: Tensor
     segment: Tensor
     weight: Tensor
-    sharing: Tensor
+    overlap: Tensor
 
     def shares(self, pixel: Tensor | None = None) -> Tensor:
-        """Share of each matched segment in some pixels int64 [k], by default in all, [M, k].
+        """Divide each pixel among the matched segments that contain it.
 
-        They sum to 1 or, on void pixels, to 0.
+        Args:
+            pixel: int64 [k], the pixels to read; None: all P.
+
+        Returns:
+            [M, k]; a column sums to 1, or to 0 at a void pixel.
         """
-        sharing = self.sharing if pixel is None else self.sharing[pixel]
-        return self.pixels.read(self.segment, pixel).to(sharing.dtype) / sharing
+        overlap = self.overlap if pixel is None else self.overlap[pixel]
+        return self.pixels.masks_at(self.segment, pixel).to(overlap.dtype) / overlap
 
 
 class MatchedTargets(NamedTuple):
-    """What one prediction learns from, given which query each segment has been matched with.
+    """Targets of one prediction, given the matching of queries and segments.
 
     Attributes:
-        images: of each image.
-        labels: int64 [B, Q], K for queries without a segment.
-        cls_weight: [B, Q].
+        images: matched segments of each image.
+        labels: int64 [B, Q], K for unmatched queries.
+        cls_weight: weights of the queries in the class loss [B, Q].
         void: bool [B, P], pixels without a matched segment.
-        areas: [B, P], area of the segment of each pixel, zero on void.
+        areas: [B, P], area of the segment of each pixel, zero at void pixels.
     """
-    images: Sequence[ImageTargets]
+    images: Sequence[MatchedSegments]
     labels: Tensor
     cls_weight: Tensor
     void: Tensor
@@ -108,28 +105,43 @@ class MatchedTargets(NamedTuple):
 
 
 @MODELS.register_module()
-class KMaXCriterion(BaseModule):
-    """Losses of kMaX-DeepLab against one matching by PQ-style similarity (section 3).
+class KMaXCriterion(PanopticCriterion):
+    """Losses of kMaX-DeepLab with a matching by PQ-style similarity (section 3).
 
-    The defaults are the published ones for COCO and ADE20K; Cityscapes has
-    ``pixel_temperature=0.6`` and ``num_semantic_pixels=0``.
+    The defaults are the published ones for COCO and ADE20K; those of Cityscapes differ by
+    ``pixel_temperature=0.6`` and ``num_semantic_pixels=0``. Losses are means over the images, so
+    no collective call is needed.
 
     Args:
-        num_classes: K.
-        cls_weight, mask_weight, dice_weight, pixel_weight, semantic_weight: of the losses.
-        alpha, gamma: of the focal class loss; alpha for queries with a segment, 1 - alpha without.
-        num_pixels: drawn from each image for instance discrimination, anew for every prediction.
-        pixel_temperature: how much small segments are preferred, see :func:`draw_logits`.
-        similarity_temperature: that similarities of pixels are divided by.
-        num_semantic_pixels, semantic_temperature: the same for the semantic loss; 0 = all pixels.
-        share_matching: all predictions learn from the matching of the last one.
-        mask_void: void pixels take no part in matching and dice loss.
-        align_corners: rule for resizing the layers' predictions: 'odd' (PyTorch version: where the
-            last map's height is odd) or 'always' (TensorFlow version).
-        class_weight: of the classes in the class loss, K numbers, or K + 1 with that of "no
-            object" as the last; by default 1. Like alpha it multiplies the terms, whose number
-            is still what the loss is divided by.
-        assigner: config.
+        num_classes: K; index K is "no object".
+        cls_weight: factor of the class loss.
+        mask_weight: factor of the cross-entropy over the queries (mask-ID cross-entropy).
+        dice_weight: factor of the dice loss.
+        pixel_weight: factor of the pixel-wise instance discrimination.
+        semantic_weight: factor of the auxiliary semantic loss.
+        alpha: factor of matched queries in the class loss, 1 - alpha is that of unmatched ones;
+            below 0: no such factors.
+        gamma: exponent of the modulating factor of the focal class loss; 0: cross-entropy.
+        num_pixels: pixels sampled from each image for instance discrimination, separately for
+            every prediction.
+        pixel_temperature: preference of small segments in that sampling, see
+            :func:`sampling_logits`.
+        similarity_temperature: divisor of the similarities of pixels.
+        num_semantic_pixels: pixels sampled for the semantic loss; 0: all pixels.
+        semantic_temperature: preference of small segments in that sampling.
+        share_matching: use the matching of the last prediction for all predictions; otherwise
+            each prediction is matched separately.
+        mask_void: leave out void pixels in matching and dice loss.
+        align_corners: rule for resizing the predictions of the layers: 'odd' (PyTorch version:
+            where the height of the last map is odd) or 'always' (TensorFlow version).
+        class_weight: class weights of the class loss, K numbers, or K + 1 whose last is that of
+            "no object"; default: 1. They multiply the terms, as alpha does, and do not change the
+            number of terms that the loss is divided by.
+        assigner: config of the assigner, :class:`OneToOneAssigner` or a class derived from it.
+
+    Raises:
+        ValueError: an option is unknown or out of its range.
+        TypeError: ``assigner`` builds something of a wrong kind.
     """
 
     def __init__(self, num_classes: int, cls_weight: float = 3.0, mask_weight: float = 0.3,
@@ -140,10 +152,9 @@ class KMaXCriterion(BaseModule):
                  share_matching: bool = True, mask_void: bool = True, align_corners: str = 'odd',
                  class_weight: Sequence[float] | None = None,
                  assigner: dict = dict(type='mmpanseg.OneToOneAssigner')) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.weights = dict(loss_cls=cls_weight, loss_mask=mask_weight, loss_dice=dice_weight,
-                            loss_pixel=pixel_weight)
+        super().__init__(num_classes, class_weight, no_object_weight=1.0)
+        self.loss_weights = dict(loss_cls=cls_weight, loss_mask=mask_weight, loss_dice=dice_weight,
+                                 loss_pixel=pixel_weight)
         self.semantic_weight = semantic_weight
         self.alpha, self.gamma = alpha, gamma
         self.num_pixels = num_pixels
@@ -154,225 +165,206 @@ class KMaXCriterion(BaseModule):
         self.share_matching = share_matching
         self.mask_void = mask_void
         self.align_corners = resolve_option('criterion.align_corners', align_corners, ALIGN_CORNERS)
-        self.assigner = build_assigner(assigner, OneToOneAssigner)
-        # derived from the config, so it is no part of a checkpoint
-        self.register_buffer('class_weight', None if class_weight is None else read_class_weight(
-            class_weight, num_classes, 1.0), persistent=False)
+        self.assigner: Assigner = build_assigner(assigner, OneToOneAssigner)
 
     def forward(self, predictions: Sequence[KMaXPrediction], semantic_logits: Tensor | None,
                 segments: SegmentBatch) -> dict[str, Tensor]:
-        """Losses by name, ``loss_*`` for the last prediction and ``d{i}.loss_*`` for the others.
+        """Compute all losses at the size of the last prediction.
 
         Args:
-            predictions: L of them, the last one at the size that the losses are taken at.
-            semantic_logits: [B, K or K + 1, h, w] of the auxiliary head, None for none.
-            segments: ground truth of the B images; images without any are fine.
+            predictions: L predictions; maps of the first L - 1 may be smaller.
+            semantic_logits: [B, K or K + 1, h, w] of the auxiliary head; None: there is no head.
+            segments: ground truth of the B images, of which any may have no segments.
+
+        Returns:
+            Scalars ``loss_cls``, ``loss_mask``, ``loss_dice`` and ``loss_pixel`` of the last
+            prediction, ``d{i}.loss_*`` of the others, and ``loss_semantic``.
         """
         with without_autocast(predictions[0].mask_logits.device):
             predictions = [prediction.float() for prediction in predictions]
-            size = tuple(predictions[-1].mask_logits.shape[-2:])
-            stride = subsampling(segments.size, size)
-            truth = GroundTruth(segments.pixels(stride), pad_labels(segments.labels))
-            last = targets = self.match(predictions[-1], truth, size)
+            size = spatial_size(predictions[-1].mask_logits)
+            pixels = segments.strided_pixels(find_stride(segments.size, size))
+            labels = pad_labels(segments.labels)
+            last = self.match(predictions[-1], pixels, labels, size)
             losses = []
             for prediction in predictions:
-                if not self.share_matching and prediction is not predictions[-1]:
-                    targets = self.match(prediction, truth, size)
-                else:
-                    targets = last
+                own = not self.share_matching and prediction is not predictions[-1]
+                targets = self.match(prediction, pixels, labels, size) if own else last
                 losses.append(self.losses(prediction, targets, size))
-            named = name_by_layer({
+            named = self.name_by_layer({
                 name: weight * torch.stack([loss[name] for loss in losses])
-                for name, weight in self.weights.items()})
+                for name, weight in self.loss_weights.items()})
             if semantic_logits is not None:
                 named['loss_semantic'] = self.semantic_weight * self.loss_semantic(
                     at_least_float(semantic_logits), segments, last, size)
         return named
 
     def resize(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps [B, C, h, w] at the pixels of the last prediction, [B, C, P]."""
+        """Resize maps [B, C, h, w] to the size of the last prediction, [B, C, P]."""
         return resize(maps, size, self.align_corners(size[0])).flatten(2)
 
     @torch.no_grad()
-    def match(self, prediction: KMaXPrediction, truth: GroundTruth,
+    def match(self, prediction: KMaXPrediction, pixels: Sequence[SegmentPixels], labels: Tensor,
               size: tuple[int, int]) -> MatchedTargets:
-        """Match by the product of mask and class similarity; weights come from the same numbers."""
+        """Match by the product of mask and class similarity, which also weight the losses.
+
+        Args:
+            prediction: of all images.
+            pixels: segments of each image at the pixels of the last prediction.
+            labels: int64 [B, N] of the segments.
+            size: (H, W) of the last prediction.
+        """
         cls_logits = prediction.cls_logits
-        classes = class_similarity(cls_logits, truth.labels)
-        masks, compared = self.mask_similarities(prediction.mask_logits, truth, size)
-        matches = self.assigner(-(compared * classes)[None], truth.counts)
+        classes = class_similarity(cls_logits, labels)
+        masks, matched_masks = self.mask_similarities(prediction.mask_logits, pixels, labels, size)
+        matches = self.assigner(-(matched_masks * classes)[None], [x.count for x in pixels])
         image, query, segment = matches.rows.image, matches.rows.query, matches.segment
-        labels = torch.full(cls_logits.shape[:2], self.num_classes, device=cls_logits.device)
-        labels[image, query] = truth.labels[image, segment]
+        query_labels = torch.full(cls_logits.shape[:2], self.num_classes, device=cls_logits.device)
+        query_labels[image, query] = labels[image, segment]
         weight = classes[image, query, segment].clamp(min=_MIN_WEIGHT)
-        images, void, areas = [], [], []
-        for pixels, *pairs in zip(truth.pixels, *(
-                x.split(matches.rows.splits) for x in (query, segment, weight))):
-            order = pairs[1].argsort()
-            sharing = pixels.read(pairs[1]).sum(0)
-            images.append(ImageTargets(pixels, *(x[order] for x in pairs),
-                                       sharing.clamp(min=1).to(weight.dtype)))
-            void.append(sharing == 0)
+        images, voids, areas = [], [], []
+        splits = list(matches.rows.splits)
+        for x, queries, segments, weights in zip(
+                pixels, query.split(splits), segment.split(splits), weight.split(splits)):
+            order = segments.argsort()
+            overlap = x.masks_at(segments).sum(0)
+            images.append(MatchedSegments(x, queries[order], segments[order], weights[order],
+                                          overlap.clamp(min=1).to(weight.dtype)))
+            voids.append(overlap == 0)
             shares = images[-1].shares()
             areas.append((shares * shares.sum(1, keepdim=True)).sum(0))
-        void = torch.stack(void)
-        # what a query without a segment has of its mask on void pixels
+        void = torch.stack(voids)
+        # an unmatched query is weighted by the share of its mask that lies on void pixels
         soft = self.resize(prediction.mask_logits, size).softmax(1)
-        on_void = (soft @ void.to(soft.dtype)[..., None])[..., 0] / (soft.sum(2) + 1e-5)
-        on_void[image, query] = masks[image, query, segment]
-        return MatchedTargets(images, labels, on_void.clamp(min=_MIN_WEIGHT),
-                              void, torch.stack(areas))
+        cls_weight = (soft @ void.to(soft.dtype)[..., None])[..., 0] / (soft.sum(2) + 1e-5)
+        cls_weight[image, query] = masks[image, query, segment]
+        return MatchedTargets(images, query_labels, cls_weight.clamp(min=_MIN_WEIGHT), void,
+                              torch.stack(areas))
 
-    def mask_similarities(self, mask_logits: Tensor, truth: GroundTruth,
-                          size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Similarities [B, Q, N] on labeled pixels, and those to match by; zeros beyond a count.
+    def mask_similarities(self, mask_logits: Tensor, pixels: Sequence[SegmentPixels],
+                          labels: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Compute mask similarities; dense masks exist for one image at a time.
 
-        One image has masks at a time.
+        Arguments as in :meth:`match`.
+
+        Returns:
+            Similarities on the labeled pixels, which weight the class loss, and those that the
+            matching uses, each [B, Q, N], zero beyond an image's count.
         """
-        labeled, compared = (mask_logits.new_zeros(
-            *mask_logits.shape[:2], truth.labels.shape[1]) for _ in range(2))
-        for number, pixels in enumerate(truth.pixels):
-            logits = self.resize(mask_logits[number:number + 1], size)
-            masks = pixels.read()[None]
-            labeled[number, :, :pixels.count] = mask_similarity(logits, masks)[0]
+        labeled, matched = (mask_logits.new_zeros(
+            *mask_logits.shape[:2], labels.shape[1]) for _ in range(2))
+        for image, x in enumerate(pixels):
+            logits = self.resize(mask_logits[image:image + 1], size)
+            masks = x.masks_at()[None]
+            labeled[image, :, :x.count] = competing_dice_similarity(logits, masks)[0]
             if not self.mask_void:
-                compared[number, :, :pixels.count] = mask_similarity(logits, masks, False)[0]
-        return labeled, labeled if self.mask_void else compared
+                matched[image, :, :x.count] = competing_dice_similarity(logits, masks, False)[0]
+        return labeled, labeled if self.mask_void else matched
 
     def losses(self, prediction: KMaXPrediction, targets: MatchedTargets,
                size: tuple[int, int]) -> dict[str, Tensor]:
-        """Unweighted losses of one prediction by name."""
-        # resized logits are large and quickly made, so they are not kept for the backward pass,
-        # and one image has them at a time
-        mask, dice = (torch.stack(values).mean() for values in zip(*(
+        """Compute the losses of one prediction, without their factors.
+
+        Args:
+            prediction: of all images.
+            targets: from :meth:`match`.
+            size: (H, W) of the last prediction.
+        """
+        # resized logits are large and cheap to compute: they exist for one image at a time, and the
+        # backward pass computes them again
+        by_image = [
             checkpoint(self.mask_losses, logits, image, void, size, use_reentrant=False,
                        preserve_rng_state=False)
             for logits, image, void in zip(
-                prediction.mask_logits.split(1), targets.images, targets.void))))
+                prediction.mask_logits.split(1), targets.images, targets.void)]
+        mask, dice = (torch.stack(values).mean() for values in zip(*by_image))
         dice = 0.75 / prediction.mask_logits.shape[1] * dice
         cls = focal_cross_entropy(prediction.cls_logits, targets.labels, targets.cls_weight,
                                   self.alpha, self.gamma, self.class_weight)
         return dict(loss_cls=cls, loss_mask=mask, loss_dice=dice,
                     loss_pixel=self.loss_pixel(prediction.pixel_embeds, targets, size))
 
-    def mask_losses(self, mask_logits: Tensor, targets: ImageTargets, void: Tensor,
+    def mask_losses(self, mask_logits: Tensor, targets: MatchedSegments, void: Tensor,
                     size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy over the queries and sum of the matched ones' weighted dice losses.
+        """Compute the mask losses of one image.
 
         Args:
-            mask_logits: [1, Q, h, w] of an image.
-            targets: of that image.
-            void: bool [P].
+            mask_logits: [1, Q, h, w].
+            targets: matched segments of the image.
+            void: bool [P], pixels without a matched segment.
+            size: (H, W) of the last prediction.
+
+        Returns:
+            Cross-entropy over the queries, and sum of the weighted dice losses of the segments.
         """
         entropy, dice = competing_mask_losses(
             self.resize(mask_logits, size), targets.query[None], targets.shares()[None],
             void[None] if self.mask_void else None)
-        # as many terms as segments: those without a query are zero
+        # one term for each segment, zero for the unmatched ones
         terms = dice.new_zeros(targets.pixels.count).index_add(
             0, targets.segment, dice[0] * targets.weight)
         return entropy[0], terms.sum()
 
     def loss_pixel(self, pixel_embeds: Tensor, targets: MatchedTargets,
                    size: tuple[int, int]) -> Tensor:
-        """Instance discrimination at pixels drawn anew."""
-        drawn = draw_pixels(draw_logits(targets.areas, self.pixel_temperature), self.num_pixels)
-        embeds = sample_grid(pixel_embeds, drawn, size, self.align_corners(size[0]))
+        """Compute the pixel-wise instance discrimination at sampled pixels.
+
+        Args:
+            pixel_embeds: [B, E, h, w].
+            targets: from :meth:`match`.
+            size: (H, W) of the last prediction.
+        """
+        pixels = sample_pixels(
+            sampling_logits(targets.areas, self.pixel_temperature), self.num_pixels)
+        embeds = sample_grid(pixel_embeds, pixels, size, self.align_corners(size[0]))
         shares = nn.utils.rnn.pad_sequence([
-            image.shares(pixel) for image, pixel in zip(targets.images, drawn)], True)
+            image.shares(pixel) for image, pixel in zip(targets.images, pixels)], True)
         return discrimination_loss(embeds, shares, self.similarity_temperature)
 
     def loss_semantic(self, logits: Tensor, segments: SegmentBatch, targets: MatchedTargets,
                       size: tuple[int, int]) -> Tensor:
-        """Auxiliary semantic loss at pixels drawn like those above, or at all of its pixels."""
-        labels = semantic_labels(segments, subsampling(segments.size, tuple(logits.shape[-2:])))
-        drawn = None
+        """Compute the auxiliary semantic loss at sampled pixels, or at all pixels of its map.
+
+        Args:
+            logits: [B, K or K + 1, h, w].
+            segments: ground truth of the B images.
+            targets: from :meth:`match`.
+            size: (H, W) of the last mask prediction, which pixels are sampled from.
+
+        Raises:
+            ValueError: pixels are to be sampled, but the map has another size.
+        """
+        labels = semantic_targets(segments, find_stride(segments.size, spatial_size(logits)))
+        pixels = None
         if self.num_semantic_pixels:
-            if tuple(logits.shape[-2:]) != size:
+            if spatial_size(logits) != size:
                 raise ValueError(
-                    'criterion.num_semantic_pixels draws pixels of the last mask prediction, of '
-                    f'size {size}, but the semantic head predicts {tuple(logits.shape[-2:])}; set '
+                    'criterion.num_semantic_pixels samples pixels of the last mask prediction, of '
+                    f'size {size}, but the semantic head predicts {spatial_size(logits)}; set '
                     'num_semantic_pixels=0 to use all pixels')
-            drawn = draw_pixels(
-                draw_logits(targets.areas, self.semantic_temperature), self.num_semantic_pixels)
-        return semantic_loss(logits.flatten(2), labels.flatten(1), drawn)
+            pixels = sample_pixels(sampling_logits(targets.areas, self.semantic_temperature),
+                                   self.num_semantic_pixels)
+        return semantic_loss(logits.flatten(2), labels.flatten(1), pixels)
 
 
-def subsampling(size: tuple[int, int], map_size: tuple[int, int]) -> int:
-    """Stride that takes a padded input's pixels 0, s, 2 s, ... to those of a map.
+def spatial_size(maps: Tensor) -> tuple[int, int]:
+    """Size (h, w) of maps [..., h, w]."""
+    height, width = maps.shape[-2:]
+    return height, width
+
+
+def find_stride(size: tuple[int, int], map_size: tuple[int, int]) -> int:
+    """Find the stride s at which pixels 0, s, 2 s, ... of a padded input are those of a map.
+
+    Args:
+        size: (H, W) of the padded input.
+        map_size: (h, w) of the map.
 
     Raises:
-        ValueError: no stride does.
+        ValueError: there is no such stride.
     """
     for stride in _STRIDES:
         if tuple(-(-side // stride) for side in size) == tuple(map_size):
             return stride
-    raise ValueError(f'no stride takes an input of size {tuple(size)} to a map of size '
+    raise ValueError(f'no stride maps an input of size {tuple(size)} to a map of size '
                      f'{tuple(map_size)}: the backbone must halve sizes and round up')
-
-
-def semantic_labels(segments: SegmentBatch, stride: int) -> Tensor:
-    """Class of every stride-th pixel, int64 [B, h, w], -1 without one; the last segment wins."""
-    height, width = (-(-side // stride) for side in segments.size)
-    images = []
-    for pixels, labels in zip(segments.pixels(stride), segments.labels):
-        if pixels.masks is None:
-            index = pixels.index.long()
-            inside = (index >= 0) & (index < len(labels))
-            table = torch.cat([labels, labels.new_full((1, ), -1)])
-            image = table[torch.where(inside, index, len(labels))]
-        else:
-            image = labels.new_full(pixels.masks.shape[1:], -1)
-            for mask, label in zip(pixels.masks, labels):
-                image = torch.where(mask, label, image)
-        images.append(image.view(height, width))
-    return torch.stack(images)
-
-
-def focal_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, alpha: float = 0.75,
-                        gamma: float = 0.0, class_weight: Tensor | None = None) -> Tensor:
-    """Weighted focal loss over softmax classes.
-
-    Args:
-        logits: [B, Q, K + 1].
-        labels: int64 [B, Q], K for no object.
-        weight: [B, Q].
-        alpha: factor for objects, 1 - alpha for no object; below 0 for no such factor.
-        gamma: exponent of 1 - probability.
-        class_weight: [K + 1] factors of the classes, None for none.
-
-    Returns:
-        Sum over the queries divided by the number of terms that are not zero, mean over images.
-    """
-    loss = F.cross_entropy(logits.transpose(1, 2), labels, reduction='none')
-    if gamma:
-        loss = loss * (1 - (-loss).exp()) ** gamma
-    if alpha >= 0:
-        loss = loss * torch.where(labels == logits.shape[2] - 1, 1 - alpha, alpha)
-    if class_weight is not None:
-        loss = loss * class_weight.to(loss.dtype)[labels]
-    return mean_of_nonzero(loss * weight).mean()
-
-
-def competing_mask_losses(mask_logits: Tensor, query: Tensor, masks: Tensor,
-                          void: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Losses of masks that are a softmax over the queries.
-
-    Args:
-        mask_logits: [B, Q, P].
-        query: int64 [B, N], query of each segment.
-        masks: [B, N, P], shares of the segments in the pixels.
-        void: bool [B, P], pixels that the dice loss leaves out, or None for none.
-
-    Returns:
-        cross-entropy over the queries [B], mean over pixels with a segment, and dice losses of the
-        segments [B, N].
-    """
-    image = torch.arange(len(query), device=query.device)[:, None]
-    # of all queries only the normalizer is needed, beside the matched ones
-    log_probs = mask_logits[image, query] - mask_logits.logsumexp(1, keepdim=True)
-    entropy = mean_of_nonzero(-(masks * log_probs).sum(1))
-    probs = log_probs.exp()
-    if void is not None:
-        probs = probs * ~void[:, None]
-    overlap = (probs * masks).sum(2)
-    return entropy, 1 - (2 * overlap + 1) / (probs.sum(2) + masks.sum(2) + 1)

@@ -1,26 +1,28 @@
-"""Set prediction criterion of mask classification: match, compare masks, add up losses.
+"""Criterion of Mask2Former: set prediction with masks that are compared at sampled points.
 
-Mask2Former compares at points. Whole masks are compared as in MaskFormer's released code: for
-matching at the size of the mask logits, with the nearest pixel of the ground truth; for the loss at
-the size of the ground truth, with the logits resized bilinearly.
-
-Shapes: B images, Q queries, N segments, P points or pixels, M matched pairs.
+Shapes: L predictions, B images, Q queries, N segments, P points, M matched pairs, K classes.
 """
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from mmdet.utils import reduce_mean
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpanseg.models.layers.precision import without_autocast
-from mmpanseg.models.losses.base import read_class_weight
+from mmpanseg.models.losses.base import PanopticCriterion, pad_labels, sigmoid_focal_loss
+from mmpanseg.models.losses.whole_mask_comparison import (
+    MaskLoss,
+    all_pairs_on_masks,
+    losses_on_masks,
+)
 from mmpanseg.models.task_modules.bipartite_matching import (
+    Assigner,
+    MaskMatchInputs,
     Matches,
-    MatchInputs,
     OneToOneAssigner,
     build_assigner,
     build_costs,
+    sum_costs,
 )
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits, at_least_float, sample_own_points
@@ -28,14 +30,19 @@ from mmpanseg.structures.segment_map import SegmentBatch
 from mmpanseg.utils.config_checks import resolve_option
 from mmpanseg.utils.device import chunk_rows
 
+MASK_COMPARISONS = ('points', 'masks')
+
 
 class PointSampler:
     """Random points in the unit square (PointRend section 3.1; Mask2Former section 3.3).
 
     Args:
-        num_points: P, points per mask.
-        oversample_ratio: candidates drawn per point kept, at least 1.
-        importance_ratio: share of the points taken from the most uncertain candidates, 0..1.
+        num_points: P, points per mask, at least 1.
+        oversample_ratio: candidates per point of the result, at least 1.
+        importance_ratio: share of the points that are the most uncertain candidates, 0..1.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     def __init__(self, num_points: int = 12544, oversample_ratio: float = 3.0,
@@ -48,15 +55,21 @@ class PointSampler:
         self.num_candidates = int(num_points * oversample_ratio)
         self.num_uncertain = int(num_points * importance_ratio)
 
-    def uniform(self, sets: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Uniform points [sets, P, 2]."""
-        return torch.rand(sets, self.num_points, 2, device=device, dtype=dtype)
+    def uniform(self, num_sets: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Sample points uniformly, [num_sets, P, 2]."""
+        return torch.rand(num_sets, self.num_points, 2, device=device, dtype=dtype)
 
     def uncertain(self, logits: Tensor) -> Tensor:
-        """Points [m, P, 2] for dense mask logits [m, h, w], the uncertain ones first.
+        """Sample points of dense masks by importance.
 
-        A logit near zero is uncertain. Uncertainty is read at the candidates, not on the pixel
-        grid: interpolating it would make pixels on both sides of an edge look certain.
+        A logit near zero is uncertain. Uncertainty is read at the candidates and not on the pixel
+        grid, because interpolated uncertainty would be low on both sides of an edge.
+
+        Args:
+            logits: [m, h, w].
+
+        Returns:
+            [m, P, 2], the uncertain points first, the uniform ones after them.
         """
         points = logits.new_empty(len(logits), self.num_points, 2)
         step = chunk_rows(logits.device, 4 * self.num_candidates)
@@ -64,7 +77,7 @@ class PointSampler:
             candidates = torch.rand(len(part), self.num_candidates, 2, device=part.device,
                                     dtype=part.dtype)
             certainty = sample_own_points(part, candidates).abs_()
-            # in any order; a point is picked as one number of two parts
+            # their order does not matter; a complex number gathers both coordinates at once
             best = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
             picked = torch.view_as_complex(candidates).gather(1, best)
             chosen[:, :self.num_uncertain] = torch.view_as_real(picked)
@@ -79,155 +92,68 @@ def mask_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets, reduction='none').mean(1)
 
 
-def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
-                       gamma: float = 2.0) -> Tensor:
-    """Focal loss of every element: logits and targets in 0..1 of one shape.
-
-    Lin et al., Focal Loss for Dense Object Detection, Equation 5.
-    """
-    probs = logits.sigmoid()
-    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
-    missed = probs + targets - 2 * probs * targets
-    share = alpha * targets + (1 - alpha) * (1 - targets)
-    return share * missed**gamma * loss
-
-
-def mask_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25,
-                    gamma: float = 2.0) -> Tensor:
-    """Focal loss, mean over the points: [M, P], [M, P] in 0..1 -> [M]; MaskFormer's mask loss."""
-    return sigmoid_focal_loss(logits, targets, alpha, gamma).mean(1)
+def mask_focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Focal loss of MaskFormer, mean over the points: [M, P], [M, P] in 0..1 -> [M]."""
+    return sigmoid_focal_loss(logits, targets).mean(1)
 
 
 def dice_loss(logits: Tensor, targets: Tensor, eps: float = 1.0) -> Tensor:
-    """Dice loss 1 - (2 p.t + eps) / (|p| + |t| + eps): [M, P], [M, P] in 0..1 -> [M].
+    """Dice loss 1 - (2 p.t + eps) / (|p| + |t| + eps) of MaskFormer and Mask2Former.
 
-    The squares of V-Net's form are left out and eps is 1, as in MaskFormer and Mask2Former.
+    V-Net's form has squares in the denominator; Panoptic SegFormer uses that one.
+
+    Args:
+        logits: [M, P], p is their sigmoid.
+        targets: t, [M, P] in 0..1.
+        eps: smoothing term.
+
+    Returns:
+        [M].
     """
     masks = logits.sigmoid()
     overlap = 2 * (masks * targets).sum(1)
     return 1 - (overlap + eps) / (masks.sum(1) + targets.sum(1) + eps)
 
 
-def squared_dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
-    """Dice loss 1 - 2 p.t / (|p|^2 + |t|^2 + 2 eps): [M, P], [M, P] in 0..1 -> [M].
-
-    V-Net's form, of mask values after their activation, as in Panoptic SegFormer.
-    """
-    overlap = 2 * (masks * targets).sum(1)
-    return 1 - overlap / (masks.square().sum(1) + targets.square().sum(1) + 2 * eps)
-
-
-MASK_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+MASK_LOSSES: dict[str, MaskLoss] = {
     'cross_entropy': mask_cross_entropy,
     'focal': mask_focal_loss,
 }
-
-
-PairLoss = Callable[[Tensor, Tensor], Tensor]
-
-
-def match_on_points(sampler: PointSampler, mask_logits: MaskLogits, layer: int,
-                    segments: SegmentBatch, cls_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """All queries and segments of a prediction at fresh uniform points.
-
-    Args:
-        sampler: draws the points.
-        mask_logits, layer: the masks of one prediction.
-        segments: ground truth of the B images.
-        cls_logits: [B, Q, K + 1] of that prediction.
-
-    Returns:
-        logits [B, Q, P] and targets [B, P, N] in 0..1.
-    """
-    points = sampler.uniform(len(segments), cls_logits.device, cls_logits.dtype)
-    return mask_logits.sample(layer, points), segments.sample_all(points)
-
-
-def match_on_masks(sampler: PointSampler, mask_logits: MaskLogits, layer: int,
-                   segments: SegmentBatch, cls_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """All queries and segments of a prediction at every pixel of its mask logits.
-
-    Arguments and results are those of :func:`match_on_points`, P pixels in place of points.
-    """
-    queries = torch.arange(cls_logits.shape[1], device=cls_logits.device)
-    logits = torch.stack([
-        mask_logits.dense(layer, image, queries).flatten(1) for image in range(len(segments))])
-    points = nearest_pixels(mask_logits.size, segments.size).to(cls_logits)
-    return logits, segments.sample_all(points.expand(len(segments), -1, -1))
-
-
-def nearest_pixels(size: tuple[int, int], source: tuple[int, int]) -> Tensor:
-    """For each pixel of a map its nearest-neighbor pixel in another, as points [h * w, 2]."""
-    y, x = (
-        (torch.arange(length, dtype=torch.float64) * full // length + 0.5) / full
-        for length, full in zip(size, source))
-    return torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1).flatten(0, 1)
-
-
-def losses_on_points(losses: Sequence[PairLoss], sampler: PointSampler, mask_logits: MaskLogits,
-                     matches: Matches, segments: SegmentBatch) -> Tensor:
-    """Losses of matched pairs at importance-sampled points of their own.
-
-    Args:
-        losses: functions of logits [m, P] and targets [m, P], giving [m].
-        sampler: picks the points.
-        mask_logits, segments: predictions and ground truth.
-        matches: the M pairs.
-
-    Returns:
-        [number of losses, M].
-    """
-    rows = matches.rows
-    logits, points = mask_logits.sample_rows(rows, sampler.uncertain)
-    with torch.no_grad():
-        targets = segments.sample_pairs(points, rows.image, matches.segment)
-    return torch.stack([loss(logits, targets) for loss in losses])
-
-
-def losses_on_masks(losses: Sequence[PairLoss], sampler: PointSampler, mask_logits: MaskLogits,
-                    matches: Matches, segments: SegmentBatch) -> Tensor:
-    """Losses of matched pairs at every pixel of the ground truth.
-
-    Arguments and result are those of :func:`losses_on_points`. Full-size planes exist for a few
-    pairs at a time, in the backward pass too, which makes them anew.
-    """
-    def reduce(logits: Tensor, image: int, part: slice) -> Tensor:
-        logits = F.interpolate(
-            logits[None], segments.size, mode='bilinear', align_corners=False)[0].flatten(1)
-        targets = segments.masks(image, matches.segment[part]).flatten(1).to(logits.dtype)
-        return torch.stack([loss(logits, targets) for loss in losses])
-
-    height, width = segments.size
-    return mask_logits.reduce_rows(matches.rows, reduce, len(losses), height * width)
-
-
-MATCH_ON = {'points': match_on_points, 'masks': match_on_masks}
-LOSS_ON = {'points': losses_on_points, 'masks': losses_on_masks}
-
 
 Match = Callable[[Tensor, MaskLogits, SegmentBatch], Matches]
 
 
 @MODELS.register_module()
-class MaskCriterion(nn.Module):
-    """Losses of Mask2Former (sections 3.2 and 3.3): class, mask and dice at every prediction.
+class MaskCriterion(PanopticCriterion):
+    """Losses of Mask2Former (sections 3.2 and 3.3): class, mask and dice of every prediction.
 
-    All predictions (the learnable queries' and each decoder layer's) are matched on their own, in
-    one batch, with one copy to the host.
+    Each prediction (of the learnable queries and of every decoder layer) is matched separately.
+    One copy to the host serves the matching of all of them.
 
     Args:
         num_classes: K; index K is "no object".
-        assigner: config of the assigner.
-        match_costs: configs of the match costs.
-        cls_weight, mask_weight, dice_weight: factors of the three losses.
+        assigner: config of the assigner, :class:`OneToOneAssigner` or a class derived from it.
+        match_costs: configs of the match costs, which read :class:`MaskMatchInputs`.
+        cls_weight: factor of the class loss.
+        mask_weight: factor of the mask loss.
+        dice_weight: factor of the dice loss.
         no_object_weight: class weight of "no object" in the class loss.
-        class_weight: of the classes in the class loss, K numbers, or K + 1, the last of which
-            takes the place of ``no_object_weight``; by default 1. The loss is the weighted mean.
+        class_weight: class weights of the class loss, K numbers, or K + 1 whose last replaces
+            ``no_object_weight``; default: 1. The loss is the weighted mean.
         mask_loss: 'cross_entropy', or 'focal' as in MaskFormer.
-        match_on, loss_on: what masks are compared on in matching and in the loss: 'points' or
-            whole 'masks' (Table 5; see :mod:`mmpanseg.models.losses.mask_criterion`).
-        num_points, oversample_ratio, importance_ratio: see :class:`PointSampler`.
+        match_on: what matching compares: 'points', or whole 'masks' (Table 5; see
+            :mod:`mmpanseg.models.losses.whole_mask_comparison`).
+        loss_on: what the mask losses compare: 'points' or 'masks'.
+        num_points: P, see :class:`PointSampler`.
+        oversample_ratio: see :class:`PointSampler`.
+        importance_ratio: see :class:`PointSampler`.
+
+    Raises:
+        ValueError: an option is unknown or out of its range.
+        TypeError: ``assigner`` or ``match_costs`` build something of a wrong kind.
     """
+
+    class_weight: Tensor
 
     def __init__(self, num_classes: int,
                  assigner: dict = dict(type='mmpanseg.OneToOneAssigner'),
@@ -240,32 +166,34 @@ class MaskCriterion(nn.Module):
                  class_weight: Sequence[float] | None = None, mask_loss: str = 'cross_entropy',
                  match_on: str = 'points', loss_on: str = 'points', num_points: int = 12544,
                  oversample_ratio: float = 3.0, importance_ratio: float = 0.75) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.assigner = build_assigner(assigner, OneToOneAssigner)
-        self.match_costs = build_costs('match_costs', match_costs, MatchInputs)
+        super().__init__(num_classes, class_weight, no_object_weight)
+        for option, value in (('match_on', match_on), ('loss_on', loss_on)):
+            resolve_option(option, value, dict.fromkeys(MASK_COMPARISONS))
+        self.assigner: Assigner = build_assigner(assigner, OneToOneAssigner)
+        self.match_costs = build_costs('match_costs', match_costs, MaskMatchInputs)
         self.cls_weight = cls_weight
         self.mask_weight = mask_weight
         self.dice_weight = dice_weight
         self.mask_loss = resolve_option('mask_loss', mask_loss, MASK_LOSSES)
-        self.compare_all = resolve_option('match_on', match_on, MATCH_ON)
-        self.compare_pairs = resolve_option('loss_on', loss_on, LOSS_ON)
+        self.match_on = match_on
+        self.loss_on = loss_on
         self.sampler = PointSampler(num_points, oversample_ratio, importance_ratio)
-        # derived from the config, so it is no part of a checkpoint
-        self.register_buffer('class_weight', read_class_weight(
-            class_weight, num_classes, no_object_weight), persistent=False)
 
     def forward(self, cls_logits: Tensor, mask_logits: MaskLogits, segments: SegmentBatch,
                 num_masks: Tensor | None = None,
                 match: Match | None = None) -> dict[str, Tensor]:
-        """Losses by name, ``loss_*`` for the last prediction and ``d{i}.loss_*`` for the others.
+        """Compute all losses.
 
         Args:
             cls_logits: [L, B, Q, K + 1].
             mask_logits: L predictions of the same queries.
-            segments: ground truth of the B images; images without any are fine.
-            num_masks: divisor of the mask losses, by default :meth:`num_masks`.
-            match: how to assign predictions, by default :meth:`match`.
+            segments: ground truth of the B images, of which any may have no segments.
+            num_masks: normalizer of the mask losses; default: :meth:`num_masks`.
+            match: function that assigns the predictions; default: :meth:`match`.
+
+        Returns:
+            Scalars ``loss_cls``, ``loss_mask`` and ``loss_dice`` of the last prediction,
+            ``d{i}.loss_*`` of the others.
         """
         with without_autocast(cls_logits.device):
             cls_logits = at_least_float(cls_logits)
@@ -274,34 +202,40 @@ class MaskCriterion(nn.Module):
             losses = {
                 'loss_cls': self.loss_cls(cls_logits, matches, segments),
                 **self.loss_masks(mask_logits, matches, segments, num_masks)}
-        return name_by_layer(losses)
+        return self.name_by_layer(losses)
 
     @torch.no_grad()
     def match(self, cls_logits: Tensor, mask_logits: MaskLogits,
               segments: SegmentBatch) -> Matches:
-        """Assign every prediction of every image."""
-        return self.assigner(self.all_costs(cls_logits, mask_logits, segments), segments.counts)
+        """Assign every prediction of every image; arguments as in :meth:`forward`."""
+        return self.assigner(self.cost_matrices(cls_logits, mask_logits, segments),
+                             segments.counts)
 
     @torch.no_grad()
-    def all_costs(self, cls_logits: Tensor, mask_logits: MaskLogits,
-                  segments: SegmentBatch) -> Tensor:
-        """Sum of the weighted match costs of all predictions [L, B, Q, N]."""
+    def cost_matrices(self, cls_logits: Tensor, mask_logits: MaskLogits,
+                      segments: SegmentBatch) -> Tensor:
+        """Sum the weighted match costs of every prediction, [L, B, Q, N]."""
         if segments.max_count == 0:
             return cls_logits.new_zeros(*cls_logits.shape[:3], 0)
         labels = pad_labels(segments.labels)
         return torch.stack([
-            self.costs(cls_logits[layer], labels, *self.compare_all(
-                self.sampler, mask_logits, layer, segments, cls_logits[layer]))
+            sum_costs(self.match_costs, MaskMatchInputs(cls_logits[layer], labels, *self.all_pairs(
+                mask_logits, layer, segments, cls_logits[layer])))
             for layer in range(len(mask_logits))])
 
-    def costs(self, cls_logits: Tensor, labels: Tensor, mask_logits: Tensor,
-              targets: Tensor) -> Tensor:
-        """The same for one prediction [B, Q, N]; shapes as in :class:`MatchInputs`."""
-        inputs = MatchInputs(cls_logits, labels, mask_logits, targets)
-        return sum(cost(inputs) for cost in self.match_costs)
+    def all_pairs(self, mask_logits: MaskLogits, layer: int, segments: SegmentBatch,
+                  like: Tensor) -> tuple[Tensor, Tensor]:
+        """Read all queries and segments of one prediction at new uniform points, or whole masks.
+
+        Arguments and results are those of :func:`all_pairs_on_masks`, with P points for pixels.
+        """
+        if self.match_on == 'masks':
+            return all_pairs_on_masks(mask_logits, layer, segments, like)
+        points = self.sampler.uniform(len(segments), like.device, like.dtype)
+        return mask_logits.sample(layer, points), segments.sample_all(points)
 
     def loss_cls(self, cls_logits: Tensor, matches: Matches, segments: SegmentBatch) -> Tensor:
-        """Cross-entropy, weighted mean over all queries of the batch, [L]."""
+        """Compute the cross-entropy, weighted mean over all queries of the batch, [L]."""
         target = cls_logits.new_full(cls_logits.shape[:3], self.num_classes, dtype=torch.long)
         rows = matches.rows
         labels = pad_labels(segments.labels)
@@ -311,41 +245,37 @@ class MaskCriterion(nn.Module):
         loss = F.cross_entropy(
             cls_logits.flatten(0, 2), target.flatten(), weight, reduction='none')
         total = loss.view(len(cls_logits), -1).sum(1)
-        # zero where there are no queries, or only unmatched ones that weigh nothing
+        # the loss is zero without queries, and if only unmatched ones exist and their weight is 0
         total_weight = weight[target].flatten(1).sum(1).clamp(min=torch.finfo(weight.dtype).tiny)
         return self.cls_weight * total / total_weight
 
     def num_masks(self, segments: SegmentBatch) -> Tensor:
-        """Segments in the batch, also those that find no prediction: mean over the processes.
+        """Count the segments of the batch, unmatched ones too, as the mean over ranks, at least 1.
 
-        At least one. The only exchange between processes, so every process must come by as often.
+        A collective call, see :meth:`mean_over_ranks`.
         """
-        # filled on the device: nobody waits for a copy
-        count = self.class_weight.new_full((), float(sum(segments.counts)))
-        return reduce_mean(count).clamp(min=1)
+        # new_full fills on the device, so the host does not wait for a copy
+        return self.mean_over_ranks(
+            self.class_weight.new_full((), float(sum(segments.counts))))
 
     def loss_masks(self, mask_logits: MaskLogits, matches: Matches, segments: SegmentBatch,
                    num_masks: Tensor | None = None) -> dict[str, Tensor]:
-        """Mask and dice losses of the matched pairs, divided by ``num_masks``, each [L]."""
+        """Compute mask and dice losses of the matched pairs divided by ``num_masks``, each [L]."""
         num_masks = self.num_masks(segments) if num_masks is None else num_masks
-        mask, dice = self.compare_pairs(
-            [self.mask_loss, dice_loss], self.sampler, mask_logits, matches, segments)
+        mask, dice = self.pair_losses(mask_logits, matches, segments)
         zeros = mask.new_zeros(len(mask_logits))
-        by_layer = {'loss_mask': self.mask_weight * mask, 'loss_dice': self.dice_weight * dice}
+        by_pair = {'loss_mask': self.mask_weight * mask, 'loss_dice': self.dice_weight * dice}
         return {name: zeros.index_add(0, matches.rows.layer, loss) / num_masks
-                for name, loss in by_layer.items()}
+                for name, loss in by_pair.items()}
 
-
-def pad_labels(labels: Sequence[Tensor]) -> Tensor:
-    """Labels of all images as one int64 [B, N], zero where an image has fewer."""
-    return nn.utils.rnn.pad_sequence(list(labels), batch_first=True)
-
-
-def name_by_layer(losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Per-layer losses [L] to scalars by name: the last plain, the others with ``d{i}.``."""
-    named = {}
-    for name, values in losses.items():
-        *auxiliary, last = values.unbind()
-        named[name] = last
-        named.update({f'd{i}.{name}': value for i, value in enumerate(auxiliary)})
-    return named
+    def pair_losses(self, mask_logits: MaskLogits, matches: Matches,
+                    segments: SegmentBatch) -> Tensor:
+        """Compute mask and dice losses at importance-sampled points, or on whole masks, [2, M]."""
+        losses = [self.mask_loss, dice_loss]
+        if self.loss_on == 'masks':
+            return losses_on_masks(losses, mask_logits, matches, segments)
+        rows = matches.rows
+        logits, points = mask_logits.sample_rows(rows, self.sampler.uncertain)
+        with torch.no_grad():
+            targets = segments.sample_pairs(points, rows.image, matches.segment)
+        return torch.stack([loss(logits, targets) for loss in losses])

@@ -1,7 +1,10 @@
-"""Ground truth as Panoptic SegFormer reads it: located segments, stuff classes, soft masks.
+"""Ground truth of Panoptic SegFormer: segments of location queries, stuff classes, soft masks.
 
-Shapes: B images, N located segments (at most, rows beyond an image's count are zero), D numbers
-of a location, H, W padded input, h, w masks.
+Location queries pass through the location decoder: thing queries, or the queries of all classes
+in joint matching. A stuff query predicts one stuff class.
+
+Shapes: B images, N segments of location queries (padded with zeros), D numbers of a location, H, W
+padded input, h, w masks.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,30 +14,30 @@ import torch
 from torch import Tensor, nn
 
 from mmpanseg.models.layers.positional_encoding import pixel_centers
-from mmpanseg.structures.segment_geometry import segment_boxes, segment_centers
+from mmpanseg.structures.segment_geometry import segment_boxes, segment_mass_centers
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
 
 
 @dataclass(frozen=True)
-class LocatedTargets:
+class PanopticSegFormerTargets:
     """Ground truth of a batch.
 
     Attributes:
-        segments: all of it, over the padded input.
-        located: indices of the segments whose queries are located, for each image.
-        stuff: for each image the indices of the others, grouped by class:
-            {stuff class from 0: indices}. A class is one segment, also if the annotation has it
-            in several.
-        stuff_segments: these indices in that order, int64 for each image.
-        labels: int64 [B, N] of the located segments.
-        locations: [B, N, D], relative to the image without its padding.
-        image_sizes: (width, height, width, height) in pixels [B, 4].
+        segments: all segments, over the padded input.
+        location_segments: for each image the indices of the segments that location queries are
+            matched with, int64 [n].
+        stuff_classes: for each image the other segments by class: {stuff class, from 0: indices}.
+            A class is one segment even if the annotation has several of it.
+        stuff_segments: these indices in the same order, int64 for each image.
+        labels: int64 [B, N] of the segments of location queries.
+        locations: [B, N, D] of the same segments in 0..1, relative to the image without padding.
+        image_sizes: (width, height, width, height) in pixels, float32 [B, 4].
     """
     segments: SegmentBatch
-    located: list[Tensor]
-    stuff: list[dict[int, list[int]]]
+    location_segments: list[Tensor]
+    stuff_classes: list[dict[int, list[int]]]
     stuff_segments: list[Tensor]
     labels: Tensor
     locations: Tensor
@@ -42,31 +45,49 @@ class LocatedTargets:
 
     @property
     def counts(self) -> list[int]:
-        """Located segments of each image."""
-        return [len(index) for index in self.located]
+        """Number of segments of location queries in each image."""
+        return [len(index) for index in self.location_segments]
 
-    def located_masks(self, image: int, size: tuple[int, int]) -> Tensor:
-        """Soft masks of the located segments of an image, resized bilinearly, [n, h * w]."""
-        return self._masks(image, size, self.located[image])
+    def location_masks(self, image: int, size: tuple[int, int]) -> Tensor:
+        """Resize the masks of the segments of location queries of one image.
+
+        Args:
+            image: index in the batch.
+            size: (h, w) of the result.
+
+        Returns:
+            Bilinearly resized masks [n, h * w] in 0..1.
+        """
+        return self._resize_masks(image, size, self.location_segments[image])
 
     def stuff_masks(self, image: int, size: tuple[int, int]) -> Tensor:
-        """Those of its stuff classes, one for each of ``stuff[image]``."""
-        masks = self._masks(image, size, self.stuff_segments[image])
-        groups = masks.split([len(index) for index in self.stuff[image].values()])
+        """Resize the masks of one image's stuff classes; see :meth:`location_masks`.
+
+        Returns:
+            One mask for each of ``stuff_classes[image]``, [n, h * w] in 0..1.
+        """
+        masks = self._resize_masks(image, size, self.stuff_segments[image])
+        groups = masks.split([len(index) for index in self.stuff_classes[image].values()])
         return torch.stack([group.sum(0) for group in groups]) if len(masks) else masks
 
-    def _masks(self, image: int, size: tuple[int, int], segment: Tensor) -> Tensor:
-        """Of one image and of what is asked for: masks of a whole batch would be much to keep."""
+    def _resize_masks(self, image: int, size: tuple[int, int], segment: Tensor) -> Tensor:
+        # of one image at a time, because the masks of a whole batch would need much memory
         return self.segments.sample_some(pixel_centers((size, ), self.labels.device), image,
                                          segment)
 
 
-def locations_of(segments: SegmentMap, location: str, size: Tensor) -> Tensor:
-    """Locations [N, D] of one image's segments, relative to its ``size`` (w, h, w, h).
+def segment_locations(segments: SegmentMap, location: str, size: Tensor) -> Tensor:
+    """Compute the locations of one image's segments.
 
-    ``location``: 'box': center and size; 'center_of_mass': center of mass of the mask, the pixels'
-    middles taken (CVPR appendix A.1); 'center_scale': center of mass and extent (v1 Equation 4,
-    which leaves open whether the scale is one number or two).
+    Args:
+        segments: N segments.
+        location: 'box': center and size; 'center_of_mass': center of mass of the mask's pixel
+            centers (CVPR appendix A.1); 'center_scale': center of mass and extent (v1 Equation 4,
+            which does not say whether the scale is one number or two).
+        size: (width, height, width, height) of the image in pixels, [4].
+
+    Returns:
+        [N, D] in 0..1, relative to the image.
     """
     pixels = resolve_option('location', location, _LOCATIONS)(segments)
     return pixels / size[:pixels.shape[1]]
@@ -78,7 +99,7 @@ def _box(segments: SegmentMap) -> Tensor:
 
 
 def _center_of_mass(segments: SegmentMap) -> Tensor:
-    return segment_centers(segments) + 0.5
+    return segment_mass_centers(segments) + 0.5
 
 
 def _center_scale(segments: SegmentMap) -> Tensor:
@@ -88,38 +109,41 @@ def _center_scale(segments: SegmentMap) -> Tensor:
 _LOCATIONS = {'box': _box, 'center_of_mass': _center_of_mass, 'center_scale': _center_scale}
 
 
-def read_targets(segments: Sequence[SegmentMap], metainfos: Sequence[dict], num_located: int,
-                 location: str) -> LocatedTargets:
-    """Targets of a batch.
+def read_targets(segments: Sequence[SegmentMap], metainfos: Sequence[dict],
+                 num_location_classes: int, location: str) -> PanopticSegFormerTargets:
+    """Read the targets of a batch, with one copy to the host.
 
     Args:
         segments: of each image.
         metainfos: ``img_shape`` and ``batch_input_shape`` of each image.
-        num_located: labels below are located, the others are stuff.
-        location: what a location is, see :func:`locations_of`.
+        num_location_classes: labels below have location queries, the others are stuff.
+        location: kind of the locations, see :func:`segment_locations`.
     """
     device = segments[0].device
-    # one copy to the host: how many there are decides the shapes of everything that follows
-    every = fetch(torch.cat([s.labels for s in segments]))[0].tolist()
-    located, stuff = [], []
+    # the numbers of segments decide the shapes of all tensors that follow
+    labels_on_host = to_host(torch.cat([image.labels for image in segments]))[0].tolist()
+    with_location: list[list[int]] = []
+    stuff_classes: list[dict[int, list[int]]] = []
     for image in segments:
-        labels, every = every[:len(image)], every[len(image):]
-        located.append([i for i, label in enumerate(labels) if label < num_located])
+        labels, labels_on_host = labels_on_host[:len(image)], labels_on_host[len(image):]
+        with_location.append([i for i, label in enumerate(labels) if label < num_location_classes])
         groups: dict[int, list[int]] = {}
         for i, label in enumerate(labels):
-            if label >= num_located:
-                groups.setdefault(label - num_located, []).append(i)
-        stuff.append(groups)
+            if label >= num_location_classes:
+                groups.setdefault(label - num_location_classes, []).append(i)
+        stuff_classes.append(groups)
     sizes = np.array([[*metainfo['img_shape'][1::-1]] * 2 for metainfo in metainfos], np.float32)
-    image_sizes, *indices = stage(
-        device, sizes, *(np.array(index, np.int64) for index in located),
-        *(np.array(sum(groups.values(), []), np.int64) for groups in stuff))
-    located, stuff_segments = indices[:len(segments)], indices[len(segments):]
-    locations = [locations_of(image, location, size)[index]
-                 for image, size, index in zip(segments, image_sizes, located, strict=True)]
-    return LocatedTargets(
-        SegmentBatch(segments, metainfos[0]['batch_input_shape']), located, stuff, stuff_segments,
-        _pad([image.labels[index] for image, index in zip(segments, located)]),
+    image_sizes, *indices = to_device(
+        device, sizes, *(np.array(index, np.int64) for index in with_location),
+        *(np.array(sum(groups.values(), []), np.int64) for groups in stuff_classes))
+    location_segments, stuff_segments = indices[:len(segments)], indices[len(segments):]
+    locations = [
+        segment_locations(image, location, size)[index]
+        for image, size, index in zip(segments, image_sizes, location_segments, strict=True)]
+    return PanopticSegFormerTargets(
+        SegmentBatch(segments, metainfos[0]['batch_input_shape']), location_segments,
+        stuff_classes, stuff_segments,
+        _pad([image.labels[index] for image, index in zip(segments, location_segments)]),
         _pad(locations), image_sizes)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmpanseg.models.layers.deformable_attention import DeformableEncoder, layer_config
 from mmpanseg.registry import MODELS
-from mmpanseg.utils.device import stage
+from mmpanseg.utils.device import to_device
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def padding_masks(metainfos: Sequence[dict], device: torch.device) -> Tensor | N
     if all(shape == size for shape in shapes):
         return None
     # drawn on the device, which needs nothing but the sizes
-    heights, widths = stage(device, shapes)[0].view(-1, 2, 1, 1).unbind(1)
+    heights, widths = to_device(device, shapes)[0].view(-1, 2, 1, 1).unbind(1)
     rows, columns = (torch.arange(length, device=device) for length in size)
     return ((rows[:, None] >= heights) | (columns >= widths)).float()
 

@@ -14,7 +14,7 @@ from mmpanseg.models.layers.deformable_attention import MSDeformAttention
 from mmpanseg.models.layers.feed_forward import FeedForward
 from mmpanseg.models.layers.positional_encoding import pixel_centers, sine_encoding
 from mmpanseg.registry import MODELS
-from mmpanseg.utils.device import convolution_format
+from mmpanseg.utils.device import conv_memory_format
 
 
 class DeformableEncoderLayer(BaseModule):
@@ -127,7 +127,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         coarse_first = list(features)[::-1]
         maps = self.encode(coarse_first[:self.num_encoder_levels])
         fine = coarse_first[self.num_encoder_levels:]
-        order = convolution_format(features[0].device)
+        order = conv_memory_format(features[0].device)
         for feature, lateral, output in zip(fine, self.lateral_convs, self.output_convs):
             upsampled = F.interpolate(maps[-1].contiguous(memory_format=order),
                                       feature.shape[-2:], mode='bilinear', align_corners=False)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.model import PretrainedInit
 from torch import nn
 
-from mmpanseg.checkpoints.checkpoint_fit import Fit, compare
+from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
 
@@ -23,7 +23,7 @@ from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
 _DAMAGED = re.compile('PytorchStreamReader|invalid hash')
 
 
-def skip_pretrained(model: nn.Module, fit: Fit) -> list[str]:
+def skip_pretrained(model: nn.Module, fit: CheckpointFit) -> list[str]:
     """Let parts that a checkpoint is going to fill keep what they are built with.
 
     Args:
@@ -138,7 +138,7 @@ class Deployment(nn.Module):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # mmengine's loader, which takes what fits and only warns, calls this and nothing above it
         found = {name.removeprefix(prefix): value for name, value in state_dict.items()}
-        self._misfit = compare(found, self.state_dict()).misfit()
+        self._misfit = compare_tensors(found, self.state_dict()).misfit()
         if self._cfg is not None and not self._by_torch:
             self._refuse(self._misfit)
         super()._load_from_state_dict(state_dict, prefix, *args)

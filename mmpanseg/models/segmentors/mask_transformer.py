@@ -18,11 +18,16 @@ from mmpanseg.models.segmentors.checked_loading import Deployment, naming_pretra
 from mmpanseg.models.segmentors.feature_map_check import check_feature_maps
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
-from mmpanseg.structures.mmdet_samples import read_segments
-from mmpanseg.structures.result_coding import check_codable
-from mmpanseg.utils.config_checks import check_values, known_arguments, resolve_option, unknown_keys
-from mmpanseg.utils.device import convolution_format
-from mmpanseg.utils.modules import explained_norms
+from mmpanseg.structures.mmdet_samples import segments_from_sample
+from mmpanseg.structures.result_coding import check_class_count
+from mmpanseg.utils.config_checks import (
+    check_option_types,
+    describe_unknown_keys,
+    init_arguments,
+    resolve_option,
+)
+from mmpanseg.utils.device import conv_memory_format
+from mmpanseg.utils.modules import explain_norm_errors
 
 TEST_MODES = ('whole', 'tile')
 
@@ -59,7 +64,7 @@ class MaskTransformer(Deployment, BaseDetector):
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None, **unknown) -> None:
-        text = unknown_keys('model', unknown, known_arguments(MaskTransformer))
+        text = describe_unknown_keys('model', unknown, init_arguments(MaskTransformer))
         if 'train_cfg' in unknown:
             text += ('; what mmdet has in model.train_cfg (points, assigner) are settings of '
                      'panoptic_head.criterion here')
@@ -69,7 +74,7 @@ class MaskTransformer(Deployment, BaseDetector):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         # built by another library's registry, which does not look
-        check_values('model', MaskTransformer, dict(
+        check_option_types('model', MaskTransformer, dict(
             num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
             backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
             panoptic_fusion_head=panoptic_fusion_head))
@@ -83,7 +88,8 @@ class MaskTransformer(Deployment, BaseDetector):
             raise ValueError('model.test_cfg.instance_on=True needs classes that are things, but '
                              'model.num_things_classes is 0')
         if self.outputs.panoptic_on:
-            check_codable(num_things_classes + num_stuff_classes, 'the model (num_things_classes '
+            check_class_count(num_things_classes + num_stuff_classes,
+                              'the model (num_things_classes '
                           f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
         check_kinds(panoptic_head, panoptic_fusion_head)
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
@@ -121,7 +127,7 @@ class MaskTransformer(Deployment, BaseDetector):
         """
         dtype = parameter_dtype(self.backbone, batch_inputs.dtype)
         images = batch_inputs.to(dtype).contiguous(
-            memory_format=convolution_format(batch_inputs.device))
+            memory_format=conv_memory_format(batch_inputs.device))
         with in_half(dtype, images.device):
             return self.backbone(images)
 
@@ -142,9 +148,9 @@ class MaskTransformer(Deployment, BaseDetector):
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
-                sample.gt_segments = read_segments(
+                sample.gt_segments = segments_from_sample(
                     sample, self.num_things_classes, self.num_classes).to(batch_inputs.device)
-        with explained_norms(batch_inputs):
+        with explain_norm_errors(batch_inputs):
             return self.panoptic_head.loss(self.extract_feat(batch_inputs), batch_data_samples)
 
     @torch.no_grad()
@@ -261,7 +267,7 @@ def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Tiling | None]:
     resolve_option('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
     kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
     known = {'mode'}.union(*kinds.values())
-    text = unknown_keys('model.test_cfg', test_cfg, known)
+    text = describe_unknown_keys('model.test_cfg', test_cfg, known)
     if text:
         raise ValueError(text)
     outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})

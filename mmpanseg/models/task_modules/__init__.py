@@ -1,19 +1,21 @@
 from mmpanseg.models.task_modules.bipartite_matching import (
-                             ClassificationCost,
-                             MaskCrossEntropyCost,
-                             MaskDiceCost,
-                             MaskFocalCost,
-                             OneToOneAssigner,
+    Assigner,
+    ClassificationCost,
+    MaskCrossEntropyCost,
+    MaskDiceCost,
+    MaskFocalCost,
+    MatchCost,
+    OneToOneAssigner,
 )
 from mmpanseg.models.task_modules.location_matching import (
-                             FocalClassificationCost,
-                             LocationGIoUCost,
-                             LocationL1Cost,
-                             MultiRoundAssigner,
-                             SquaredDiceCost,
+    FocalClassificationCost,
+    LocationGIoUCost,
+    LocationL1Cost,
+    MultiRoundAssigner,
+    SquaredDiceCost,
 )
 
 __all__ = [
-    'ClassificationCost', 'FocalClassificationCost', 'LocationGIoUCost', 'LocationL1Cost',
-    'MaskCrossEntropyCost', 'MaskDiceCost', 'MaskFocalCost', 'MultiRoundAssigner',
-    'OneToOneAssigner', 'SquaredDiceCost']
+    'Assigner', 'ClassificationCost', 'FocalClassificationCost', 'LocationGIoUCost',
+    'LocationL1Cost', 'MaskCrossEntropyCost', 'MaskDiceCost', 'MaskFocalCost', 'MatchCost',
+    'MultiRoundAssigner', 'OneToOneAssigner', 'SquaredDiceCost']

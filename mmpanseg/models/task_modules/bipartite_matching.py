@@ -1,11 +1,13 @@
-"""Bipartite matching of predictions and segments: costs and assigner.
+"""Bipartite matching of predictions and segments: match costs and assigners.
 
-Shapes: B images, Q queries, N segments (columns beyond an image's count are ignored later),
-P points, K classes plus "no object".
+Shapes: L predictions (decoder layers), B images, Q queries, N segments (padded; columns beyond an
+image's count are ignored), P points or pixels, M matched pairs, K classes plus "no object".
 """
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch.nn.functional as F
@@ -14,17 +16,54 @@ from torch import Tensor
 
 from mmpanseg.registry import TASK_UTILS
 from mmpanseg.structures.mask_logits import MaskRows
-from mmpanseg.utils.device import fetch, stage
+from mmpanseg.utils.device import to_device, to_host
+
+Inputs = TypeVar('Inputs')
+
+
+class MatchCost(ABC, Generic[Inputs]):
+    """Base class of the match costs; a subclass computes the unweighted cost.
+
+    Args:
+        weight: factor of the cost.
+
+    Attributes:
+        reads: class of the inputs that the cost reads; None: not declared, and not checked.
+        needs: names of the inputs that must not be None.
+    """
+
+    reads: type | None = None
+    needs: Sequence[str] = ()
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """Compute the weighted cost [..., Q, N]."""
+        return self.cost(inputs) * self.weight
+
+    @abstractmethod
+    def cost(self, inputs: Inputs) -> Tensor:
+        """Compute the unweighted cost [..., Q, N]."""
+
+
+def sum_costs(costs: Sequence[MatchCost[Inputs]], inputs: Inputs) -> Tensor:
+    """Sum the weighted costs of all queries and segments, [..., Q, N]."""
+    first, *others = costs
+    total = first(inputs)
+    for cost in others:
+        total = total + cost(inputs)
+    return total
 
 
 @dataclass
-class MatchInputs:
-    """What a cost may look at, for one prediction (decoder layer).
+class MaskMatchInputs:
+    """Inputs of the costs of mask classification, for one prediction.
 
     Attributes:
         cls_logits: [B, Q, K + 1].
         labels: int64 [B, N].
-        mask_logits: [B, Q, P], logits at the image's points.
+        mask_logits: [B, Q, P], logits at the points of each image.
         targets: [B, P, N], segments at the same points, in 0..1.
     """
     cls_logits: Tensor
@@ -34,103 +73,88 @@ class MatchInputs:
 
     @cached_property
     def masks(self) -> Tensor:
-        """Sigmoid of the mask logits [B, Q, P]."""
+        """Sigmoid of the mask logits [B, Q, P], computed once for all costs."""
         return self.mask_logits.sigmoid()
 
 
-class MatchCost:
-    """A weighted cost; subclasses give the unweighted [B, Q, N].
+@TASK_UTILS.register_module()
+class ClassificationCost(MatchCost[MaskMatchInputs]):
+    """Negative softmax probability of the segment's class (DETR, Equation 1).
 
-    Attributes:
-        reads: class of the inputs that the cost is for; None: not said, any are given.
-        needs: attributes of theirs without which it cannot work, where some may be None.
+    Args:
+        weight: factor of the cost.
     """
 
-    reads: type | None = None
-    needs: Sequence[str] = ()
+    reads = MaskMatchInputs
 
-    def __init__(self, weight: float = 1.0) -> None:
-        self.weight = weight
-
-    def __call__(self, inputs: MatchInputs) -> Tensor:
-        return self.cost(inputs) * self.weight
-
-    def cost(self, inputs: MatchInputs) -> Tensor:
-        """Unweighted cost [B, Q, N]."""
-        raise NotImplementedError
-
-
-@TASK_UTILS.register_module()
-class ClassificationCost(MatchCost):
-    """Minus the softmax probability of the segment's class (DETR, Equation 1)."""
-
-    reads = MatchInputs
-
-    def cost(self, inputs: MatchInputs) -> Tensor:
+    def cost(self, inputs: MaskMatchInputs) -> Tensor:
         prob = inputs.cls_logits.softmax(-1)
         index = inputs.labels[:, None].expand(-1, prob.shape[1], -1)
         return -prob.gather(2, index)
 
 
 @TASK_UTILS.register_module()
-class MaskCrossEntropyCost(MatchCost):
-    """Mean binary cross-entropy over the points (Mask2Former section 3.3).
+class MaskCrossEntropyCost(MatchCost[MaskMatchInputs]):
+    """Binary cross-entropy of masks, mean over the points (Mask2Former section 3.3).
 
-    With BCE(x, t) = softplus(x) - x t, one product with the targets is enough.
+    BCE(x, t) = softplus(x) - x t, so one product with the targets is enough.
+
+    Args:
+        weight: factor of the cost.
     """
 
-    reads = MatchInputs
+    reads = MaskMatchInputs
 
-    def cost(self, inputs: MatchInputs) -> Tensor:
+    def cost(self, inputs: MaskMatchInputs) -> Tensor:
         x = inputs.mask_logits
         total = F.softplus(x).sum(-1, keepdim=True) - x @ inputs.targets
         return total / x.shape[-1]
 
 
 @TASK_UTILS.register_module()
-class MaskFocalCost(MatchCost):
-    """Mean focal loss over the points or pixels, as in MaskFormer.
+class MaskFocalCost(MatchCost[MaskMatchInputs]):
+    """Focal loss of masks, mean over the points, as in MaskFormer.
 
-    The loss of a target t is linear in t between those of 0 and 1, so one product with the targets
-    is enough.
+    A target t in 0..1 blends the losses of the targets 0 and 1 linearly, so one product with the
+    targets is enough.
 
     Args:
         weight: factor of the cost.
-        alpha: share of the target; 1 - alpha is the background's.
-        gamma: power of the focus on badly predicted points.
+        alpha: weight of the positive part; 1 - alpha is that of the negative part.
+        gamma: exponent of the modulating factor.
     """
 
-    reads = MatchInputs
+    reads = MaskMatchInputs
 
     def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
         super().__init__(weight)
         self.alpha = alpha
         self.gamma = gamma
 
-    def cost(self, inputs: MatchInputs) -> Tensor:
+    def cost(self, inputs: MaskMatchInputs) -> Tensor:
         x, masks = inputs.mask_logits, inputs.masks
-        inside = self.alpha * (1 - masks)**self.gamma * F.softplus(-x)
-        outside = (1 - self.alpha) * masks**self.gamma * F.softplus(x)
-        total = outside.sum(-1, keepdim=True) + (inside - outside) @ inputs.targets
+        positive = self.alpha * (1 - masks)**self.gamma * F.softplus(-x)
+        negative = (1 - self.alpha) * masks**self.gamma * F.softplus(x)
+        total = negative.sum(-1, keepdim=True) + (positive - negative) @ inputs.targets
         return total / x.shape[-1]
 
 
 @TASK_UTILS.register_module()
-class MaskDiceCost(MatchCost):
-    """Dice cost 1 - (2 p.t + eps) / (|p| + |t| + eps) over the points.
+class MaskDiceCost(MatchCost[MaskMatchInputs]):
+    """Dice loss 1 - (2 p.t + eps) / (|p| + |t| + eps) over the points (Mask2Former section 3.3).
 
     Args:
         weight: factor of the cost.
         eps: smoothing term, 1 in Mask2Former.
     """
 
-    reads = MatchInputs
+    reads = MaskMatchInputs
 
     def __init__(self, weight: float = 1.0, eps: float = 1.0) -> None:
         super().__init__(weight)
         self.eps = eps
 
-    def cost(self, inputs: MatchInputs) -> Tensor:
+    def cost(self, inputs: MaskMatchInputs) -> Tensor:
         overlap = 2 * (inputs.masks @ inputs.targets)
         total = inputs.masks.sum(-1)[..., None] + inputs.targets.sum(1)[:, None]
         return 1 - (overlap + self.eps) / (total + self.eps)
@@ -138,7 +162,7 @@ class MaskDiceCost(MatchCost):
 
 @dataclass
 class Matches:
-    """Matched (prediction, segment) pairs of a batch, ordered by image, then layer, then query.
+    """Matched pairs of predicted masks and segments, ordered by image, then layer, then query.
 
     Attributes:
         rows: addresses of the M matched masks.
@@ -151,61 +175,84 @@ class Matches:
         return len(self.segment)
 
     @classmethod
-    def of(cls, pairs: Tensor, splits: list[int]) -> 'Matches':
-        """From layer, image, query and segment of the pairs, int64 [4, M], and pairs per image."""
-        *rows, segment = pairs
-        return cls(MaskRows(*rows, splits), segment)
+    def from_pairs(cls, pairs: Tensor, splits: list[int]) -> 'Matches':
+        """Build matches from what :meth:`Assigner.assign_on_host` returns, on any device.
+
+        Args:
+            pairs: int64 [4, M]: layer, image, query and segment.
+            splits: number of pairs of each image.
+        """
+        layer, image, query, segment = pairs
+        return cls(MaskRows(layer, image, query, splits), segment)
 
 
-@TASK_UTILS.register_module()
-class OneToOneAssigner:
-    """Hungarian matching: each segment gets the one prediction that minimizes the total cost.
+class Assigner(ABC):
+    """Interface of the assigners: from costs to matched pairs.
 
-    A prediction whose costs are not all finite (NaN or inf after a diverging step) is never
-    matched; where an image has more segments than predictions, the cheapest subset is matched.
+    Criteria and mask piloting know this interface only. A subclass decides on the host.
     """
 
     def __call__(self, costs: Tensor, counts: Sequence[int]) -> Matches:
-        """Match every layer and image by itself.
+        """Match every prediction of every image separately.
 
         Args:
             costs: [L, B, Q, N].
-            counts: segments of each image; columns beyond are ignored.
+            counts: number of segments of each image; the columns beyond are ignored.
 
         Returns:
-            :class:`Matches` on the device of the costs.
+            Matches on the device of the costs.
         """
-        table, = fetch(costs)  # what a training step waits for
-        pairs, splits = self.pairs(table.numpy(), counts)
-        pairs, = stage(costs.device, pairs)
-        return Matches.of(pairs, splits)
+        # the one copy that the host waits for in a training step
+        table = to_host(costs)[0].numpy()
+        pairs, splits = self.assign_on_host(table, counts)
+        return Matches.from_pairs(to_device(costs.device, pairs)[0], splits)
 
-    def pairs(self, table: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        """The same on the host: int64 [4, M] for :meth:`Matches.of`, and pairs per image."""
-        found, splits = [np.zeros((4, 0), np.int64)], []
+    @abstractmethod
+    def assign_on_host(self, costs: np.ndarray,
+                       counts: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        """Match as :meth:`__call__`, with NumPy arrays.
+
+        Returns:
+            Layer, image, query and segment of the pairs, int64 [4, M], and the number of pairs of
+            each image.
+        """
+
+
+@TASK_UTILS.register_module()
+class OneToOneAssigner(Assigner):
+    """Hungarian matching: one prediction for each segment, with the smallest total cost.
+
+    A prediction whose costs are not all finite (NaN or inf after a diverging step) is never
+    matched. In an image with more segments than predictions, the cheapest subset is matched.
+    """
+
+    def assign_on_host(self, costs: np.ndarray,
+                       counts: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        pairs: list[np.ndarray] = [np.zeros((4, 0), np.int64)]
+        splits = []
         for image, count in enumerate(counts):
             size = 0
-            for layer in range(len(table)):
-                query, segment = self.solve(table[layer, image, :, :count])
-                found.append(np.stack([
+            for layer in range(len(costs)):
+                query, segment = self.solve(costs[layer, image, :, :count])
+                pairs.append(np.stack([
                     np.full_like(query, layer), np.full_like(query, image), query, segment]))
                 size += len(query)
             splits.append(size)
-        return np.concatenate(found, axis=1), splits
+        return np.concatenate(pairs, axis=1), splits
 
     def solve(self, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of one image and layer, see :func:`solve_assignment`."""
+        """Match one prediction of one image; see :func:`solve_assignment`."""
         return solve_assignment(cost)
 
 
 def solve_assignment(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cheapest one-to-one pairs of rows and columns of a cost matrix, rows ascending.
+    """Find the cheapest one-to-one pairs of rows and columns of a cost matrix.
 
     Args:
-        cost: [Q, N]; rows with a value that is not finite take no part.
+        cost: [Q, N]; rows with a value that is not finite are left out.
 
     Returns:
-        int64 row and column indices, min(finite rows, N) of them.
+        Row indices in ascending order and column indices, int64 [min(number of finite rows, N)].
     """
     finite = np.isfinite(cost).all(axis=1)
     if finite.all():
@@ -216,52 +263,57 @@ def solve_assignment(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept[rows].astype(np.int64), columns.astype(np.int64)
 
 
-def build_assigner(config: dict, kind: type, key: str = 'assigner') -> object:
-    """An assigner of a criterion.
+AssignerT = TypeVar('AssignerT', bound=Assigner)
+
+
+def build_assigner(config: dict, kind: type[AssignerT], key: str = 'assigner') -> AssignerT:
+    """Build an assigner of a criterion.
 
     Args:
-        config: of the assigner; without a type that of ``kind`` is built.
-        kind: class that the criterion works with.
-        key: what the criterion calls it.
+        config: of the assigner; without ``type``, ``kind`` is built.
+        kind: class that the criterion needs.
+        key: key of the config in the criterion, for error texts.
 
     Raises:
-        TypeError: the config builds anything else.
+        TypeError: the config builds something else.
     """
     assigner = TASK_UTILS.build(config, default_args=dict(type=f'mmpanseg.{kind.__name__}'))
     if not isinstance(assigner, kind):
         raise TypeError(
-            f'criterion.{key} builds {_name(assigner)}, but what is needed here is '
+            f'criterion.{key} builds {_full_name(assigner)}, but this criterion needs '
             f'mmpanseg.{kind.__name__} or a class derived from it')
     return assigner
 
 
 def build_costs(key: str, configs: Sequence[dict], inputs: type,
-                missing: Sequence[str] = ()) -> list[MatchCost]:
-    """Match costs of a criterion.
+                missing: Sequence[str] = ()) -> list[MatchCost[Any]]:
+    """Build the match costs of a criterion.
 
     Args:
-        key: what the criterion calls them.
-        configs: one of each cost.
-        inputs: class of what the criterion gives them to read.
-        missing: attributes of these inputs that are None at this stage.
+        key: key of the configs in the criterion, for error texts.
+        configs: one for each cost, at least one.
+        inputs: class of the inputs that the criterion passes to the costs.
+        missing: names of the inputs that are None at this stage.
 
     Raises:
-        TypeError: one is no :class:`MatchCost`, or reads other inputs.
-        ValueError: one reads what does not exist at this stage.
+        TypeError: one is not a :class:`MatchCost`, or reads other inputs.
+        ValueError: there is no cost, or one needs inputs that are missing.
     """
     costs = [TASK_UTILS.build(config) for config in configs]
+    if not costs:
+        raise ValueError(f'criterion.{key} is empty: matching needs at least one cost')
     for cost in costs:
         if not isinstance(cost, MatchCost) or cost.reads not in (None, inputs):
             raise TypeError(
-                f'criterion.{key} has {_name(cost)}, which does not read what this criterion '
-                f'compares ({inputs.__name__}); use costs of mmpanseg.models.task_modules that '
-                'do, or derive one from MatchCost')
+                f'criterion.{key} has {_full_name(cost)}, which does not read the inputs of this '
+                f'criterion ({inputs.__name__}); use a cost of mmpanseg.models.task_modules that '
+                'does, or derive one from MatchCost')
         absent = sorted(set(cost.needs) & set(missing))
         if absent:
-            raise ValueError(f'criterion.{key} has {_name(cost)}, but there are no '
-                             f'{" and ".join(absent)} at this stage; leave it out')
+            raise ValueError(f'criterion.{key} has {_full_name(cost)}, but there are no '
+                             f'{" and ".join(absent)} at this stage; remove this cost')
     return costs
 
 
-def _name(built: object) -> str:
+def _full_name(built: object) -> str:
     return f'{type(built).__module__.split(".")[0]}.{type(built).__name__}'

@@ -17,13 +17,14 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmpanseg.models.losses.mask_criterion import MaskCriterion, pad_labels
+from mmpanseg.models.losses.base import pad_labels
+from mmpanseg.models.losses.mask_criterion import MaskCriterion
 from mmpanseg.models.task_modules.bipartite_matching import Matches
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskRegions, open_empty
 from mmpanseg.structures.mask_logits import MaskLogits, MaskRows
 from mmpanseg.structures.segment_map import SegmentBatch
 from mmpanseg.utils.config_checks import resolve_option
-from mmpanseg.utils.device import stage
+from mmpanseg.utils.device import to_device
 
 MaskNoise = Callable[[Tensor, float], Tensor]
 
@@ -220,7 +221,7 @@ class Pilots:
         labels = pad_labels([x[c] for x, c in zip(segments.labels, chosen)])
         self.labels = settings.noised_labels(labels.repeat(1, num_groups))
         number = torch.arange(count, device=self.device)
-        self.used = number < stage(self.device, self.counts)[0][:, None]
+        self.used = number < to_device(self.device, self.counts)[0][:, None]
         self._cells: dict[tuple[int, int], Tensor] = {}
 
     def _choose(self, available: int) -> Tensor:
@@ -263,7 +264,7 @@ class Pilots:
     def cells(self, size: tuple[int, int]) -> Tensor:
         """Clean masks bool [B, N, h * w], computed once for a size."""
         if size not in self._cells:
-            cells = self.segments.cells(size)
+            cells = self.segments.max_pool(size)
             if self.chosen is not None:
                 cells = cells.gather(1, self.chosen[..., None].expand(-1, -1, cells.shape[-1]))
                 cells = cells & self.used[..., None]
@@ -281,7 +282,7 @@ class Pilots:
         rows = [torch.cartesian_prod(
             torch.arange(len(mask_logits)), torch.tensor([image]), torch.arange(self.num_groups),
             torch.arange(count)) for image, count in enumerate(self.counts)]
-        layer, image, group, number = stage(self.device, torch.cat(rows))[0].unbind(1)
+        layer, image, group, number = to_device(self.device, torch.cat(rows))[0].unbind(1)
         segment = number if self.chosen is None else self.chosen[image, number]
         return Matches(
             MaskRows(layer, image, group * self.count + number, [len(x) for x in rows]), segment)
@@ -289,7 +290,7 @@ class Pilots:
     def match_groups(self, criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
                      segments: SegmentBatch) -> Matches:
         """Bipartite matching of each group with all segments of its image."""
-        costs = criterion.all_costs(cls_logits, mask_logits, segments)
+        costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
         grouped = costs.unflatten(2, (self.num_groups, self.count)).flatten(1, 2)
         counts = [n for n in segments.counts for _ in range(self.num_groups)]
         found = criterion.assigner(grouped, counts)

@@ -8,7 +8,7 @@ from mmdet.datasets.ade20k import ADE20KSegDataset
 from PIL import Image
 from pycocotools import mask as rle_tools
 
-from mmpanseg.checkpoints.class_order import things_first
+from mmpanseg.checkpoints.class_order import published_order
 from mmpanseg.datasets import ADE20KInstanceDataset, ADE20KPanopticDataset, ADE20KSemanticDataset
 from mmpanseg.datasets.ade20k import CLASSES, PANOPTIC_ORDER
 from mmpanseg.datasets.converters import convert_ade20k
@@ -31,7 +31,7 @@ def test_class_lists():
     meta = ADE20KPanopticDataset.METAINFO
     assert [meta['classes'].index(CLASSES[place]) for place in PANOPTIC_ORDER] == [*range(150)]
     assert meta['palette'][0] == ADE20KSegDataset.METAINFO['palette'][7]  # bed
-    assert things_first('ade20k') == list(PANOPTIC_ORDER)
+    assert published_order('ade20k') == list(PANOPTIC_ORDER)
 
 
 def test_panoptic_annotation(root, downloads):

@@ -8,7 +8,7 @@ from mmdet.datasets import CityscapesDataset as MMDetCityscapesDataset
 from PIL import Image
 from pycocotools import mask as rle_tools
 
-from mmpanseg.checkpoints.class_order import things_first
+from mmpanseg.checkpoints.class_order import published_order
 from mmpanseg.datasets import CityscapesInstanceDataset, CityscapesPanopticDataset
 from mmpanseg.datasets.cityscapes import LABELS
 from mmpanseg.datasets.converters import convert_cityscapes
@@ -31,7 +31,7 @@ def _json(root, name):
 def test_class_order():
     names = [label.name for label in LABELS]
     assert len(names) == 19 and names[:3] == ['road', 'sidewalk', 'building']
-    assert [names[train_id] for train_id in things_first('cityscapes')] == list(
+    assert [names[train_id] for train_id in published_order('cityscapes')] == list(
         CityscapesPanopticDataset.METAINFO['classes'])
     mmdet = dict(zip(MMDetCityscapesDataset.METAINFO['classes'],
                      MMDetCityscapesDataset.METAINFO['palette']))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_tools
 
-from mmpanseg.checkpoints.class_order import things_first
+from mmpanseg.checkpoints.class_order import published_order
 from mmpanseg.datasets import MapillaryPanopticDataset, MapillarySemanticDataset, PanopticDataset
 from mmpanseg.datasets.converters import convert_mapillary
 from mmpanseg.datasets.mapillary import LABELS, PANOPTIC_ORDER, VistasLabel, read_labels
@@ -39,7 +39,7 @@ def test_class_lists(root):
     meta = MapillaryPanopticDataset.METAINFO
     assert [LABELS[place].name for place in PANOPTIC_ORDER] == list(meta['classes'])
     assert [LABELS[place].color for place in PANOPTIC_ORDER] == meta['palette']
-    assert things_first('mapillary') == list(PANOPTIC_ORDER)
+    assert published_order('mapillary') == list(PANOPTIC_ORDER)
     assert read_labels(str(root / 'config.json')) == V12
 
 

@@ -15,7 +15,7 @@ from mmpanseg.datasets import PanopticDataset, SemanticDataset
 from mmpanseg.datasets.transforms import loading_images
 from mmpanseg.datasets.transforms.loading_images import check_array
 from mmpanseg.structures import write_panoptic_png
-from mmpanseg.structures.exif_orientation import ORIENTATIONS, turn
+from mmpanseg.structures.exif_orientation import ORIENTATIONS, apply_orientation
 
 # ids 1, 2, 3 as stored; colors tell them apart
 COLORS = np.array([(0, 0, 0), (200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
@@ -36,7 +36,7 @@ def write(root, orientation, height, width, upright=False):
     exif[0x0112] = orientation
     (root / 'img').mkdir(exist_ok=True)
     Image.fromarray(COLORS[ids]).save(root / 'img/a.png', exif=exif)
-    written = turn(ids, orientation) if upright else ids
+    written = apply_orientation(ids, orientation) if upright else ids
     write_panoptic_png(root / 'seg/a.png', written)
     (root / 'labels').mkdir(exist_ok=True)
     cv2.imwrite(str(root / 'labels/a.png'), written - 1)
@@ -110,7 +110,7 @@ def test_annotations_turn_with_the_image(tmp_path, kind, size):
     for orientation in ORIENTATIONS:
         write(tmp_path, orientation, *size)
         item = build(tmp_path, kind)[0]
-        expected = turn(stored_ids(*size), orientation)
+        expected = apply_orientation(stored_ids(*size), orientation)
         np.testing.assert_array_equal(seen_ids(item), expected)
         np.testing.assert_array_equal(true_ids(item, kind), expected)
         assert item['data_samples'].img_orientation == orientation
@@ -131,7 +131,8 @@ def test_annotations_of_upright_pixels(tmp_path, kind):
         write(tmp_path, orientation, 32, 48, upright=True)
         item = build(tmp_path, kind)[0]
         np.testing.assert_array_equal(true_ids(item, kind), seen_ids(item))
-        np.testing.assert_array_equal(seen_ids(item), turn(stored_ids(32, 48), orientation))
+        np.testing.assert_array_equal(
+            seen_ids(item), apply_orientation(stored_ids(32, 48), orientation))
 
 
 def test_boxes_turn_with_the_image(tmp_path):

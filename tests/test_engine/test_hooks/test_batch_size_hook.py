@@ -8,7 +8,7 @@ from torch import nn
 
 from mmpanseg.engine.hooks import BatchSizeHook
 from mmpanseg.models.heads.kmax_semantic_heads import KMaXSemanticHead
-from mmpanseg.utils.modules import image_norms
+from mmpanseg.utils.modules import single_value_norms
 
 
 class Model(BaseModel):
@@ -63,7 +63,7 @@ def test_what_needs_no_other_images_may_have_one(tmp_path):
 
 def test_synchronized_norms_read_other_processes(monkeypatch):
     model = nn.Sequential(Model(dict(type='SyncBN')))
-    assert image_norms(model) == ['0.head.aspp']
+    assert single_value_norms(model) == ['0.head.aspp']
     monkeypatch.setattr('mmpanseg.utils.modules.get_world_size', lambda: 2)
-    assert not image_norms(model)
-    assert image_norms(Model(dict(type='BN'))) == ['head.aspp']
+    assert not single_value_norms(model)
+    assert single_value_norms(Model(dict(type='BN'))) == ['head.aspp']

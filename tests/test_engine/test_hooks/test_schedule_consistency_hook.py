@@ -62,7 +62,8 @@ WARM_UP = dict(type='LinearLR', by_epoch=False, start_factor=0.1, begin=0, end=1
     ([dict(type='MultiStepLR', milestones=[8], end=10)], dict(max_epochs=5),
      'train_cfg.max_epochs is 5, but param_scheduler (MultiStepLR) ends after 10 epochs, '
      'milestones at 8'),
-    ([poly(100)], dict(max_epochs=5), 'train_cfg.max_iters is 50, but param_scheduler (PolyLR) ends'),
+    ([poly(100)], dict(max_epochs=5),
+     'train_cfg.max_iters is 50, but param_scheduler (PolyLR) ends'),
     ([], dict(max_iters=50, val_interval=60), 'train_cfg.val_interval 60: the only validation'),
     ([], dict(max_epochs=5, val_interval=60), 'train_cfg.max_epochs is 5, train_cfg.val_interval'),
     ([], dict(max_iters=50, val_begin=60), 'train_cfg.val_begin 60: there is no validation'),

@@ -377,7 +377,7 @@ def test_crowded_image_is_piloted_by_a_random_subset_and_said_once(monkeypatch):
         lambda text, logger: told.append(text))
     many = [piloting(truth) for _ in range(40)]
     assert len(told) == 1 and '8 segments' in told[0] and 'budget of 5' in told[0]
-    clean = truth.cells((2, 3))
+    clean = truth.max_pool((2, 3))
     seen = set()
     for pilots in many:
         assert (pilots.num_groups, pilots.count, pilots.counts) == (1, 5, [5, 3])

@@ -8,9 +8,9 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmpanseg.models.heads.panoptic_segformer import PanopticSegFormerHead
-from mmpanseg.models.losses import panoptic_segformer as criterion_module
+from mmpanseg.models.losses import base as criterion_module
 from mmpanseg.models.losses.panoptic_segformer_criterion import (
-    Candidates,
+    MaskStagePrediction,
     PanopticSegFormerCriterion,
 )
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
@@ -170,9 +170,9 @@ def test_mask_loss_looks_at_matched_queries_only():
     """Queries of later rounds that lose the second matching have no loss of their own."""
     head = build(**FORMS['decoupled'])
     seen = []
-    dice = head.criterion.dice
-    head.criterion.dice = lambda masks, image, query, targets: seen.append(len(query)) or dice(
-        masks, image, query, targets)
+    dice = head.criterion.dice_losses
+    head.criterion.dice_losses = lambda masks, image, query, targets: seen.append(
+        len(query)) or dice(masks, image, query, targets)
     head.loss(features(), [sample([0, 1])])
     assert seen == [2, 0]
 
@@ -281,8 +281,8 @@ def test_the_assigner_matches_at_both_stages_and_selects():
             free = np.flatnonzero(np.isfinite(cost).all(axis=1))
             return free[::2][:cost.shape[1]], np.arange(cost.shape[1])
 
-    criterion = PanopticSegFormerCriterion(assigner=dict(
-        num_rounds=2, one_to_one=dict(type='mmpanseg.EveryOther')))
+    criterion = PanopticSegFormerCriterion(2, assigner=dict(
+        num_rounds=2, round_assigner=dict(type='mmpanseg.EveryOther')))
     index = torch.zeros(8, 8, dtype=torch.int32)
     index[4:] = 1
     targets = read_targets([SegmentMap(torch.tensor([0, 1]), map=index)],
@@ -294,5 +294,5 @@ def test_the_assigner_matches_at_both_stages_and_selects():
     masks = AttentionMasks(
         torch.randn(1, 1, 4, 3), torch.randn(1, 1, 4, 3),
         lambda logits, sizes: logits.sigmoid().mean(1).view(-1, *sizes[0]), ((2, 2), ))
-    some = Candidates([masks], 0, torch.randn(4, 2), torch.rand(4, 4))
+    some = MaskStagePrediction([masks], 0, torch.randn(4, 2), torch.rand(4, 4))
     assert criterion.match_masks([some], targets).rows.query.tolist() == [0, 2]

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 
 from mmpanseg.registry import MODELS
 from mmpanseg.utils import device as memory_format
-from mmpanseg.utils.device import convolution_format
+from mmpanseg.utils.device import conv_memory_format
 
 
 @pytest.mark.parametrize('capability, training, expected', [
@@ -14,8 +14,8 @@ from mmpanseg.utils.device import convolution_format
 def test_choice_on_a_cpu(monkeypatch, capability, training, expected):
     monkeypatch.setattr(memory_format, '_CPU', capability)
     with torch.set_grad_enabled(training):
-        assert convolution_format(torch.device('cpu')) == expected
-        assert convolution_format(torch.device('cuda')) == torch.channels_last
+        assert conv_memory_format(torch.device('cpu')) == expected
+        assert conv_memory_format(torch.device('cuda')) == torch.channels_last
 
 
 @pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
@@ -30,7 +30,7 @@ def test_pixel_decoder_in_any_order(monkeypatch, order):
                 for i, c in enumerate((4, 6, 8, 10))]
 
     def run(chosen):
-        monkeypatch.setattr('mmpanseg.models.pixel_decoders.msdeformattn.convolution_format',
+        monkeypatch.setattr('mmpanseg.models.pixel_decoders.msdeformattn.conv_memory_format',
                             lambda device: chosen)
         decoder.zero_grad()
         mask_features, maps = decoder(features)

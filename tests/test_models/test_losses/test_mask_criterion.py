@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmpanseg.models.losses.mask_criterion import MaskCriterion, PointSampler
-from mmpanseg.models.task_modules.bipartite_matching import MatchInputs
+from mmpanseg.models.task_modules.bipartite_matching import MaskMatchInputs
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 
@@ -11,7 +11,7 @@ SCENARIOS = ['mixed', 'all_images_empty', 'more_targets_than_queries']
 
 
 class GivenPoints:
-    """Hands out fixed points in the order in which the criterion asks."""
+    """Fixed points, in the order in which the criterion samples them."""
 
     def __init__(self, uniform, uncertain):
         self.points = uniform
@@ -61,7 +61,7 @@ def test_criterion_matches_published(scenarios, name, form):
     settings = data['settings']
     criterion = MaskCriterion(settings['num_classes'])
     total = 0
-    for key, layer in data['layers'].items():
+    for layer in data['layers'].values():
         matching = layer['matching']
         points = [m['point_coords'] for m in matching]
         criterion.sampler = GivenPoints(torch.cat(points), layer['loss_point_coords'])
@@ -102,8 +102,8 @@ def test_costs_match_published(scenarios):
         count = batch.counts[image]
         torch.testing.assert_close(
             targets[0, :, :count].T, expected['sampled_gt'], atol=1e-5, rtol=0)
-        inputs = MatchInputs(layer['pred_logits'][image:image + 1],
-                             batch.labels[image][None], sampled, targets[..., :count])
+        inputs = MaskMatchInputs(layer['pred_logits'][image:image + 1],
+                                 batch.labels[image][None], sampled, targets[..., :count])
         names = ('cost_class', 'cost_mask', 'cost_dice')
         for cost, name in zip(criterion.match_costs, names):
             torch.testing.assert_close(cost.cost(inputs)[0], expected[name], atol=1e-5, rtol=1e-5)
@@ -111,8 +111,8 @@ def test_costs_match_published(scenarios):
 
 def test_uncertain_points_match_published(scenarios, monkeypatch):
     data = scenarios['uncertainty_sampling']
-    draws = iter([data['first_random_draw'], data['second_random_draw']])
-    monkeypatch.setattr(torch, 'rand', lambda *args, **kwargs: next(draws))
+    samples = iter([data['first_random_draw'], data['second_random_draw']])
+    monkeypatch.setattr(torch, 'rand', lambda *args, **kwargs: next(samples))
     sampler = PointSampler(
         data['num_points'], data['oversample_ratio'], data['importance_sample_ratio'])
     points = sampler.uncertain(data['mask_logits'][:, 0])

@@ -36,7 +36,7 @@ def test_maps_and_channels(name):
 def test_kinds_and_names(name):
     def head(**options):
         return dict(panoptic_head=options)
-    fails(name, TypeError, "num_queries='100' of mmpanseg.* of the wrong kind, str: it must be int",
+    fails(name, TypeError, "num_queries='100' of mmpanseg.* has the wrong type str: it must be int",
           head(num_queries='100'))
     fails(name, ValueError, 'num_queries=0 must be at least 1', head(num_queries=0))
     fails(name, TypeError, 'pixel_decoder=3 .* must be dict', head(pixel_decoder=3))
@@ -44,7 +44,7 @@ def test_kinds_and_names(name):
           "'mmpanseg.KMaXDeepLabHead'", head(type='KMaXDeepLabHead'))
     fails(name, ValueError, "type='mmpanseg.KMaxPixelDecoder' is unknown: did you mean "
           "'mmpanseg.KMaXPixelDecoder'", head(pixel_decoder=dict(type='mmpanseg.KMaxPixelDecoder')))
-    fails(name, ValueError, 'is the module that registers it named in custom_imports',
+    fails(name, ValueError, 'does custom_imports list the module that registers it',
           head(type='Qqqqq'))
     fails(name, ValueError, "'Resnet' is unknown: did you mean 'ResNet'",
           dict(backbone=dict(type='Resnet')))

@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmpanseg.datasets import CocoPanopticDataset, PanopticDataset
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.structures.mmdet_samples import read_segments
+from mmpanseg.structures.mmdet_samples import segments_from_sample
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 
 LOAD = dict(type='LoadImageFromFile')
@@ -70,7 +70,7 @@ def both(files, steps=()):
     (), (dict(type='RandomFlip', prob=1.0), dict(type='Resize', scale=(96, 96)))])
 def test_same_segments_as_our_loading(files, steps):
     for theirs, ours in zip(*both(files, steps)):
-        segments = read_segments(theirs['data_samples'], 80, 133)
+        segments = segments_from_sample(theirs['data_samples'], 80, 133)
         assert segments.labels.tolist() == [2, 0, 2, 81, 119] and segments.map is not None
         assert as_set(segments) == as_set(ours['data_samples'].gt_segments)
 
@@ -133,16 +133,16 @@ def sample(masks=None, labels=(), sem_seg=None, **metainfo):
 
 def test_hand_made():
     things = sample([[[1, 1, 0], [0, 0, 0]], [[0, 1, 0], [0, 1, 0]]], [1, 0])
-    segments = read_segments(things, 2, 2)
+    segments = segments_from_sample(things, 2, 2)
     assert segments.labels.tolist() == [1, 0] and segments.map is None
     assert segments.dense().int().tolist() == things.gt_instances.masks.masks.tolist()
     semantic = sample(sem_seg=[[4, 0, 255], [0, 4, 255]])
-    segments = read_segments(semantic, 0, 5)
+    segments = segments_from_sample(semantic, 0, 5)
     assert segments.labels.tolist() == [0, 4]
     assert segments.map.tolist() == [[1, 0, -1], [0, 1, -1]]
-    segments = read_segments(sample(sem_seg=[[4, 0, 7]], ignore_index=7), 0, 5)
+    segments = segments_from_sample(sample(sem_seg=[[4, 0, 7]], ignore_index=7), 0, 5)
     assert segments.map.tolist() == [[1, 0, -1]]
-    empty = read_segments(sample(np.zeros((0, 2, 3)), [], [[255] * 3] * 2), 2, 5)
+    empty = segments_from_sample(sample(np.zeros((0, 2, 3)), [], [[255] * 3] * 2), 2, 5)
     assert len(empty) == 0 and empty.map.tolist() == [[-1] * 3] * 2
 
 
@@ -156,7 +156,7 @@ def test_hand_made():
     (sample(sem_seg=[[0, 1]], ignore_index=-1), (0, 5), 'use mmpanseg.PackPanopticInputs')])
 def test_samples_that_do_not_fit_the_model(given, classes, text):
     with pytest.raises(ValueError, match=text):
-        read_segments(given, *classes)
+        segments_from_sample(given, *classes)
 
 
 @pytest.mark.parametrize('kind', [PanopticDataset, MMDetCocoPanopticDataset])
@@ -165,10 +165,10 @@ def test_a_map_of_segments_is_not_taken_for_labels(files, kind):
     files['data_prefix'] = dict(img=files['data_root'], seg=files['data_root'])
     dataset = kind(pipeline=[*OURS[:2], THEIRS[2]], **files)
     with pytest.raises(ValueError, match='mmpanseg.PackPanopticInputs'):
-        read_segments(dataset[0]['data_samples'], 0, 133)
+        segments_from_sample(dataset[0]['data_samples'], 0, 133)
     # whatever the model's classes
     with pytest.raises(ValueError, match='mmpanseg.PackPanopticInputs'):
-        read_segments(dataset[0]['data_samples'], 80, 133)
+        segments_from_sample(dataset[0]['data_samples'], 80, 133)
 
 
 def test_mmdets_loading_on_our_data_set_is_refused(files):

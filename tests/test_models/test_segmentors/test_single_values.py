@@ -5,7 +5,7 @@ from mmdet.structures import DetDataSample
 
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.utils.modules import explained_norms
+from mmpanseg.utils.modules import explain_norm_errors
 
 
 def model_of(pixel_decoder, frozen):
@@ -33,7 +33,7 @@ def batch(images, side=32):
     ('FPNPixelDecoder', True), ('FaPNPixelDecoder', True), ('BiFPNPixelDecoder', True)])
 def test_one_small_image(pixel_decoder, frozen):
     model = model_of(pixel_decoder, frozen)
-    with pytest.raises(ValueError, match=r'one value per channel to learn from, in a batch of 1 '
+    with pytest.raises(ValueError, match=r'one value per channel, in a batch of 1 '
                        r'image\(s\) of 32x32: use at least two images .* or larger images'):
         model.loss(*batch(1))
     assert sum(model.loss(*batch(2)).values()).isfinite()
@@ -41,5 +41,5 @@ def test_one_small_image(pixel_decoder, frozen):
 
 
 def test_other_errors_stay():
-    with pytest.raises(ValueError, match='^something else$'), explained_norms(torch.zeros(1)):
+    with pytest.raises(ValueError, match='^something else$'), explain_norm_errors(torch.zeros(1)):
         raise ValueError('something else')

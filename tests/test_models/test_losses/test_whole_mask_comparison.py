@@ -12,9 +12,9 @@ from mmdet.registry import TASK_UTILS as MMDET_TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmpanseg.models.losses import mask_criterion as comparison
 from mmpanseg.models.losses.mask_criterion import MaskCriterion, mask_focal_loss
-from mmpanseg.models.task_modules.bipartite_matching import MaskFocalCost, MatchInputs
+from mmpanseg.models.losses.whole_mask_comparison import all_pairs_on_masks
+from mmpanseg.models.task_modules.bipartite_matching import MaskFocalCost, MaskMatchInputs
 from mmpanseg.structures import mask_logits as mask_logits_module
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
@@ -153,7 +153,7 @@ def test_matching_on_masks_compares_all_pixels(predictions, form, truth_form, si
     segments = SegmentMap(torch.arange(4), map=torch.randint(-1, 4, size, dtype=torch.int32))
     batch = SegmentBatch([truth_form(segments)] * 3, size)
     mask_logits = form(embeds, features)
-    logits, targets = comparison.match_on_masks(None, mask_logits, 1, batch, cls_logits[1])
+    logits, targets = all_pairs_on_masks(mask_logits, 1, batch, cls_logits[1])
     torch.testing.assert_close(
         logits, torch.einsum('bqc,bchw->bqhw', embeds[1], features).flatten(2))
     expected = F.interpolate(segments.dense()[None].double(), LOGITS_SIZE, mode='nearest')
@@ -193,7 +193,7 @@ def test_focal_cost_equals_mmdet():
     logits, masks = torch.randn(5, 8, 12) * 3, torch.rand(3, 8, 12) > 0.7
     cost = MMDET_TASK_UTILS.build(dict(type='FocalLossCost', weight=20.0, binary_input=True))
     expected = cost(InstanceData(masks=logits), InstanceData(masks=masks.long()))
-    found = MaskFocalCost(weight=20.0)(MatchInputs(
+    found = MaskFocalCost(weight=20.0)(MaskMatchInputs(
         torch.zeros(1, 5, 3), torch.zeros(1, 3).long(), logits.flatten(1)[None],
         masks.flatten(1).T[None].float()))
     # mmdet takes logarithms of rounded probabilities
@@ -204,7 +204,7 @@ def test_fractional_targets_cost_the_blend():
     """At points between pixels a target is a fraction: the cost is that of the loss, averaged."""
     torch.manual_seed(0)
     logits, targets = torch.randn(1, 2, 30), torch.rand(1, 30, 3)
-    found = MaskFocalCost()(MatchInputs(
+    found = MaskFocalCost()(MaskMatchInputs(
         torch.zeros(1, 2, 3), torch.zeros(1, 3).long(), logits, targets))
     for q in range(2):
         for n in range(3):

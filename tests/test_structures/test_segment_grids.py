@@ -18,7 +18,7 @@ def test_cells_equal_area_resizing_above_zero(size, dense, dtype):
         index[index >= count] = -1
         maps.append(SegmentMap(torch.zeros(count, dtype=torch.long), map=index.to(dtype)))
     truth = [SegmentMap(s.labels, masks=s.dense()) for s in maps] if dense else maps
-    found = SegmentBatch(truth, (32, 48)).cells(size)
+    found = SegmentBatch(truth, (32, 48)).max_pool(size)
     assert found.shape == (3, 5, size[0] * size[1]) and found.dtype == torch.bool
     for b, s in enumerate(maps):
         padded = F.pad(s.dense().float(), (0, 48 - s.shape[1], 0, 32 - s.shape[0]))
@@ -29,6 +29,6 @@ def test_cells_equal_area_resizing_above_zero(size, dense, dtype):
 
 def test_nothing_to_pool():
     nothing = SegmentMap(torch.zeros(0, dtype=torch.long), map=torch.full((32, 32), -1))
-    assert SegmentBatch([nothing] * 2, (32, 32)).cells((4, 4)).shape == (2, 0, 16)
+    assert SegmentBatch([nothing] * 2, (32, 32)).max_pool((4, 4)).shape == (2, 0, 16)
     masks = SegmentMap(nothing.labels, masks=nothing.dense())
-    assert SegmentBatch([masks] * 2, (32, 32)).cells((4, 4)).shape == (2, 0, 16)
+    assert SegmentBatch([masks] * 2, (32, 32)).max_pool((4, 4)).shape == (2, 0, 16)

@@ -1,19 +1,17 @@
-"""kMaX-DeepLab's criterion against published matchings, draws, losses and gradients."""
+"""kMaX-DeepLab's criterion against published matchings, sampled pixels, losses, gradients."""
 import pytest
 import torch
 
 from mmpanseg.models.layers.bilinear_resize import resize
 from mmpanseg.models.losses import kmax_criterion as kmax
-from mmpanseg.models.losses.kmax_criterion import (
-    GroundTruth,
-    KMaXCriterion,
-    KMaXPrediction,
+from mmpanseg.models.losses.kmax_criterion import KMaXCriterion, KMaXPrediction, find_stride
+from mmpanseg.models.losses.kmax_losses import (
+    class_similarity,
+    competing_dice_similarity,
     competing_mask_losses,
     focal_cross_entropy,
-    semantic_labels,
-    subsampling,
+    semantic_targets,
 )
-from mmpanseg.models.losses.kmax_losses import class_similarity, mask_similarity
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 
 CASES = ['main', 'more_targets_than_queries_unshared_matching_lowres_semantics',
@@ -57,42 +55,43 @@ def error(ours: torch.Tensor, published: torch.Tensor) -> float:
     return ((ours - published).abs().max() / published.abs().max().clamp(min=1)).item()
 
 
-def replay_draws(monkeypatch, case: dict) -> None:
-    """Check each draw's logits and give the published pixels; drawing itself is tested apart.
+def replay_samples(monkeypatch, case: dict) -> None:
+    """Check the logits of each sample and return the published pixels.
 
-    Published code draws for the last prediction and the semantic head before the other layers.
+    The sampling itself is tested elsewhere. Published code samples for the last prediction and the
+    semantic head before the other layers.
     """
     first, *rest = case['sampling']
-    semantic = [draw for draw in rest if 'semantic' in draw['call']]
-    draws = [draw for draw in rest if 'semantic' not in draw['call']] + [first] + semantic
+    semantic = [sample for sample in rest if 'semantic' in sample['call']]
+    samples = [sample for sample in rest if 'semantic' not in sample['call']] + [first] + semantic
 
-    def draw_pixels(logits, count):
-        draw = draws.pop(0)
-        torch.testing.assert_close(logits, draw['sample_logits'])
-        assert count == draw['indices'].shape[1]
-        return draw['indices']
+    def sample_pixels(logits, num_pixels):
+        sample = samples.pop(0)
+        torch.testing.assert_close(logits, sample['sample_logits'])
+        assert num_pixels == sample['indices'].shape[1]
+        return sample['indices']
 
-    monkeypatch.setattr(kmax, 'draw_pixels', draw_pixels)
+    monkeypatch.setattr(kmax, 'sample_pixels', sample_pixels)
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_matching_is_the_published_one(cases, name):
     case = cases[name]
     criterion, segments, inputs = criterion_of(case['settings']), segments_of(case), case['inputs']
-    pixels = segments.pixels(1)
-    masks = torch.nn.utils.rnn.pad_sequence([x.read() for x in pixels], True)
-    truth = GroundTruth(pixels, torch.nn.utils.rnn.pad_sequence(segments.labels, True))
+    pixels = segments.strided_pixels(1)
+    masks = torch.nn.utils.rnn.pad_sequence([x.masks_at() for x in pixels], True)
+    labels = torch.nn.utils.rnn.pad_sequence(segments.labels, True)
     prediction = predictions_of(inputs)[-1]
     size = tuple(inputs['pred_masks'].shape[-2:])
     expected = case['matching']
-    similarity = mask_similarity(
+    similarity = competing_dice_similarity(
         inputs['pred_masks'].flatten(2), masks, case['settings']['masking_void_pixel'])
-    classes = class_similarity(inputs['pred_logits'], truth.labels)
+    classes = class_similarity(inputs['pred_logits'], labels)
     for image, published in enumerate(expected['similarities']):
         count = segments.counts[image]
         assert error(similarity[image, :, :count], published['mask_similarity']) < 1e-5
         assert error(classes[image, :, :count], published['class_similarity']) < 1e-5
-    targets = criterion.match(prediction, truth, size)
+    targets = criterion.match(prediction, pixels, labels, size)
     processed = case['processed_targets'][0]
     for image, published in enumerate(expected['indices']):
         ours = targets.images[image]
@@ -113,13 +112,13 @@ def test_matching_is_the_published_one(cases, name):
 @pytest.mark.parametrize('name', CASES)
 def test_losses_and_gradients_are_the_published_ones(cases, name, monkeypatch):
     case = cases[name]
-    replay_draws(monkeypatch, case)
+    replay_samples(monkeypatch, case)
     inputs = case['inputs']
     predictions = predictions_of(inputs)
     semantic = inputs['aux_semantic_pred'].clone().requires_grad_()
     truth = torch.stack([target['semantic_masks'] for target in case['targets']])
-    # overlapping masks do not say which class a pixel has
-    monkeypatch.setattr(kmax, 'semantic_labels',
+    # overlapping masks do not define the class of a pixel
+    monkeypatch.setattr(kmax, 'semantic_targets',
                         lambda segments, stride: truth[:, ::stride, ::stride])
     losses = criterion_of(case['settings'])(predictions, semantic, segments_of(case))
     expected = case['weighted_losses']
@@ -184,7 +183,7 @@ def test_layers_are_compared_at_the_last_ones_size(monkeypatch):
     predictions, segments = random_case([(2, 3), (5, 9), (9, 17)])
     resized = [KMaXPrediction(prediction.cls_logits, *(
         resize(maps, (9, 17), True) for maps in prediction[1:])) for prediction in predictions]
-    monkeypatch.setattr(kmax, 'draw_pixels', lambda logits, count: torch.arange(40).expand(2, -1))
+    monkeypatch.setattr(kmax, 'sample_pixels', lambda logits, num: torch.arange(40).expand(2, -1))
     criterion = KMaXCriterion(4)
     ours, expected = (criterion(x, None, segments) for x in (predictions, resized))
     assert ours.keys() == expected.keys() and len(ours) == 12
@@ -221,22 +220,22 @@ def test_losses_are_taken_in_single_precision_under_autocast():
 
 
 def test_strides_that_lead_to_a_map():
-    assert subsampling((1281, 1281), (321, 321)) == 4
-    assert subsampling((1025, 2049), (33, 65)) == 32
-    assert subsampling((33, 33), (2, 2)) == 32
-    assert subsampling((64, 96), (16, 24)) == 4
-    with pytest.raises(ValueError, match=r'no stride takes an input of size \(33, 33\)'):
-        subsampling((33, 33), (8, 9))
+    assert find_stride((1281, 1281), (321, 321)) == 4
+    assert find_stride((1025, 2049), (33, 65)) == 32
+    assert find_stride((33, 33), (2, 2)) == 32
+    assert find_stride((64, 96), (16, 24)) == 4
+    with pytest.raises(ValueError, match=r'no stride maps an input of size \(33, 33\)'):
+        find_stride((33, 33), (8, 9))
 
 
-def test_semantic_labels_of_every_nth_pixel():
+def test_semantic_targets_of_every_nth_pixel():
     _, segments = random_case([(9, 17)])
-    labels = semantic_labels(segments, 4)
+    labels = semantic_targets(segments, 4)
     full = torch.cat([torch.tensor([2, 0, 3]), torch.tensor([-1])])[segments._planes[0].long()]
     assert torch.equal(labels[0], full[::4, ::4]) and (labels[1] == -1).all()
 
 
-def test_semantic_labels_of_overlapping_segments():
+def test_semantic_targets_of_overlapping_segments():
     masks = torch.zeros(3, 33, 65, dtype=torch.bool)
     masks[0, :20], masks[1, 10:, :40], masks[2, 5:7] = True, True, True
     segments = SegmentBatch([SegmentMap(torch.tensor([2, 0, 3]), masks=masks),
@@ -244,11 +243,11 @@ def test_semantic_labels_of_overlapping_segments():
     full = torch.full((33, 65), -1)
     for mask, label in zip(masks, [2, 0, 3]):
         full[mask] = label
-    labels = semantic_labels(segments, 4)
+    labels = semantic_targets(segments, 4)
     assert torch.equal(labels[0], full[::4, ::4]) and (labels[1] == -1).all()
 
 
-def test_drawing_among_the_wrong_pixels_is_refused():
+def test_sampling_from_a_map_of_another_size_is_refused():
     predictions, segments = random_case([(9, 17)])
     with pytest.raises(ValueError, match='set num_semantic_pixels=0 to use all pixels'):
         KMaXCriterion(4)(predictions, torch.randn(2, 4, 2, 3), segments)

@@ -5,11 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.models.task_modules.bipartite_matching import OneToOneAssigner, solve_assignment
+from mmpanseg.models.task_modules.bipartite_matching import (
+    MaskMatchInputs,
+    OneToOneAssigner,
+    build_costs,
+    solve_assignment,
+)
 
 
 def cheapest(cost):
-    """By trying all assignments of columns to rows."""
+    """The best of all assignments of columns to rows."""
     rows, columns = cost.shape
     return min(itertools.permutations(range(rows), columns),
                key=lambda choice: sum(cost[r, c] for c, r in enumerate(choice)))
@@ -43,3 +48,8 @@ def test_batch_is_matched_image_by_image():
             here = (matches.rows.layer == layer) & (matches.rows.image == image)
             assert matches.rows.query[here].tolist() == rows.tolist()
             assert matches.segment[here].tolist() == columns.tolist()
+
+
+def test_matching_without_costs_is_refused():
+    with pytest.raises(ValueError, match='criterion.match_costs is empty'):
+        build_costs('match_costs', [], MaskMatchInputs)

@@ -7,12 +7,12 @@ from PIL import Image, ImageOps
 
 from mmpanseg.structures.exif_orientation import (
     ORIENTATIONS,
-    annotation_turn,
-    inverse,
-    turn,
-    turn_boxes,
-    turn_points,
-    turn_size,
+    annotation_orientation,
+    apply_orientation,
+    inverse_orientation,
+    orient_boxes,
+    orient_points,
+    oriented_size,
 )
 
 
@@ -23,11 +23,12 @@ def test_as_pillow_turns(orientation):
     exif[0x0112] = orientation
     Image.fromarray(stored).save(file, 'PNG', exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(file)))
-    upright = turn(stored, orientation)
+    upright = apply_orientation(stored, orientation)
     np.testing.assert_array_equal(upright, expected)
-    assert turn_size((5, 7), orientation) == upright.shape[:2]
-    assert turn_size(upright.shape[:2], orientation) == (5, 7)
-    np.testing.assert_array_equal(turn(upright, inverse(orientation)), stored)
+    assert oriented_size((5, 7), orientation) == upright.shape[:2]
+    assert oriented_size(upright.shape[:2], orientation) == (5, 7)
+    np.testing.assert_array_equal(
+        apply_orientation(upright, inverse_orientation(orientation)), stored)
     assert upright.flags.c_contiguous
 
 
@@ -36,10 +37,11 @@ def test_points_and_boxes_go_with_their_pixels(orientation):
     for row, column in ((0, 0), (1, 4), (3, 6)):
         mask = np.zeros((4, 7), bool)
         mask[row, column] = True
-        (y, ), (x, ) = np.nonzero(turn(mask, orientation))
-        center = turn_points(np.array([column + 0.5, row + 0.5]), orientation, (4, 7))
+        (y, ), (x, ) = np.nonzero(apply_orientation(mask, orientation))
+        center = orient_points(np.array([column + 0.5, row + 0.5]), orientation, (4, 7))
         assert center.tolist() == [x + 0.5, y + 0.5]
-        box = turn_boxes(np.array([[column, row, column + 1, row + 1]], float), orientation, (4, 7))
+        box = np.array([[column, row, column + 1, row + 1]], float)
+        box = orient_boxes(box, orientation, (4, 7))
         assert box.tolist() == [[x, y, x + 1, y + 1]]
 
 
@@ -54,4 +56,4 @@ def test_points_and_boxes_go_with_their_pixels(orientation):
     ((48, 64), dict(img_orientation=1, ori_shape=(48, 64)), 1),
     ((48, 64), dict(ori_shape=(48, 64)), 1)])
 def test_how_annotations_are_turned(shape, sample, expected):
-    assert annotation_turn(shape, sample) == expected
+    assert annotation_orientation(shape, sample) == expected

@@ -1,46 +1,46 @@
-"""Drawing of pixels and the losses at them against published indices and slow definitions."""
+"""Sampling of pixels, and losses at them, against published indices and slow definitions."""
 import pytest
 import torch
 
 from mmpanseg.models.layers.bilinear_resize import resize
 from mmpanseg.models.losses.kmax_losses import (
     discrimination_loss,
-    draw_logits,
-    draw_pixels,
     sample_grid,
+    sample_pixels,
+    sampling_logits,
     semantic_loss,
 )
 
 
-def test_published_noise_draws_the_published_pixels(golden, monkeypatch):
+def test_published_noise_samples_the_published_pixels(golden, monkeypatch):
     cases = torch.load(golden / 'kmax_deeplab/matcher_and_losses.pth', weights_only=True)
     for name in ('main', 'overlapping_targets', 'one_image_without_targets'):
-        for draw in cases[name]['sampling']:
-            monkeypatch.setattr(torch, 'rand_like', lambda _, draw=draw: draw['uniform'])
-            drawn = draw_pixels(draw['sample_logits'], draw['indices'].shape[1])
-            # where void pixels have to do, single precision does not order them
-            sure = draw['sample_logits'].gather(1, draw['indices']) > -9e4
-            assert torch.equal(drawn[sure], draw['indices'][sure])
+        for sample in cases[name]['sampling']:
+            monkeypatch.setattr(torch, 'rand_like', lambda _, sample=sample: sample['uniform'])
+            pixels = sample_pixels(sample['sample_logits'], sample['indices'].shape[1])
+            # single precision does not order the logits of void pixels
+            labeled = sample['sample_logits'].gather(1, sample['indices']) > -9e4
+            assert torch.equal(pixels[labeled], sample['indices'][labeled])
 
 
-def test_void_comes_last_and_nothing_comes_twice():
+def test_void_is_sampled_last_and_no_pixel_twice():
     areas = torch.tensor([[0., 3, 3, 3, 0, 1, 0]])
     for seed in range(20):
         torch.manual_seed(seed)
-        drawn = draw_pixels(draw_logits(areas, 1.5), 5)[0]
-        assert {1, 2, 3, 5} < set(drawn.tolist()) and len(set(drawn.tolist())) == 5
+        pixels = sample_pixels(sampling_logits(areas, 1.5), 5)[0]
+        assert {1, 2, 3, 5} < set(pixels.tolist()) and len(set(pixels.tolist())) == 5
 
 
-def test_more_pixels_than_there_are_gives_all():
-    assert sorted(draw_pixels(torch.zeros(1, 4), 9)[0].tolist()) == [0, 1, 2, 3]
+def test_all_pixels_are_returned_if_there_are_too_few():
+    assert sorted(sample_pixels(torch.zeros(1, 4), 9)[0].tolist()) == [0, 1, 2, 3]
 
 
-def test_temperature_one_draws_segments_alike():
+def test_temperature_one_samples_all_segments_equally():
     torch.manual_seed(0)
     areas = torch.tensor([90.] * 90 + [10.] * 10).expand(4000, -1)
-    first = draw_pixels(draw_logits(areas, 1.0), 1)[:, 0]
+    first = sample_pixels(sampling_logits(areas, 1.0), 1)[:, 0]
     assert (first >= 90).float().mean() == pytest.approx(0.5, abs=0.04)
-    first = draw_pixels(draw_logits(areas, 0.0), 1)[:, 0]
+    first = sample_pixels(sampling_logits(areas, 0.0), 1)[:, 0]
     assert (first >= 90).float().mean() == pytest.approx(0.1, abs=0.02)
 
 

@@ -1,11 +1,12 @@
-"""Weights of classes against mmdet's losses with the same weights."""
+"""Base of the criteria: class weights against mmdet's losses, normalizers, names of losses."""
 import pytest
 import torch
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 
-from mmpanseg.models.losses import KMaXCriterion, MaskCriterion, PanopticSegFormerCriterion
-from mmpanseg.models.losses.kmax_criterion import focal_cross_entropy
+from mmpanseg.models.losses import KMaXCriterion, MaskCriterion, PanopticSegFormerCriterion, base
+from mmpanseg.models.losses.base import PanopticCriterion
+from mmpanseg.models.losses.kmax_losses import focal_cross_entropy
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.task_modules.bipartite_matching import Matches
 from mmpanseg.structures.attention_masks import AttentionMasks
@@ -75,16 +76,16 @@ def squares(labels):
     return SegmentMap(torch.tensor(labels), map=index)
 
 
-def test_focal_of_located_queries_is_mmdets():
-    """Both stages and stuff; classes 0 and 1 are located, 2 and 3 have stuff queries."""
+def test_focal_loss_of_location_queries_is_mmdets():
+    """Both stages and stuff; classes 0 and 1 have location queries, 2 and 3 stuff queries."""
     torch.manual_seed(0)
     targets = read_targets([squares([1, 3, 0])],
                            [dict(img_shape=(16, 16), batch_input_shape=(16, 16))], 2, 'box')
-    criterion = PanopticSegFormerCriterion(class_weight=WEIGHTS, num_located=2, num_stuff=2)
-    plain = PanopticSegFormerCriterion()
+    criterion = PanopticSegFormerCriterion(2, 2, class_weight=WEIGHTS)
+    plain = PanopticSegFormerCriterion(2, 2)
     cls_logits, locations = torch.randn(2, 1, 6, 2), torch.rand(2, 1, 6, 4)
     one = torch.ones(1)
-    losses, kept = criterion.location_stage(cls_logits, locations, targets, one)
+    losses, _ = criterion.location_stage(cls_logits, locations, targets, one)
     matches, _ = plain.match_locations(cls_logits, locations, targets)
     for layer, name in enumerate(('d0.loss_cls', 'loss_cls')):
         target = torch.zeros(6, 2)
@@ -112,13 +113,13 @@ def test_focal_of_located_queries_is_mmdets():
 @pytest.mark.parametrize('build', [
     lambda weights: MaskCriterion(4, class_weight=weights),
     lambda weights: KMaXCriterion(4, class_weight=weights),
-    lambda weights: PanopticSegFormerCriterion(class_weight=weights, num_located=3, num_stuff=1)])
+    lambda weights: PanopticSegFormerCriterion(3, 1, class_weight=weights)])
 def test_wrong_weights_are_refused(build):
     with pytest.raises(ValueError, match='class_weight has 3 numbers, but the model has 4 classes'):
         build([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match='class_weight has 6 numbers'):
         build([1.0] * 6)
-    with pytest.raises(ValueError, match='no negative or infinite'):
+    with pytest.raises(ValueError, match='must not contain negative or infinite'):
         build([1.0, -2.0, 3.0, 1.0])
     with pytest.raises(TypeError, match='class_weight must be a list of numbers'):
         build(2.0)
@@ -129,9 +130,7 @@ def test_wrong_weights_are_refused(build):
 def test_sigmoid_has_no_weight_for_no_object():
     with pytest.raises(ValueError, match='5 numbers, but the model has 4 classes: it needs one '
                                          'for each$'):
-        PanopticSegFormerCriterion(class_weight=[1.0] * 5, num_located=4)
-    with pytest.raises(ValueError, match='needs num_located and num_stuff'):
-        PanopticSegFormerCriterion(class_weight=[1.0] * 5)
+        PanopticSegFormerCriterion(4, class_weight=[1.0] * 5)
 
 
 def test_weights_of_one_change_nothing(matched):
@@ -143,3 +142,19 @@ def test_weights_of_one_change_nothing(matched):
     ours, plain = (focal_cross_entropy(logits, labels, torch.ones(2, 6), class_weight=weights)
                    for weights in (torch.ones(5), None))
     assert torch.equal(ours, plain)
+
+
+def test_normalizers_are_means_over_ranks(monkeypatch):
+    """Two ranks, of which the other one has 8 segments; without segments anywhere: 1."""
+    monkeypatch.setattr(base, 'reduce_mean', lambda counts: (counts + torch.tensor(8.0)) / 2)
+    masks = torch.zeros(3, 4, 4, dtype=torch.bool)
+    segments = SegmentBatch([SegmentMap(torch.tensor([0, 1, 2]), masks=masks)], (4, 4))
+    assert MaskCriterion(4).num_masks(segments) == (3 + 8) / 2
+    monkeypatch.setattr(base, 'reduce_mean', lambda counts: counts)
+    empty = SegmentBatch([SegmentMap(torch.zeros(0).long(), masks=masks[:0])], (4, 4))
+    assert MaskCriterion(4).num_masks(empty) == 1
+
+
+def test_losses_are_named_by_layer():
+    named = PanopticCriterion.name_by_layer({'loss_cls': torch.tensor([3.0, 2.0, 1.0])})
+    assert named == {'d0.loss_cls': 3, 'd1.loss_cls': 2, 'loss_cls': 1}
