@@ -1,4 +1,4 @@
-"""All is in pyproject.toml but this: configs and tools go along with the package, for mim."""
+"""Build step that adds configs and tools to the package, for mim; the rest is in pyproject.toml."""
 import shutil
 from pathlib import Path
 
@@ -7,12 +7,14 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 FOR_MIM = ('configs', 'tools', 'model-index.yml')
+# Of use in a checkout only.
+NOT_FOR_MIM = ('__pycache__', '*.pyc', 'benchmark', 'install.sh')
 
 
 class BuildWithConfigs(build_py):
-    """Puts configs, tools and the model index into ``mmpanseg/.mim``, where mim looks for them.
+    """Adds configs, tools and the model index to ``mmpanseg/.mim``, where mim searches them.
 
-    In a wheel they are copies, in an editable install links to the checkout.
+    A wheel contains copies without the benchmarks, an editable install links to the checkout.
     """
 
     def run(self) -> None:
@@ -30,7 +32,7 @@ class BuildWithConfigs(build_py):
                 target.symlink_to(Path('../..') / name)
             elif (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, target,
-                                ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+                                ignore=shutil.ignore_patterns(*NOT_FOR_MIM))
             else:
                 shutil.copy(ROOT / name, target)
 

@@ -1,10 +1,28 @@
-"""Mask-classification models for panoptic, instance and semantic segmentation."""
+"""Mask-classification models for panoptic, instance and semantic segmentation.
+
+``import mmpanseg`` imports neither torch nor mmengine. The subpackages are imported when an
+attribute of this package, a config or an import statement refers to them. The registries are
+created as soon as mmengine is imported, before or after this package, so that mmengine and mmdet
+find every ``type='mmpanseg.X'`` in each order of imports; see :mod:`mmpanseg.compat`.
+"""
+import importlib
+from types import ModuleType
+
 from mmpanseg import compat
-
-compat.apply()
-
-# everything else relies on what compat has put right
-from mmpanseg import datasets, engine, evaluation, models, visualization
 from mmpanseg.version import __version__
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+_SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models',
+                'registry', 'structures', 'utils', 'visualization')
+__all__ = ['__version__', *_SUBPACKAGES]
+
+compat.install()
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f'mmpanseg.{name}')
+    raise AttributeError(f'module mmpanseg has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBPACKAGES})

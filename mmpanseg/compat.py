@@ -1,54 +1,76 @@
-"""What the installed mmengine, mmcv and mmdet lack, put right before anything else is imported.
+"""What this library adds to the installed mmengine, mmcv and mmdet, when they are imported.
 
-Applied once by ``import mmpanseg``. Where mmcv's operators are compiled and panopticapi is
-installed, it only checks versions.
+``import mmpanseg`` calls :func:`install`, which puts one finder in front of ``sys.meta_path``. The
+finder only reacts to the modules named here; what was imported before is completed at once, so
+that the order of imports does not matter. All effects on other packages:
+
+==================================  ================================================================
+import of                           effect, reason
+==================================  ================================================================
+``mmengine``                        Imports :mod:`mmpanseg.registry` afterwards, which creates the
+                                    scope ``mmpanseg``: builders of mmengine and mmdet find
+                                    ``type='mmpanseg.X'`` there. Modules with the classes are
+                                    imported by the first lookup.
+``mmdet.datasets``                  Imports :mod:`mmpanseg.datasets` afterwards: its image and
+                                    annotation loaders replace those of mmcv and mmdet of the same
+                                    names, also in a pipeline without any other class of this
+                                    library.
+``mmcv._ext``                       A placeholder (:class:`OperatorPlaceholder`) where mmcv is
+                                    installed without compiled operators, or where they do not load:
+                                    ``import mmcv.ops`` and most of mmdet fail without the module.
+``mmdet.apis.det_inferencer``       Defines ``VOID`` and ``id2rgb`` if panopticapi is missing, and
+                                    lets ``DetInferencer`` read masks that are run lengths: it
+                                    cannot return results of this library's models otherwise.
+``mmengine.runner.checkpoint``      Allows ``torch.load`` to read mmengine's loss history, which
+                                    every training checkpoint contains. Only for torch 2.6 and later
+                                    with an mmengine that does not allow it itself. The list of
+                                    allowed types belongs to torch and thus to the whole process.
+==================================  ================================================================
+
+This module imports nothing but the standard library until one of these modules is imported.
 """
-import contextlib
 import functools
 import importlib
 import importlib.util
-import io
-import pickle
+import os
+import re
 import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 MINIMUM_VERSIONS = {'mmengine': '0.10.3', 'mmcv': '2.1.0', 'mmdet': '3.3.0'}
+_EXTENSION = 'mmcv._ext'
 
-# These need no compiled operator: they have a pure PyTorch form in mmcv.ops.
+# These need no compiled operator: mmcv.ops contains a pure PyTorch implementation.
 _PURE_PYTORCH = ('MultiScaleDeformableAttention', 'point_sample', 'rel_roi_point_to_rel_img_point')
 
-# mmcv's environment report asks the extension these two questions; they are no operators.
-_BUILD_QUESTIONS = ('get_compiler_version', 'get_compiling_cuda_version')
-
-# In names of scores: of panoptic, instance and semantic segmentation, of queries.
-GREATER_KEYS = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
+# Functions of the extension that describe its build; mmcv's environment report calls them.
+_BUILD_INFORMATION = ('get_compiler_version', 'get_compiling_cuda_version')
 
 
 class MissingOperatorError(RuntimeError):
-    """An operator of mmcv was called that is not compiled on this machine."""
+    """A call of an operator of mmcv that is not compiled on this machine."""
 
 
 class OperatorPlaceholder(ModuleType):
-    """Stands in for ``mmcv._ext``: has every operator, and each raises when it is called.
+    """Replacement of ``mmcv._ext`` that defines every operator; a call of one raises.
 
     Args:
         reason: why the real extension cannot be imported, as one phrase.
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__('mmcv._ext', 'Placeholder for operators that are not compiled.')
-        # find_spec raises for a module in sys.modules without a spec; no loader means not there
-        self.__spec__ = ModuleSpec('mmcv._ext', loader=None)
+        super().__init__(_EXTENSION, 'Placeholder for operators that are not compiled.')
+        # Without a spec find_spec raises; a spec without loader means that there is no such module.
+        self.__spec__ = ModuleSpec(_EXTENSION, loader=None)
         self._reason = reason
 
     def __getattr__(self, name: str) -> Callable:
-        if name.startswith('__'):  # import machinery and inspection ask for many of these
+        if name.startswith('__'):  # the import system and inspection look up many of these
             raise AttributeError(name)
-        if name in _BUILD_QUESTIONS:
+        if name in _BUILD_INFORMATION:
             return lambda: 'not compiled'
 
         def operator(*args: Any, **kwargs: Any) -> None:
@@ -61,170 +83,190 @@ class OperatorPlaceholder(ModuleType):
 
 
 def operators_compiled(device_type: str = 'cpu') -> bool:
-    """Whether mmcv's compiled operators can run on a kind of device.
+    """Check whether mmcv's compiled operators run on a type of device.
 
     Args:
         device_type: ``'cpu'`` or ``'cuda'``, as in ``torch.device.type``.
+
+    Returns:
+        True if mmcv's extension is installed, loads, and was compiled for the device.
     """
-    extension = importlib.import_module('mmcv._ext')
+    extension = importlib.import_module(_EXTENSION)
     if isinstance(extension, OperatorPlaceholder):
         return False
     return device_type == 'cpu' or 'not available' not in extension.get_compiling_cuda_version()
 
 
-def apply() -> None:
-    """Check the packages and install what they lack; calling it again changes nothing.
+def install() -> None:
+    """Install the finder, and complete modules that are imported already.
+
+    Calling it again changes nothing.
+    """
+    if not any(isinstance(finder, _CompletingFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _CompletingFinder())
+    if sys.modules.get('mmdet') is not None:
+        _replace_dummies()
+    for name, complete in _AFTER_IMPORT.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            complete(module)
+
+
+def check_versions() -> None:
+    """Check that mmengine, mmcv and mmdet are installed and recent enough, without importing them.
 
     Raises:
-        ImportError: mmengine, mmcv or mmdet is missing, broken or too old.
+        ImportError: one of them is missing or too old; the text names both versions and the fix.
     """
-    for name, minimum in MINIMUM_VERSIONS.items():
-        _require(name, minimum)
-    _fill_missing_operators()
-    _fill_missing_panopticapi()
-    _allow_training_state_in_checkpoints()
-    _import_noisy_parts()
-    _complete_registries_of_mmdet()
-    _tell_which_scores_are_better()
-    _let_inferencer_take_run_lengths()
-
-
-def _require(name: str, minimum: str) -> None:
     fix = ('install it with `pip install "mmpanseg[onedl]"` '
            '(or `"mmpanseg[openmmlab]"` for the official packages)')
-    try:
-        module = importlib.import_module(name)
-        found = module.__version__
-    # mmdet refuses an mmcv that it does not know with an AssertionError
-    except (ImportError, AssertionError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == name:
-            raise ImportError(f'mmpanseg needs {name} >= {minimum}: {fix}') from None
-        raise ImportError(f'mmpanseg needs {name} >= {minimum}, and importing it fails with '
-                          f'"{error}": {fix}') from error
-    from mmengine.utils import digit_version
-    if digit_version(found) < digit_version(minimum):
-        raise ImportError(f'mmpanseg needs {name} >= {minimum}, but {found} is installed: {fix}')
+    for name, minimum in MINIMUM_VERSIONS.items():
+        found = _installed_version(name)
+        if found is None:
+            raise ImportError(f'mmpanseg needs {name} >= {minimum}: {fix}')
+        if _release(found) < _release(minimum):
+            raise ImportError(
+                f'mmpanseg needs {name} >= {minimum}, but {found} is installed: {fix}')
 
 
-def _fill_missing_operators() -> None:
-    import torch  # noqa: F401  the extension links against libraries that torch loads
+def _installed_version(name: str) -> str | None:
+    """Read ``__version__`` of a package, from its file version.py if it is not imported yet."""
+    found = getattr(sys.modules.get(name), '__version__', None)
+    if found is not None:
+        return found
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    import runpy  # slower than all other imports of this module
 
-    try:
-        importlib.import_module('mmcv._ext')
-        return
-    except ModuleNotFoundError:
-        reason = 'this mmcv was installed without them'
-    except ImportError as error:  # compiled against another torch, for instance
-        reason = f'importing mmcv._ext fails with "{error}"'
-    sys.modules['mmcv._ext'] = OperatorPlaceholder(reason)
-    _replace_dummies()
+    return runpy.run_path(os.path.join(os.path.dirname(spec.origin), 'version.py'))['__version__']
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Convert the first three numbers of a version, e.g. 2.13.0+cpu to (2, 13, 0)."""
+    numbers = [int(number) for number in re.findall(r'\d+', version)[:3]]
+    return (*numbers, 0, 0, 0)[:3]
+
+
+class _CompletingFinder:
+    """Finder that changes how the modules of the table above are loaded, and finds no others."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
+        if name == _EXTENSION:
+            try:
+                loader = _ExtensionLoader(self._original(name, path, target))
+            except ImportError:  # by a finder that hides the module
+                loader = _ExtensionLoader(None)
+            return ModuleSpec(name, loader)  # type: ignore[arg-type]  # importlib.abc is slow
+        if name not in _AFTER_IMPORT:
+            return None
+        spec = self._original(name, path, target)
+        if spec is not None and spec.loader is not None:
+            # An attribute of this one loader; a loader of another class would hide its methods.
+            spec.loader.exec_module = functools.partial(  # type: ignore[method-assign]
+                _execute, spec.loader.exec_module, _AFTER_IMPORT[name])
+        return spec
+
+    def _original(self, name: str, path: Sequence[str] | None,
+                  target: ModuleType | None) -> ModuleSpec | None:
+        """Return the spec that the other finders find."""
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+
+def _execute(original: Callable[[ModuleType], None], complete: Callable[[ModuleType], None],
+             module: ModuleType) -> None:
+    original(module)
+    complete(module)
+
+
+class _ExtensionLoader:
+    """Loader of mmcv's extension, or of a placeholder where it does not load.
+
+    Args:
+        spec: of the real extension; None if mmcv was installed without it.
+    """
+
+    def __init__(self, spec: ModuleSpec | None) -> None:
+        self.spec = spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if self.spec is None or self.spec.loader is None:
+            return OperatorPlaceholder('this mmcv was installed without them')
+        importlib.import_module('torch')  # the extension links against libraries that torch loads
+        try:
+            module = importlib.util.module_from_spec(self.spec)
+            self.spec.loader.exec_module(module)
+        except ImportError as error:  # for instance compiled against another torch
+            return OperatorPlaceholder(f'importing mmcv._ext fails with "{error}"')
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has set the spec of this loader.
+        placeholder = isinstance(module, OperatorPlaceholder)
+        module.__spec__ = ModuleSpec(_EXTENSION, loader=None) if placeholder else self.spec
 
 
 def _replace_dummies() -> None:
-    """Undo what mmcv and mmdet noted down while the operators could not be imported.
+    """Repair modules of mmcv and mmdet that were imported while operators could not be.
 
-    Modules of theirs that were imported earlier hold dummies, also for what needs no operator.
+    They contain dummies, also for functions that need no compiled operator.
     """
-    ops = importlib.import_module('mmcv.ops')
+    ops = None
     for module_name, module in list(sys.modules.items()):
         if module_name == 'mmcv.cnn.bricks.transformer':
-            module.MultiScaleDeformableAttention = ops.MultiScaleDeformableAttention
-        elif module_name.startswith('mmdet.'):
-            for name in _PURE_PYTORCH:
-                value = vars(module).get(name)
-                if getattr(value, '__module__', '').startswith('mmdet.'):
-                    setattr(module, name, getattr(ops, name))
+            names: Sequence[str] = _PURE_PYTORCH[:1]
+        elif module_name.startswith('mmdet.') and module is not None:
+            names = [name for name in _PURE_PYTORCH if getattr(
+                vars(module).get(name), '__module__', '').startswith('mmdet.')]
+        else:
+            continue
+        for name in names:
+            ops = ops or importlib.import_module('mmcv.ops')
+            setattr(module, name, getattr(ops, name))
 
 
-def _fill_missing_panopticapi() -> None:
-    """Register the color coding under panopticapi's name, which mmdet's inferencer asks for.
-
-    There is no ``PQStat``: mmdet's CocoPanopticMetric, which scores with it, goes on saying that
-    panopticapi is not installed.
-    """
-    if 'panopticapi' in sys.modules or importlib.util.find_spec('panopticapi') is not None:
-        return
-    from mmpanseg.structures.panoptic_png import id2rgb, rgb2id
-
-    package = _new_module('panopticapi', is_package=True)
-    package.utils = _new_module('panopticapi.utils', rgb2id=rgb2id, id2rgb=id2rgb)
-    package.evaluation = _new_module('panopticapi.evaluation', VOID=0)
-    inferencer = sys.modules.get('mmdet.apis.det_inferencer')
-    if inferencer is not None and inferencer.VOID is None:
-        inferencer.VOID = package.evaluation.VOID
-        inferencer.id2rgb = id2rgb
+def _create_registries(mmengine: ModuleType) -> None:
+    importlib.import_module('mmpanseg.registry')
 
 
-def _allow_training_state_in_checkpoints() -> None:
-    """Let ``torch.load`` read the loss history, without which no run resumes.
-
-    Since torch 2.6 it reads nothing but tensors and plain containers unless told so. onedl's
-    mmengine tells it; the official one does not.
-    """
-    import numpy as np
-    import torch
-    from mmengine.logging import HistoryBuffer
-    from mmengine.runner import checkpoint
-    from mmengine.utils import digit_version
-
-    if (hasattr(checkpoint, 'get_torch_safe_globals')
-            or digit_version(torch.__version__) < digit_version('2.6.0')):
-        return
-
-    def statistic(owner: type, name: str) -> Callable:
-        """A history's functions are pickled as getattr(HistoryBuffer, name): only that."""
-        if owner is not HistoryBuffer:
-            raise pickle.UnpicklingError(f'getattr of {owner} in a checkpoint')
-        return getattr(owner, name)
-
-    numpy_types = {type(np.dtype(name)) for name in ('int32', 'int64', 'float32', 'float64')}
-    torch.serialization.add_safe_globals([
-        HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype, *numpy_types,
-        # the same functions, as a checkpoint of numpy 2 and of numpy 1 calls them
-        *((np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct')
-          for core in ('_core', 'core')),
-        *((np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')
-          for core in ('_core', 'core'))])
+def _register_loaders(datasets: ModuleType) -> None:
+    # The import system does so, but only after this function.
+    sys.modules['mmdet'].datasets = datasets  # type: ignore[attr-defined]
+    importlib.import_module('mmpanseg.datasets')
 
 
-def _import_noisy_parts() -> None:
-    """Import the parts of mmdet that announce which optional packages they did without."""
-    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
-    with contextlib.redirect_stdout(io.StringIO()):
-        importlib.import_module('mmdet.datasets')
-
-
-def _complete_registries_of_mmdet() -> None:
-    """Give mmdet's scope a registry of functions; without one every inferencer warns of it."""
-    from mmengine.registry import FUNCTIONS, Registry
-    if 'mmdet' not in FUNCTIONS.children:
-        Registry('function', parent=FUNCTIONS, scope='mmdet', locations=['mmdet.registry'])
-
-
-def _tell_which_scores_are_better() -> None:
-    """Let ``save_best`` and early stopping know that higher scores of our metrics are better."""
-    from mmengine.hooks import CheckpointHook, EarlyStoppingHook
-    for hook in (CheckpointHook, EarlyStoppingHook):
-        known = hook._default_greater_keys
-        hook._default_greater_keys = [*known, *(key for key in GREATER_KEYS if key not in known)]
-
-
-def _let_inferencer_take_run_lengths() -> None:
-    """Let mmdet's DetInferencer take masks that are run lengths; it reads dense ones alone."""
-    from mmdet.apis import DetInferencer
-    original = DetInferencer.pred2dict
+def _complete_inferencer(module: Any) -> None:
+    """Let mmdet's DetInferencer return panoptic maps and run lengths without panopticapi."""
+    if module.VOID is None:
+        from mmpanseg.structures.panoptic_png import id2rgb
+        module.VOID, module.id2rgb = 0, id2rgb
+    original = module.DetInferencer.pred2dict
     if hasattr(original, '__wrapped__'):
         return
 
     @functools.wraps(original)
-    def pred2dict(self: DetInferencer, data_sample: Any, pred_out_dir: str = '') -> dict:
+    def pred2dict(self: Any, data_sample: Any, pred_out_dir: str = '') -> dict:
         return original(self, _with_dense_masks(data_sample), pred_out_dir)
 
-    DetInferencer.pred2dict = pred2dict
+    module.DetInferencer.pred2dict = pred2dict
 
 
 def _with_dense_masks(data_sample: Any) -> Any:
-    """A data sample, or one like it with dense masks [n, H, W] in place of n run lengths."""
+    """Convert the run lengths of a prediction to dense masks.
+
+    Args:
+        data_sample: prediction of one image; its ``pred_instances.masks`` are a bool tensor
+            [n, H, W] or a list of n COCO run-length encodings.
+
+    Returns:
+        The same sample if there are no run lengths, else a copy with a bool tensor [n, H, W].
+    """
     import numpy as np
     import torch
     from pycocotools import mask as rle_tools
@@ -235,16 +277,47 @@ def _with_dense_masks(data_sample: Any) -> Any:
     dense = np.zeros((len(found), *data_sample.ori_shape[:2]), bool)
     for index, mask in enumerate(found.masks):
         dense[index] = rle_tools.decode(mask)
-    instances = found.clone()  # copies hold the same tensors; the caller's stay as they are
+    instances = found.clone()  # shares its tensors; the sample of the caller does not change
     instances.masks = torch.from_numpy(dense)
     data_sample = data_sample.clone()
     data_sample.pred_instances = instances
     return data_sample
 
 
-def _new_module(name: str, is_package: bool = False, **content: Any) -> ModuleType:
-    module = importlib.util.module_from_spec(ModuleSpec(name, loader=None, is_package=is_package))
-    module.__doc__ = 'Stand-in of mmpanseg: panopticapi is not installed.'
-    vars(module).update(content)
-    sys.modules[name] = module
-    return module
+def _allow_training_state(checkpoint: ModuleType) -> None:
+    """Let ``torch.load`` read the loss history of a training checkpoint, to resume a run.
+
+    Since torch 2.6 it reads nothing but tensors and plain containers unless types are allowed.
+    onedl's mmengine allows its own types where it loads, the official one does not.
+    """
+    import pickle
+
+    import numpy as np
+    import torch
+
+    if hasattr(checkpoint, 'get_torch_safe_globals') or _release(torch.__version__) < (2, 6):
+        return
+    from mmengine.logging import HistoryBuffer
+
+    def statistic(owner: type, name: str) -> Callable:
+        """Replace getattr: the history's functions are pickled as getattr(HistoryBuffer, name)."""
+        if owner is not HistoryBuffer:
+            raise pickle.UnpicklingError(f'getattr of {owner} in a checkpoint')
+        return getattr(owner, name)
+
+    numpy_types = {type(np.dtype(name)) for name in ('int32', 'int64', 'float32', 'float64')}
+    allowed: list[Any] = [HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype,
+                          *numpy_types]
+    for core in ('_core', 'core'):  # the same functions under the names of numpy 2 and of numpy 1
+        allowed += [(np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct'),
+                    (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')]
+    torch.serialization.add_safe_globals(allowed)
+
+
+# Full module name -> function of the module that runs right after its import.
+_AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
+    'mmengine': _create_registries,
+    'mmengine.runner.checkpoint': _allow_training_state,
+    'mmdet.datasets': _register_loaders,
+    'mmdet.apis.det_inferencer': _complete_inferencer,
+}

@@ -1,4 +1,4 @@
-"""Both states of mmcv's operators, and what mmdet makes of the stand-ins."""
+"""Both states of mmcv's operators, and the effects on other packages."""
 import importlib
 import logging
 import pickle
@@ -11,20 +11,23 @@ import numpy as np
 import pytest
 import torch
 from mmcv.utils import ext_loader
+from mmdet.apis import DetInferencer
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import HistoryBuffer
-from mmengine.registry import FUNCTIONS
+from mmengine.registry import TRANSFORMS
 from mmengine.runner import checkpoint
 from mmengine.utils import digit_version
 
 from mmpanseg import compat
+from mmpanseg.apis import PanopticInferencer
 
 pytestmark = pytest.mark.ops
 
 
 def run_python(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, '-c', textwrap.dedent(code)],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture
@@ -79,26 +82,25 @@ def test_pure_pytorch_forms_run():
 
 def test_extension_that_fails_to_load_is_named(monkeypatch, tmp_path):
     (tmp_path / '_ext.py').write_text('raise ImportError("undefined symbol: _ZN2at")')
-    monkeypatch.delitem(sys.modules, 'mmcv._ext')
     monkeypatch.setattr(mmcv, '__path__', [str(tmp_path), *mmcv.__path__])
-    # leaves the entry as it was before the test
+    # setitem restores the entry after the test
     monkeypatch.setitem(sys.modules, 'mmcv._ext', None)
     del sys.modules['mmcv._ext']
-    compat.apply()
+    extension = importlib.import_module('mmcv._ext')
     with pytest.raises(compat.MissingOperatorError, match='undefined symbol: _ZN2at'):
-        sys.modules['mmcv._ext'].nms()
+        extension.nms()
 
 
-def test_apply_again_changes_nothing():
-    before = {name: sys.modules[name] for name in ('mmcv._ext', 'panopticapi', 'mmcv.ops')}
-    compat.apply()
-    assert all(sys.modules[name] is module for name, module in before.items())
+def test_installing_again_changes_nothing():
+    before = list(sys.meta_path), sys.modules['mmcv._ext'], DetInferencer.pred2dict
+    compat.install()
+    assert before == (list(sys.meta_path), sys.modules['mmcv._ext'], DetInferencer.pred2dict)
 
 
 def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdet', None)
     with pytest.raises(ImportError) as error:
-        compat.apply()
+        compat.check_versions()
     assert str(error.value) == (
         'mmpanseg needs mmdet >= 3.3.0: install it with `pip install "mmpanseg[onedl]"` '
         '(or `"mmpanseg[openmmlab]"` for the official packages)')
@@ -107,22 +109,34 @@ def test_missing_package_says_what_to_install(monkeypatch):
 def test_old_package_says_both_versions(monkeypatch):
     monkeypatch.setattr(mmcv, '__version__', '1.7.2')
     with pytest.raises(ImportError, match=r'needs mmcv >= 2\.1\.0, but 1\.7\.2 is installed: '):
-        compat.apply()
+        compat.check_versions()
 
 
-def test_package_that_refuses_another_one_is_quoted(monkeypatch, tmp_path):
-    (tmp_path / 'mmdet.py').write_text('assert False, "MMCV==2.2.0 is incompatible"')
+def test_version_of_a_package_that_is_not_imported(monkeypatch, tmp_path):
+    (tmp_path / 'mmdet').mkdir()
+    (tmp_path / 'mmdet/__init__.py').write_text('raise AssertionError("imported")')
+    (tmp_path / 'mmdet/version.py').write_text("__version__ = '3.0.0rc1'")
     monkeypatch.delitem(sys.modules, 'mmdet')
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ImportError, match=r'"MMCV==2\.2\.0 is incompatible": install it with'):
-        compat.apply()
+    with pytest.raises(ImportError, match=r'needs mmdet >= 3\.3\.0, but 3\.0\.0rc1 is installed'):
+        compat.check_versions()
+
+
+# Finder of a machine without the packages; the library's own finder is put in front of it.
+HIDDEN = '''
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ('mmcv._ext', 'panopticapi'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+sys.meta_path.insert(0, Hidden())
+'''
 
 
 def test_everything_imported_before_mmpanseg():
     """mmdet, imported earlier and without operators, works as if mmpanseg had come first."""
-    done = run_python('''
-        import importlib, sys
-        sys.modules['mmcv._ext'] = sys.modules['panopticapi'] = None  # as if not installed
+    done = run_python(HIDDEN + textwrap.dedent('''
+        import importlib
         # onedl's mmdet puts dummies in place of some operators before it gives up; the official
         # one gives up at once
         for module in ('mmdet.apis', 'mmdet.models'):
@@ -132,7 +146,6 @@ def test_everything_imported_before_mmpanseg():
                 pass
         inferencer = sys.modules.get('mmdet.apis.det_inferencer')
         assert inferencer is None or inferencer.VOID is None
-        del sys.modules['panopticapi']
         import mmpanseg
 
         from mmcv.ops import MultiScaleDeformableAttention, point_sample
@@ -145,13 +158,32 @@ def test_everything_imported_before_mmpanseg():
         assert sampling.point_sample is point_sample
         assert det_inferencer.VOID == 0
         assert det_inferencer.id2rgb(70000).tolist() == [112, 17, 1]
-    ''')
+    '''))
     assert done.returncode == 0, done.stderr
 
 
-def test_import_is_silent():
-    done = run_python('import mmpanseg')
-    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+def test_import_without_operators_and_panopticapi():
+    """mmpanseg first: mmdet finds what it needs, and nothing that other packages would find."""
+    done = run_python(HIDDEN + textwrap.dedent('''
+        import warnings
+        filters = list(warnings.filters)
+        import mmpanseg
+        assert not {'torch', 'mmengine', 'mmcv', 'mmdet', 'numpy'} & {*sys.modules}
+        from mmdet.apis import det_inferencer
+        from mmdet.registry import TRANSFORMS
+        from mmengine.hooks import CheckpointHook
+        from mmengine.registry import FUNCTIONS
+        assert det_inferencer.VOID == 0
+        assert 'panopticapi' not in sys.modules
+        assert 'PQ' not in CheckpointHook._default_greater_keys
+        assert 'mmdet' not in FUNCTIONS.children
+        assert not any('faster_coco_eval' in str(entry) for entry in warnings.filters)
+        from mmpanseg.compat import operators_compiled
+        assert not operators_compiled()
+        assert TRANSFORMS.get('LoadPanopticAnnotations')().rgb2id.__module__.startswith('mmpanseg')
+    '''))
+    assert done.returncode == 0, done.stderr
+
 
 
 @pytest.fixture
@@ -172,7 +204,7 @@ def test_training_state_is_read_from_checkpoints(official_mmengine, tmp_path):
     torch.serialization.clear_safe_globals()
     with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
         torch.load(tmp_path / 'a.pth', weights_only=True)
-    compat.apply()
+    compat.install()
     read = torch.load(tmp_path / 'a.pth', weights_only=True)
     assert read['history'].data[0].tolist() == [0.5, 0.25]
     assert read['history'].mean() == history.mean() == 0.375
@@ -181,7 +213,7 @@ def test_training_state_is_read_from_checkpoints(official_mmengine, tmp_path):
 
 def test_nothing_else_of_a_checkpoint_is_called(official_mmengine, tmp_path):
     torch.save(dict(a=OtherGetattr()), tmp_path / 'a.pth')
-    compat.apply()
+    compat.install()
     with pytest.raises(pickle.UnpicklingError, match='getattr of'):
         torch.load(tmp_path / 'a.pth', weights_only=True)
 
@@ -194,18 +226,18 @@ class OtherGetattr:
 
 
 @pytest.fixture
-def stand_in():
-    import panopticapi
-    if 'mmpanseg' not in (panopticapi.__doc__ or ''):
+def no_panopticapi():
+    if importlib.util.find_spec('panopticapi') is not None:
         pytest.skip('panopticapi is installed')
 
 
-def test_mmdet_loads_panoptic_data_with_the_stand_in(stand_in, tmp_path):
-    from mmdet.datasets.transforms import LoadPanopticAnnotations
+def test_pipelines_of_mmdet_load_panoptic_data(no_panopticapi, tmp_path):
     segments = np.array([[7, 300], [70000, 7]])
     rgb = np.stack([segments % 256, segments // 256 % 256, segments // 65536], -1)
     mmcv.imwrite(rgb[..., ::-1].astype(np.uint8), str(tmp_path / 'a.png'))
-    results = LoadPanopticAnnotations(with_bbox=False, with_label=False)(dict(
+    load = TRANSFORMS.build(dict(type='mmdet.LoadPanopticAnnotations', with_bbox=False,
+                                 with_label=False))
+    results = load(dict(
         ori_shape=(2, 2), img_shape=(2, 2), seg_map_path=str(tmp_path / 'a.png'),
         segments_info=[dict(id=7, category=3, is_thing=True),
                        dict(id=300, category=4, is_thing=True),
@@ -214,7 +246,7 @@ def test_mmdet_loads_panoptic_data_with_the_stand_in(stand_in, tmp_path):
     assert results['gt_masks'].masks.tolist() == [[[1, 0], [0, 1]], [[0, 1], [0, 0]]]
 
 
-def test_mmdet_does_not_score_with_the_stand_in(stand_in):
+def test_mmdet_does_not_score_without_panopticapi(no_panopticapi):
     from mmdet.evaluation import CocoPanopticMetric
     from mmdet.evaluation.functional import pq_compute_single_core
     with pytest.raises(RuntimeError, match='panopticapi is not installed'):
@@ -223,11 +255,11 @@ def test_mmdet_does_not_score_with_the_stand_in(stand_in):
         pq_compute_single_core(0, [], '', '', {})
 
 
-def test_functions_are_found_in_mmdets_scope(monkeypatch):
-    """mmdet has no registry of them, of which every inferencer would warn."""
-    told = []
+def test_inferencer_does_not_warn_of_mmdets_missing_registry(monkeypatch):
+    messages = []
     monkeypatch.setattr('mmengine.logging.print_log', lambda text, logger=None, level=20: (
-        told.append(text) if level >= logging.WARNING else None))
-    with FUNCTIONS.switch_scope_and_registry('mmdet') as registry:
-        assert registry.get('pseudo_collate') is pseudo_collate
-    assert not told
+        messages.append(text) if level >= logging.WARNING else None))
+    inferencer = PanopticInferencer.__new__(PanopticInferencer)
+    for loader in (dict(), dict(collate_fn='pseudo_collate')):
+        assert inferencer._init_collate(Config(dict(test_dataloader=loader))) is pseudo_collate
+    assert not messages

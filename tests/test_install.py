@@ -1,7 +1,12 @@
-"""tools/install.sh: what goes wrong is said in one line, before anything is downloaded."""
+"""tools/install.sh reports errors in one line before a download; contents of the wheel."""
+import ast
+import importlib.util
 import os
+import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from itertools import product
 from pathlib import Path
 from venv import EnvBuilder
@@ -95,3 +100,60 @@ def test_no_network(tmp_path):
         PIP_FIND_LINKS='', PIP_RETRIES='1', PIP_CONFIG_FILE=os.devnull)
     assert_one_clear_line(done, 'no network', 'install torch', str(venv / 'install.log'))
     assert 'Connection refused' in (venv / 'install.log').read_text()
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory) -> set[str]:
+    """Names of the files in a wheel built from a copy of the checkout with stray files."""
+    if importlib.util.find_spec('setuptools') is None:
+        pytest.skip('setuptools is not installed')
+    source, out = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
+    for name in ('mmpanseg', 'configs', 'tools', 'tests'):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('.mim'))
+    for name in ('pyproject.toml', 'setup.py', 'MANIFEST.in', 'README.md', 'LICENSE',
+                 'model-index.yml'):
+        shutil.copy(ROOT / name, source / name)
+    for folder in ('mmpanseg', 'tools'):
+        (source / folder / '__pycache__').mkdir(exist_ok=True)
+        (source / folder / '__pycache__/stray.cpython-311.pyc').write_bytes(b'')
+    done = subprocess.run(
+        [sys.executable, '-c', 'import sys; from setuptools import build_meta; '
+         'build_meta.build_wheel(sys.argv[1])', str(out)],
+        cwd=source, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    path, = out.glob('*.whl')
+    with zipfile.ZipFile(path) as archive:
+        return {name for name in archive.namelist() if '.dist-info/' not in name}
+
+
+def files_of(folder: str) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob('*')
+            if path.is_file() and '__pycache__' not in path.parts and '.mim' not in path.parts}
+
+
+def test_wheel_holds_package_configs_and_tools(wheel):
+    tools = {name for name in files_of('tools')
+             if not name.startswith('tools/benchmark/') and name != 'tools/install.sh'}
+    extra = {f'mmpanseg/.mim/{name}' for name in tools | files_of('configs')}
+    assert wheel == files_of('mmpanseg') | extra | {'mmpanseg/.mim/model-index.yml'}
+    assert 'mmpanseg/py.typed' in wheel
+
+
+def test_imported_packages_are_dependencies():
+    """Of the library, by its import statements; OpenCV is mmcv's dependency."""
+    imported = set()
+    for path in (ROOT / 'mmpanseg').rglob('*.py'):
+        if '.mim' in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split('.')[0])
+    names = {'PIL': 'pillow'}
+    needed = {names.get(name, name) for name in imported} - {*sys.stdlib_module_names} - {
+        'mmpanseg', 'cv2', 'mmengine', 'mmcv', 'mmdet'}
+    listed = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2]
+    listed = re.findall(r"'([a-z]+)", listed.partition(']')[0])
+    # safetensors is imported in functions, and in the extra hf
+    assert needed - {'safetensors'} == {*listed}

@@ -1,23 +1,15 @@
-"""From nothing to a trained, scored and drawn panoptic model, on synthetic scenes."""
+"""Train, score and draw a panoptic model on synthetic scenes."""
+from __future__ import annotations
+
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.runner import Runner
+from mmpanseg.engine import import_mmdet, run_tool
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.datasets.scenes.generator import write_scenes
-from mmpanseg.engine import (
-    build_runner,
-    has_fast_bf16,
-    load_config,
-    run_tool,
-    set_work_dir,
-    use_amp,
-)
-from mmpanseg.structures.image_file import read_sample_image
-from mmpanseg.structures.result_file_names import dataset_result_names
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 
@@ -27,13 +19,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iters', type=int, help='training steps (default: the config\'s)')
     parser.add_argument('--train', type=int, default=800, help='number of training scenes')
     parser.add_argument('--val', type=int, default=100, help='number of held-out scenes')
-    parser.add_argument('--pictures', type=int, default=8, help='scenes to draw')
-    parser.add_argument('--work-dir', default='work_dirs/demo')
+    parser.add_argument('--pictures', type=int, default=8, help='number of scenes to draw')
+    parser.add_argument('--work-dir', default='work_dirs/demo',
+                        help='folder for scenes, log, weights and pictures')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    import torch
+
+    from mmpanseg.datasets.scenes.generator import write_scenes
+    from mmpanseg.engine.launch import (
+        build_runner,
+        has_fast_bf16,
+        load_config,
+        set_work_dir,
+        use_amp,
+    )
+
     root = Path(__file__).resolve().parents[1]
     clock = Clock()
 
@@ -65,9 +70,20 @@ def main() -> None:
     clock.report()
 
 
-@torch.no_grad()
 def draw(runner: Runner, folder: Path, count: int) -> Path:
-    """Draw the first held-out scenes beside their ground truth; gives the folder."""
+    """Draw the first held-out scenes beside their ground truth.
+
+    Args:
+        runner: with a trained model.
+        folder: folder for the pictures.
+        count: number of scenes.
+
+    Returns:
+        The folder.
+    """
+    from mmpanseg.structures.image_file import read_sample_image
+    from mmpanseg.structures.result_file_names import dataset_result_names
+
     runner.model.eval()
     names = dataset_result_names(runner.val_dataloader.dataset)
     for batch, _ in zip(runner.val_dataloader, range(count)):
@@ -79,7 +95,7 @@ def draw(runner: Runner, folder: Path, count: int) -> Path:
 
 
 class Clock:
-    """Wall time of each phase."""
+    """Stopwatch for the wall time of each phase."""
 
     def __init__(self) -> None:
         self.start = self.last = time.perf_counter()

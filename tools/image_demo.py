@@ -1,23 +1,8 @@
 """Draw predictions on images: python tools/image_demo.py IMG CONFIG CKPT [options]."""
 import argparse
-import sys
 from pathlib import Path
 
-import mmcv
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.apis import ImageError, PanopticInferencer
-from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.engine import (
-    DictAction,
-    UsageError,
-    check_checkpoint,
-    check_device,
-    check_model_config,
-    load_config,
-)
-from mmpanseg.structures.result_file_names import PICTURE_ENDINGS, result_names
-from mmpanseg.visualization import NoDisplayError, require_display
+from mmpanseg.engine import UsageError, add_config_options, import_mmdet, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,14 +22,13 @@ def parse_args() -> argparse.Namespace:
                         '(default: an eighth of the tile)')
     parser.add_argument('--score-thr', type=float, default=0.3,
                         help='things with a lower score are not drawn (default: 0.3)')
-    parser.add_argument('--show', action='store_true', help='also show each in a window')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
+    parser.add_argument('--show', action='store_true', help='also show each picture in a window')
+    add_config_options(parser)
     return parser.parse_args()
 
 
 def summary(prediction: dict) -> str:
-    """How much was found, in a few words."""
+    """Count the segments, instances and classes of a prediction."""
     counts = [f'{len(prediction[key])} {name}' for key, name in (
         ('segments_info', 'segments'), ('instances', 'instances')) if key in prediction]
     if 'sem_seg' in prediction:
@@ -52,8 +36,21 @@ def summary(prediction: dict) -> str:
     return ', '.join(counts)
 
 
-def main() -> None:
-    args = parse_args()
+def draw(args: argparse.Namespace) -> None:
+    """Predict the images, write their pictures, and print a line for each."""
+    import mmcv
+
+    from mmpanseg.apis import PanopticInferencer
+    from mmpanseg.checkpoints import CheckpointError
+    from mmpanseg.engine.launch import (
+        check_checkpoint,
+        check_device,
+        check_model_config,
+        load_config,
+    )
+    from mmpanseg.structures.result_file_names import PICTURE_ENDINGS, result_names
+    from mmpanseg.visualization import require_display
+
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
     check_device(args.device)
@@ -71,8 +68,8 @@ def main() -> None:
     is_file = out.suffix.lower() in PICTURE_ENDINGS
     images = inferencer.find_images(args.img)
     if is_file and len(images) > 1:
-        raise UsageError(f'--out {out} names one picture, but {args.img} stands for '
-                         f'{len(images)} images: give a folder')
+        raise UsageError(f'--out {out} names one picture, but {args.img} matches '
+                         f'{len(images)} images: name a folder')
     names = result_names(images)
     results = inferencer.stream(images, return_vis=True, show=args.show, no_save_vis=True,
                                 pred_score_thr=args.score_thr, out_dir=args.pred_dir or '')
@@ -82,8 +79,17 @@ def main() -> None:
         print(f'{image}: {summary(result["prediction"])} -> {target}')
 
 
-if __name__ == '__main__':
+def main() -> None:
+    args = parse_args()
+    import_mmdet()
+    from mmpanseg.apis import ImageError
+    from mmpanseg.visualization import NoDisplayError
+
     try:
-        main()
-    except (UsageError, FileNotFoundError, ImageError, NoDisplayError) as error:
-        sys.exit(f'image_demo.py: error: {error}')
+        draw(args)
+    except (ImageError, NoDisplayError) as error:
+        raise UsageError(str(error)) from error
+
+
+if __name__ == '__main__':
+    run_tool(main)

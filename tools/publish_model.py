@@ -1,29 +1,30 @@
-"""Make a checkpoint ready to give away: python tools/publish_model.py CHECKPOINT OUT [options].
+"""Prepare a checkpoint for publication: python tools/publish_model.py CHECKPOINT OUT [options].
 
-Keeps the weights and what describes them (config, classes, iterations), drops the state of the
-optimiser, and writes {OUT}_{date}-{sha256}.pth with the first 8 digits of the file's digest.
+Keeps the weights and their description (config, classes, iterations), removes the state of the
+optimizer, and writes {OUT}_{date}-{sha256}.pth with the first 8 digits of the file's digest.
 """
 import argparse
 from pathlib import Path
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.checkpoints import CheckpointError
-from mmpanseg.checkpoints.publish import published_content, sha256, write_published
-from mmpanseg.checkpoints.weight_files import read_checkpoint
-from mmpanseg.engine import UsageError, run_tool
+from mmpanseg.engine import UsageError, import_mmdet, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Make a checkpoint ready to give away')
+    parser = argparse.ArgumentParser(description='Prepare a checkpoint for publication')
     parser.add_argument('checkpoint', help='file from training or from convert.py')
     parser.add_argument('out', help='path of the result, without date, digest and .pth')
     parser.add_argument('--weights', choices=['averaged', 'last'], help='of a training with '
-                        'EMAHook: the moving average (default), or the last step\'s')
+                        'EMAHook: the moving average (default) or those of the last step')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmpanseg.checkpoints import CheckpointError
+    from mmpanseg.checkpoints.publish import published_content, sha256, write_published
+    from mmpanseg.checkpoints.weight_files import read_checkpoint
+
     averaged = None if args.weights is None else args.weights == 'averaged'
     try:
         content = published_content(read_checkpoint(args.checkpoint), averaged)

@@ -1,21 +1,13 @@
 """Evaluate a model: python tools/test.py CONFIG CHECKPOINT [options]."""
+from __future__ import annotations
+
 import argparse
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
+from mmpanseg.engine import UsageError, add_run_options, import_mmdet, run_tool, user_mistakes
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.apis import use_tta
-from mmpanseg.engine import (
-    DumpResults,
-    UsageError,
-    add_run_options,
-    build_runner,
-    check_checkpoint,
-    read_config,
-    run_tool,
-    user_mistakes,
-)
-from mmpanseg.visualization import NoDisplayError, require_display
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 HOOK = 'mmpanseg.PanopticVisualizationHook'
 
@@ -31,13 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write pictures of the predictions to '
                         '{work dir}/{time stamp}/{show dir}')
     parser.add_argument('--wait-time', type=float, default=2,
-                        help='seconds each window stays with --show')
+                        help='seconds that each window of --show is open (default: 2)')
     add_run_options(parser)
     return parser.parse_args()
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Let the visualization hook draw; mmdet's own gives images of one name one picture."""
+    """Switch on the visualization hook; mmdet's own overwrites pictures of images of one name."""
     hook = cfg.default_hooks.setdefault('visualization', dict(type=HOOK))
     if hook.type.split('.')[-1] == 'DetVisualizationHook':
         hook.type = HOOK
@@ -50,6 +42,12 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmpanseg.apis import use_tta
+    from mmpanseg.engine.launch import build_runner, check_checkpoint, read_config
+    from mmpanseg.engine.runner import DumpResults
+    from mmpanseg.visualization import NoDisplayError, require_display
+
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UsageError(f'--out {args.out}: the name must end in .pkl or .pickle')
     if args.show:

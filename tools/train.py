@@ -1,16 +1,7 @@
 """Train a model: python tools/train.py CONFIG [options]."""
 import argparse
 
-from mmpanseg.engine import (
-    add_run_options,
-    build_runner,
-    read_config,
-    run_tool,
-    set_resume,
-    use_amp,
-    use_auto_scale_lr,
-    user_mistakes,
-)
+from mmpanseg.engine import add_run_options, import_mmdet, run_tool, user_mistakes
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,16 +9,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16 on a CPU)')
     parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate to the real number of images per step')
+                        help='scale the learning rate to the number of images per step of this run')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='continue from a checkpoint; without a value, from the latest in '
-                        'the work dir')
+                        help='continue from a checkpoint; without a value, from the latest one '
+                        'in the work dir')
     add_run_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmpanseg.engine.launch import (
+        build_runner,
+        read_config,
+        set_resume,
+        use_amp,
+        use_auto_scale_lr,
+    )
+
     cfg = read_config(args)
     set_resume(cfg, args.resume)
     if args.amp:

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from mmpanseg.checkpoints import CheckpointError
 from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.engine import (
-    DictAction,
     PanopticRunner,
     UsageError,
     check_checkpoint,

@@ -14,6 +14,7 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset, Compose
+from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
@@ -317,6 +318,10 @@ class PanopticInferencer(DetInferencer):
         """Build the config's test dataset (the first of several) without loading it."""
         options = copy.deepcopy(first_dataset(cfg.test_dataloader.dataset))
         return DATASETS.build(dict(options, lazy_init=True))
+
+    def _init_collate(self, cfg: ConfigDict) -> Callable:
+        # mmengine's method warns that mmdet has no registry of functions
+        return FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', 'pseudo_collate'))
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """Build the test pipeline for all kinds of inputs, with errors that name the input."""

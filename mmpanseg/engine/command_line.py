@@ -1,86 +1,161 @@
-"""What the command lines have in common."""
-import os
+"""Options of the command lines, and mistakes of their users.
+
+This module imports neither torch nor mmengine, so that ``--help`` of a tool answers at once. A tool
+parses its arguments first and imports the rest of the library in ``main``.
+"""
+import contextlib
+import importlib
+import io
 import sys
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
-from pathlib import Path
-
-from mmengine.config import Config
-from mmengine.config import DictAction as _DictAction
-from mmengine.device import get_device
-from mmengine.runner import Runner
-
-from mmpanseg.checkpoints.sources import CheckpointError
-from mmpanseg.engine.host_memory import keep_freed_memory
-from mmpanseg.engine.launch import (
-    UsageError,
-    load_config,
-    one_line,
-    set_launcher,
-    set_work_dir,
-    use_compile_hook,
-)
-from mmpanseg.registry import RUNNERS
+import warnings
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 
-class DictAction(_DictAction):
-    """mmengine's overrides of a config, KEY=VALUE; anything else is a mistake in the call."""
+class UsageError(Exception):
+    """A mistake in a command line or a config; its text is one line."""
 
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: list[str],
-                 *args: object) -> None:
-        for value in values:
+
+def one_line(error: Exception) -> str:
+    """Describe an error without line breaks.
+
+    Args:
+        error: any exception.
+
+    Returns:
+        The text of a ValueError or OSError; type and text of all others.
+    """
+    text = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
+    plain = isinstance(error, (ValueError, OSError)) and text
+    return text if plain else f'{type(error).__name__}: {text}'
+
+
+@contextlib.contextmanager
+def user_mistakes() -> Iterator[None]:
+    """Convert the errors of a config while a run is set up.
+
+    Raises:
+        UsageError: in place of another error.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError) as error:
+        raise UsageError(one_line(error)) from error
+
+
+class DictAction(Action):
+    """Config overrides of the form KEY=VALUE, parsed by mmengine's ``DictAction``.
+
+    Raises:
+        UsageError: an argument contains no ``=``.
+    """
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        for value in values or ():
             if '=' not in value:
                 raise UsageError(f'--cfg-options {value}: write KEY=VALUE, without spaces around =')
-        super().__call__(parser, namespace, values, *args)
+        from mmengine.config import DictAction as ConfigOverrides
+
+        parse = ConfigOverrides(self.option_strings, self.dest, nargs=self.nargs)
+        parse(parser, namespace, values, option_string)
 
 
 def positive(text: str) -> int:
-    """Kind of an option that counts something, at least 1."""
+    """Convert the text of an option to a count of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f'must be a number of at least 1, got {text}')
     return int(text)
 
 
-def add_run_options(parser: ArgumentParser) -> None:
-    """Add the options of every tool that runs a config: its folder, overrides, launcher."""
-    parser.add_argument('--work-dir', help='folder for logs and results '
-                        '(default: work_dirs/{name of the config})')
+def add_config_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``, overrides of the config."""
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config entries, e.g. train_cfg.max_iters=100')
+
+
+def add_model_options(parser: ArgumentParser) -> None:
+    """Add the config, the checkpoint, and overrides of the config."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_config_options(parser)
+
+
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add the options of every tool that runs a config: output folder, overrides, launcher."""
+    parser.add_argument('--work-dir', help='folder for logs and results '
+                        '(default: work_dirs/{name of the config})')
+    add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-                        default='none', help='how the processes were started')
+                        default='none', help='program that started the processes (default: none)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)
 
 
-def read_config(args: Namespace) -> Config:
-    """The config that the arguments name, with their overrides and work dir."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config, args.cfg_options)
-    set_work_dir(cfg, args.work_dir, args.config)
-    return cfg
+def converter_parser(description: str, splits: Sequence[str], source: str) -> ArgumentParser:
+    """Create the parser of a dataset converter.
 
+    Args:
+        description: what the tool does.
+        splits: splits that are converted by default.
+        source: help text of the folder to read.
 
-def build_runner(cfg: Config, launcher: str) -> Runner:
-    """The runner of a config, with the processes of the launcher connected.
-
-    Raises:
-        UsageError: ``load_from`` names no checkpoint, see :class:`PanopticRunner`.
+    Returns:
+        A parser with the options that all converters share.
     """
-    if get_device() == 'cpu':
-        keep_freed_memory()
-    set_launcher(cfg, launcher)
-    use_compile_hook(cfg)
-    if 'model' not in cfg:
-        raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
-    if 'runner_type' not in cfg:
-        cfg.runner_type = 'mmpanseg.PanopticRunner'
-    return RUNNERS.build(cfg)
+    parser = ArgumentParser(description=description)
+    parser.add_argument('source', help=source)
+    parser.add_argument('--out', metavar='FOLDER',
+                        help='folder to write to (default: the folder that is read)')
+    parser.add_argument('--splits', nargs='+', metavar='SPLIT', default=list(splits),
+                        help=f'splits to convert (default: {" ".join(splits)})')
+    parser.add_argument('--workers', type=int, default=1, help='number of processes (default: 1)')
+    return parser
+
+
+def run_converter(convert: Callable[..., int], args: Namespace, **options: Any) -> None:
+    """Convert each split; a mistake of the user ends in one line and exit status 1.
+
+    Args:
+        convert: called with source, target, split, workers and the options; returns the number of
+            images.
+        args: parsed arguments of :func:`converter_parser`.
+        options: further arguments of ``convert``.
+    """
+    for split in args.splits:
+        print(f'{split}:')
+        try:
+            count = convert(args.source, args.out or args.source, split, workers=args.workers,
+                            **options)
+        except (ValueError, FileNotFoundError) as error:
+            sys.exit(f'\n{_tool_name()}: error: {error}')
+        print(f'\n{count} images')
+
+
+def import_mmdet() -> None:
+    """Import mmdet without its messages about optional packages that are not installed."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+        importlib.import_module('mmdet.evaluation')
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; mistakes of its user, missing files too, end in one line and exit status 1."""
+    """Run a tool; a mistake of its user, such as a missing file, ends in one line and status 1.
+
+    Args:
+        main: parses the arguments and does everything else.
+    """
     try:
         main()
-    except (UsageError, CheckpointError, FileNotFoundError) as error:
-        text = str(error) if isinstance(error, UsageError) else one_line(error)
-        sys.exit(f'{Path(sys.argv[0]).name}: error: {text}')
+    except UsageError as error:
+        sys.exit(f'{_tool_name()}: error: {error}')
+    except (ValueError, FileNotFoundError) as error:
+        from mmpanseg.checkpoints.sources import CheckpointError
+
+        if not isinstance(error, (CheckpointError, FileNotFoundError)):
+            raise
+        sys.exit(f'{_tool_name()}: error: {one_line(error)}')
+
+
+def _tool_name() -> str:
+    return sys.argv[0].replace('\\', '/').rpartition('/')[2]

@@ -1,11 +1,11 @@
-"""What of a run's log is shown on the console, and what is only in the log file."""
+"""Selection of log messages for the console; the log file contains all of them."""
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Beginnings of messages by mmengine that say nothing about this run's success. Environment, config
-# and hooks fill several screens; the summary before the first step says what of them matters.
+# First words of messages of mmengine that are not relevant to the result of a run. Environment,
+# config and hooks fill several screens; the summary before the first step repeats what matters.
 _FILE_ONLY = re.compile('|'.join((
     r'\s*-+\nSystem environment:',
     r'Config:\n',
@@ -13,46 +13,53 @@ _FILE_ONLY = re.compile('|'.join((
     r'Distributed training is not used, all SyncBatchNorm',
     r'paramwise_options -- ',
     r'Checkpoints will be saved to ',
-    r'Loads checkpoint by ',  # the line before or after it names the file, too
-    r'Auto resumed from the latest checkpoint None',  # a warning of ours says it in full
-    # deprecations inside of mmengine that no user can do anything about
+    r'Loads checkpoint by ',  # the line before or after it names the file as well
+    r'Auto resumed from the latest checkpoint None',  # PanopticRunner logs a complete warning
+    # deprecations inside mmengine, which a user cannot fix
     r'"FileClient" will be deprecated',
     r'"HardDiskBackend" is the alias of')))
 _MISMATCH = 'The model and loaded state dict do not match exactly'
 
 
 class ConsoleFilter(logging.Filter):
-    """Keeps from a handler what belongs into the log file alone. Errors always pass.
+    """Log filter that removes the messages that only the log file contains, but no errors.
 
-    What is left of a pretrained backbone's file (its classifier) is no message for the console;
-    parameters that such a file lacks are.
+    Unused tensors of a pretrained backbone's file (its classifier) are removed; parameters that
+    such a file lacks are shown.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._mismatch_is_told = False
+        self._hide_mismatch = False
 
     @contextmanager
-    def mismatch_told(self) -> Iterator[None]:
-        """Within it, mmengine's own lists of keys that do not match are left out."""
-        self._mismatch_is_told = True
+    def mismatch_hidden(self) -> Iterator[None]:
+        """Remove mmengine's lists of keys that do not match, within the context."""
+        self._hide_mismatch = True
         try:
             yield
         finally:
-            self._mismatch_is_told = False
+            self._hide_mismatch = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is shown."""
+        """Return True if a record is shown."""
         if record.levelno > logging.WARNING:
             return True
         text = record.getMessage()
         if text.lstrip().startswith(_MISMATCH):
-            return not self._mismatch_is_told and (
+            return not self._hide_mismatch and (
                 'missing keys' in text or 'size mismatch' in text)
         return _FILE_ONLY.match(text) is None
 
 
 def split_messages(printed: str) -> list[str]:
-    """Messages in what loading a checkpoint prints: where it lies, and keys that do not match."""
+    """Split the output of loading a checkpoint into messages.
+
+    Args:
+        printed: everything that mmengine printed.
+
+    Returns:
+        The path of the file, and the keys that do not match; either may be absent.
+    """
     where, mark, keys = printed.partition(_MISMATCH)
     return [text.strip() for text in (where, mark + keys) if text.strip()]

@@ -1,28 +1,39 @@
-"""What the command lines share: reading a config, and preparing it for one or many processes."""
+"""Preparation of a run: reading its config, and setting it up for one or many processes."""
+import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from argparse import Namespace
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
+from mmengine.runner import Runner
 
 from mmpanseg.checkpoints.sources import foreign_file
 from mmpanseg.checkpoints.weight_files import describe_broken_file
+from mmpanseg.engine.command_line import UsageError, one_line
+from mmpanseg.registry import RUNNERS
 
-
-class UsageError(Exception):
-    """A mistake in a command line, told in one line."""
+# Names and values of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_TOP_PAD = 64 << 20
 
 
 def load_config(path: str, cfg_options: dict | None = None) -> Config:
-    """The config file with overrides applied.
+    """Read a config file and apply overrides.
+
+    Args:
+        path: file name.
+        cfg_options: {dotted key: value}, as mmengine's ``DictAction`` parses them.
+
+    Returns:
+        The config.
 
     Raises:
-        UsageError: the file, or one of its `_base_` files, is missing or no config, or an override
-            does not fit.
+        UsageError: the file or one of its ``_base_`` files is missing or cannot be read, or an
+            override does not fit the config.
     """
     if not Path(path).is_file():
         raise UsageError(f'config file {path} does not exist')
@@ -35,35 +46,18 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     try:
         cfg.merge_from_dict(cfg_options or {})
     except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
-        raise UsageError(f'--cfg-options {" ".join(cfg_options)} do not fit {path}: '
+        raise UsageError(f'--cfg-options {" ".join(cfg_options or ())} do not fit {path}: '
                          f'{one_line(error)}') from error
     return cfg
 
 
-def one_line(error: Exception) -> str:
-    """Kind and text of an error, without line breaks; of the kinds that speak for themselves, the
-    text.
-    """
-    text = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
-    plain = isinstance(error, (ValueError, OSError)) and text
-    return text if plain else f'{type(error).__name__}: {text}'
-
-
-@contextmanager
-def user_mistakes() -> Iterator[None]:
-    """While a run is set up: what a config asks for and cannot have ends in one line.
-
-    Raises:
-        UsageError: instead of the error.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError) as error:
-        raise UsageError(one_line(error)) from error
-
-
 def check_model_config(cfg: Config, path: str, *keys: str) -> None:
-    """See whether a config is one of this library's models, with further entries.
+    """Check that a config describes a segmentor of this library.
+
+    Args:
+        cfg: the config.
+        path: its file name, for the error text.
+        keys: further top-level entries that the config must define.
 
     Raises:
         UsageError: an entry is missing; the text names the file and the entry.
@@ -77,38 +71,39 @@ def check_model_config(cfg: Config, path: str, *keys: str) -> None:
 
 
 def check_device(device: str | None) -> None:
-    """See whether torch can use a device; None is for the default.
+    """Check that torch can use a device.
+
+    Args:
+        device: name such as ``'cuda:0'``; None selects the default device, which is not checked.
 
     Raises:
-        UsageError: it is no device, or not there.
+        UsageError: the name is no device, or the machine lacks the device.
     """
     if device is None:
         return
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f'--device {device} cannot be used here ({one_line(error)}): give cpu, or '
-                         'leave it out') from error
+        raise UsageError(f'--device {device} cannot be used here ({one_line(error)}): use cpu, or '
+                         'omit the option') from error
 
 
-def check_checkpoint(path: str, config: str = 'CONFIG') -> str:
-    """Return the path of a checkpoint, if it is a URL or an existing file.
+def check_checkpoint(path: str) -> str:
+    """Check that a checkpoint is a URL or an existing file.
 
-    Args:
-        path: path or URL.
-        config: path of the config, for error texts.
+    Returns:
+        The path, unchanged.
 
     Raises:
-        UsageError: the file is missing, certainly no whole checkpoint, or in a format that only
-            tools/model_converters/convert.py reads.
+        UsageError: the file is missing, or its first bytes show that it is no complete checkpoint.
     """
     if '://' in path:
         if text := foreign_file(path, config):
             raise UsageError(text)
         return path
     if Path(path).is_dir():
-        raise UsageError(f'checkpoint {path} is a folder; tools/model_converters/convert.py makes '
-                         'a checkpoint of a folder of transformers')
+        raise UsageError(f'checkpoint {path} is a folder; tools/model_converters/convert.py '
+                         'converts a folder of transformers to a checkpoint')
     if not Path(path).is_file():
         raise UsageError(f'checkpoint {path} does not exist')
     kind = describe_broken_file(path)
@@ -120,7 +115,7 @@ def check_checkpoint(path: str, config: str = 'CONFIG') -> str:
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
-    """Output folder: the given one, else the config's, else work_dirs/{config name}."""
+    """Set the output folder: ``work_dir``, else the config's, else work_dirs/{config name}."""
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -128,7 +123,12 @@ def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Continue from a checkpoint: 'auto' (the latest in the work dir), a path, or None (do not).
+    """Continue a training from a checkpoint.
+
+    Args:
+        cfg: changed in place.
+        resume: ``'auto'`` for the latest checkpoint of the work dir, the path of a checkpoint, or
+            None to start a new training.
 
     Raises:
         UsageError: the checkpoint is missing.
@@ -143,7 +143,7 @@ def use_amp(cfg: Config) -> None:
     """Train with automatic mixed precision: float16 with loss scaling, on a CPU bfloat16.
 
     Raises:
-        UsageError: the config has an optimiser wrapper of another kind.
+        UsageError: the config defines another type of optimizer wrapper.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     bf16 = 'mmpanseg.BFloat16OptimWrapper'
@@ -159,13 +159,13 @@ def use_amp(cfg: Config) -> None:
 
 
 def has_fast_bf16() -> bool:
-    """Whether the processor has instructions for bfloat16 (older versions of torch do not tell)."""
-    capabilities = getattr(torch.cpu, 'get_capabilities', dict)()
+    """Check whether torch reports instructions for bfloat16; older versions report none."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, 'get_capabilities', dict)()
     return bool(capabilities.get('amx_bf16') or capabilities.get('avx512_bf16'))
 
 
 def use_compile_hook(cfg: Config) -> None:
-    """Hand the config's ``compile`` (True, or a dict of options) to this library's hook.
+    """Replace the config's ``compile`` (True, or a dict of options) by :class:`CompileHook`.
 
     Raises:
         UsageError: it is neither a bool nor a dict.
@@ -186,7 +186,7 @@ def use_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate with the number of images per step.
 
     Raises:
-        UsageError: the config does not say for how many images its learning rate is meant.
+        UsageError: the config does not define the number of images of its learning rate.
     """
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
         raise UsageError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the '
@@ -195,10 +195,14 @@ def use_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:
-    """Set how processes were started; without any accelerator, connect them here (gloo).
+    """Set the launcher; without an accelerator, create the process group (gloo).
 
-    mmengine's own set-up selects a CUDA device for each process, also where there is none; it is
-    skipped when the process group exists already.
+    mmengine's own setup selects a CUDA device for each process, also on a machine without one. It
+    is skipped when the process group exists already.
+
+    Args:
+        cfg: changed in place.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
         UsageError: the launcher's environment variables are missing, or it needs GPUs.
@@ -220,8 +224,76 @@ def set_launcher(cfg: Config, launcher: str) -> None:
                          'use tools/dist_train.sh or tools/dist_test.sh')
     if not is_distributed():
         torch.distributed.init_process_group(backend='gloo')
-    # The wrapper must not be given the device ids that mmengine's default passes.
+    # DistributedDataParallel refuses the device ids of mmengine's default on a CPU.
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel', broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def read_config(args: Namespace) -> Config:
+    """Read the config of parsed arguments, with their overrides and output folder.
+
+    Args:
+        args: with ``config`` and the options of :func:`add_run_options`.
+
+    Returns:
+        The config.
+
+    Raises:
+        UsageError: see :func:`load_config`.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options)
+    set_work_dir(cfg, args.work_dir, args.config)
+    return cfg
+
+
+def build_runner(cfg: Config, launcher: str) -> Runner:
+    """Build the runner of a config in a process group of the launcher.
+
+    Args:
+        cfg: config of a whole run; changed in place.
+        launcher: see :func:`set_launcher`.
+
+    Returns:
+        The runner, :class:`PanopticRunner` unless the config defines ``runner_type``.
+
+    Raises:
+        UsageError: the config has no model, or ``load_from`` is no checkpoint, see
+            :class:`PanopticRunner`.
+    """
+    if get_device() == 'cpu':
+        keep_freed_memory()
+    set_launcher(cfg, launcher)
+    use_compile_hook(cfg)
+    if 'model' not in cfg:
+        raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
+    if 'runner_type' not in cfg:
+        cfg.runner_type = 'mmpanseg.PanopticRunner'
+    return RUNNERS.build(cfg)
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library reuse the memory of freed tensors instead of returning it to the system.
+
+    Each step of a model on a CPU allocates and frees the same large tensors. By default each of
+    them consists of new pages, and the first access to a page costs more than the arithmetic on
+    it, above all in a virtual machine. The process keeps its peak memory until it ends.
+
+    Environment variables of the same purpose (``MALLOC_...``, ``GLIBC_TUNABLES``) take precedence.
+    They are no substitute: the C library reads them before Python starts.
+
+    Returns:
+        True if all options were set; False with such variables, and with another C library than
+        glibc.
+    """
+    if any(name.startswith('MALLOC_') or name == 'GLIBC_TUNABLES' for name in os.environ):
+        return False
+    if not sys.platform.startswith('linux'):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is None:
+        return False
+    return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1),
+                mallopt(_M_TOP_PAD, _TOP_PAD)])

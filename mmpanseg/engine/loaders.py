@@ -1,4 +1,4 @@
-"""Settings of data loaders that do not go together with others."""
+"""Repair of settings of data loaders that contradict others."""
 import logging
 
 from mmengine.dataset import InfiniteSampler
@@ -10,16 +10,16 @@ WORKER_OPTIONS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_cont
 
 
 def without_worker_options(loader: dict) -> dict:
-    """Config of a data loader that loads in its own process, without options of workers.
+    """Remove options of worker processes from a data loader without workers.
 
-    A config inherits ``persistent_workers=True`` and the like; ``num_workers=0`` on the command
-    line switches them off with the workers.
+    A config inherits options such as ``persistent_workers=True``; with ``num_workers=0`` on the
+    command line torch refuses them.
 
     Args:
         loader: config of a data loader.
 
     Returns:
-        the same, or with ``num_workers=0`` a copy without such options.
+        The config, or a copy without these options if ``num_workers`` is 0.
     """
     if loader.get('num_workers', 0):
         return loader
@@ -27,37 +27,39 @@ def without_worker_options(loader: dict) -> dict:
 
 
 def with_sized_sampler(loader: dict, split: str) -> dict:
-    """Config of a data loader that comes to an end: every image once.
+    """Replace an infinite sampler by a finite one that draws each image once.
 
-    An endless ``InfiniteSampler`` becomes a ``DefaultSampler``, in random order for training only.
+    ``InfiniteSampler`` becomes ``DefaultSampler``, in random order for training only.
 
     Args:
         loader: config of a data loader.
-        split: 'train' (by epochs), 'val' or 'test'.
+        split: ``'train'`` (by epochs), ``'val'`` or ``'test'``.
 
     Returns:
-        the same, or a copy with another sampler, which the log tells.
+        The config, or a copy with another sampler; the change is logged.
 
     Raises:
-        ValueError: another sampler or batch sampler without end; the text names it and the fix.
+        ValueError: the sampler or batch sampler is infinite and no ``InfiniteSampler``; the text
+            names it and the fix.
     """
     for key in ('batch_sampler', 'sampler'):
         config = loader.get(key)
         kind = _sampler_class(config)
-        if kind is None or not issubclass(kind, _endless_samplers()):
+        if config is None or kind is None or not issubclass(kind, _infinite_samplers()):
             continue
         if key == 'sampler' and issubclass(kind, InfiniteSampler):
             shuffle = split == 'train' and config.get('shuffle', True)
             print_log(f'{split}_dataloader.sampler {kind.__name__}, which has no end, is replaced '
-                      'by DefaultSampler: an epoch sees each image once', logger='current',
+                      'by DefaultSampler: an epoch contains each image once', logger='current',
                       level=logging.INFO)
             return {**loader, 'sampler': dict(type='DefaultSampler', shuffle=shuffle)}
+        is_train = split == 'train'
         by_iterations = (", or train by iterations with train_cfg=dict(_delete_=True, "
-                         "type='IterBasedTrainLoop', max_iters=...)")
+                         "type='IterBasedTrainLoop', max_iters=...)") if is_train else ''
         raise ValueError(
-            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch would ever '
-            f"finish: set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
-            f"shuffle={split == 'train'}){by_iterations if split == 'train' else ''}")
+            f'{split}_dataloader.{key} {kind.__name__} has no end, so that no epoch would finish: '
+            f"set {split}_dataloader.sampler=dict(_delete_=True, type='DefaultSampler', "
+            f'shuffle={is_train}){by_iterations}')
     return loader
 
 
@@ -71,6 +73,6 @@ def _sampler_class(config: object) -> type | None:
     return kind if isinstance(kind, type) else None
 
 
-def _endless_samplers() -> tuple[type, ...]:
+def _infinite_samplers() -> tuple[type, ...]:
     from mmdet.datasets.samplers import MultiSourceSampler
     return InfiniteSampler, MultiSourceSampler

@@ -1,4 +1,4 @@
-"""Optimizer groups by kind of module, and mixed precision without loss scaling."""
+"""Optimizer groups by type of module, and mixed precision without loss scaling."""
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from mmpanseg.engine.parameter_names import check_keys, unknown_name
 from mmpanseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from mmpanseg.utils.modules import unwrap_model
 
-# Parameters of Swin and ConvNeXt backbones, which schedules for all backbones name.
+# Parameters of Swin and ConvNeXt only; schedules for all backbones contain them.
 _OF_SOME_BACKBONES = ('relative_position_bias_table', 'absolute_pos_embed', '.gamma')
 _KEYS = ('lr_mult', 'decayed_embeddings', 'undecayed')
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
@@ -23,22 +23,22 @@ _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ModuleTypeOptimConstructor:
-    """Few parameter groups: no weight decay for norms, embedding tables and named parameters.
+    """Optimizer constructor without weight decay of norms, embedding tables and named parameters.
 
-    mmengine's default constructor lets a name (``backbone``) override the rule for norms, and
-    makes a group of every parameter; here both rules hold together and parameters with the same
-    settings share a group, which lets the optimiser step them at once.
+    In mmengine's default constructor a name (``backbone``) overrides the rule for norms, and each
+    parameter is a group. Here both rules apply, and parameters of equal settings share a group,
+    which the optimizer updates in one step.
 
     Args:
         optim_wrapper_cfg: config of the wrapper with its ``optimizer``.
-        paramwise_cfg: ``lr_mult``: {part of a parameter's name: factor}, the longest match counts;
-            ``decayed_embeddings``: parts of the names of embedding tables that do decay;
-            ``undecayed``: parts of further names that do not.
+        paramwise_cfg: ``lr_mult``: {part of a parameter's name: factor}, the longest match applies;
+            ``decayed_embeddings``: parts of the names of embedding tables with weight decay;
+            ``undecayed``: parts of the names of further parameters without. Default: none.
 
     Raises:
         ValueError: for an unknown key of ``paramwise_cfg`` and for a name that matches no
-            parameter, trainable or frozen; the text names near ones.
-        TypeError: for a value of another kind.
+            parameter, trainable or frozen; the text lists similar names.
+        TypeError: for a value of another type.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -50,7 +50,7 @@ class ModuleTypeOptimConstructor:
         self.undecayed = _names(options, 'undecayed')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimiser wrapper for a model."""
+        """Build the optimizer wrapper for a model."""
         model = unwrap_model(model)
         config = dict(self.optim_wrapper_cfg)
         config.setdefault('type', 'OptimWrapper')
@@ -61,7 +61,16 @@ class ModuleTypeOptimConstructor:
             config, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))
 
     def groups(self, model: nn.Module, lr: float, weight_decay: float) -> list[dict]:
-        """Parameter groups, one for each pair of learning rate and weight decay."""
+        """Group the trainable parameters by learning rate and weight decay.
+
+        Args:
+            model: the model, not wrapped.
+            lr: base learning rate.
+            weight_decay: weight decay of parameters that decay.
+
+        Returns:
+            Groups as torch's optimizers expect them.
+        """
         groups = defaultdict(list)
         seen = set()
         names = []
@@ -118,10 +127,10 @@ def _names(options: dict, key: str) -> list[str]:
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Forward passes in bfloat16 where autocast allows it; weights and updates stay float32.
+    """Forward passes in bfloat16 where autocast allows it; weights and updates remain float32.
 
-    bfloat16 has float32's range, so gradients need no scaling, and it runs on CPUs too, which
-    mmengine's ``AmpOptimWrapper`` does not. It is fast where the machine has instructions for it.
+    bfloat16 has the range of float32, so gradients need no scaling. Unlike mmengine's
+    ``AmpOptimWrapper`` it supports CPUs. It is fast on machines with bfloat16 instructions.
     """
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Names in an optimizer's ``paramwise_cfg`` against those of the model's parameters."""
+"""Comparison of the names in an optimizer's ``paramwise_cfg`` with those of the parameters."""
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -15,14 +15,17 @@ _DEFAULT_CONSTRUCTORS = (None, 'DefaultOptimWrapperConstructor',
 
 
 def unknown_name(key: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name in ``paramwise_cfg`` that nothing has.
+    """Create the error for a name in ``paramwise_cfg`` that matches no parameter.
 
     Args:
         key: entry of ``optim_wrapper.paramwise_cfg``.
-        name: what it names.
-        known: names that there are: of parameters, or of keys.
+        name: the name in that entry.
+        known: names of all parameters.
+
+    Returns:
+        An error whose text lists similar names.
     """
-    # typing mistakes are in one part of a dotted name, or in the whole of it
+    # A typing mistake may be in one part of a dotted name or in the whole name.
     parts = {part for entry in known for part in (entry, *entry.split('.'))}
     near = get_close_matches(name, sorted(parts), n=3) or get_close_matches(
         name.strip('.').split('.')[-1], sorted(parts), n=3)
@@ -34,8 +37,13 @@ def unknown_name(key: str, name: str, known: Iterable[str]) -> ValueError:
 def check_keys(options: dict, known: Sequence[str], constructor: str) -> None:
     """Compare the keys of a ``paramwise_cfg`` with those that its constructor reads.
 
+    Args:
+        options: the ``paramwise_cfg``.
+        known: keys that the constructor reads.
+        constructor: name of the constructor, for the error text.
+
     Raises:
-        ValueError: for the first other key; the text names near ones.
+        ValueError: for the first other key; the text names a similar one.
     """
     for key in options:
         if key not in known:
@@ -46,14 +54,15 @@ def check_keys(options: dict, known: Sequence[str], constructor: str) -> None:
 
 
 def check_paramwise(optim_wrapper: dict, model: nn.Module) -> None:
-    """Check what mmengine's default constructor would ignore without a word.
+    """Check entries that mmengine's default constructor ignores silently.
 
     Args:
-        optim_wrapper: config of an optimizer wrapper; those with another constructor pass.
-        model: the model that is to be trained.
+        optim_wrapper: config of an optimizer wrapper; not checked with another constructor.
+        model: the model to train.
 
     Raises:
-        ValueError: ``paramwise_cfg`` has an unknown key, or ``custom_keys`` that match nothing.
+        ValueError: ``paramwise_cfg`` contains an unknown key, or ``custom_keys`` that match no
+            parameter.
     """
     options = optim_wrapper.get('paramwise_cfg')
     if not options or optim_wrapper.get('constructor') not in _DEFAULT_CONSTRUCTORS:

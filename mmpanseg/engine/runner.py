@@ -1,16 +1,20 @@
-"""mmengine's runner, made ready for what users of this library bring."""
+"""mmengine's runner with checks of a run's settings, and the file of a test's predictions."""
 import contextlib
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmdet.structures.mask import encode_mask_results
 from mmengine.device import get_device
-from mmengine.hooks import Hook, LoggerHook
+from mmengine.evaluator import DumpResults as DumpAllResults
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.registry import LOOPS
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import LOOPS, Registry
 from mmengine.runner import (
     BaseLoop,
     EpochBasedTrainLoop,
@@ -19,9 +23,10 @@ from mmengine.runner import (
     find_latest_checkpoint,
 )
 from mmengine.visualization import Visualizer
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mmpanseg.engine.command_line import UsageError
 from mmpanseg.engine.console import ConsoleFilter, split_messages
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
@@ -30,40 +35,50 @@ from mmpanseg.engine.hooks import (
     RunSummaryHook,
     ScheduleConsistencyHook,
 )
-from mmpanseg.engine.launch import UsageError, check_checkpoint
+from mmpanseg.engine.launch import check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise
 from mmpanseg.registry import RUNNERS
 
-# Registered in every run, whatever lists of hooks a config has.
+# Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
            RunSummaryHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
+# Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
+_GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
+_GROUND_TRUTH = ('gt_segments', 'gt_instances', 'ignored_instances', 'gt_panoptic_seg')
 _LENGTHS = {EpochBasedTrainLoop: 'max_epochs', IterBasedTrainLoop: 'max_iters'}
 
 
 @RUNNERS.register_module()
 class PanopticRunner(Runner):
-    """mmengine's Runner with checks that no config can lose, and a log for people.
+    """mmengine's Runner with checks that are independent of the config's lists of hooks.
 
-    - Hooks that compare classes, batch size, checkpoint and schedule with the run are always there,
-      once.
-    - ``num_workers=0`` switches off other options of workers; training by epochs gets a sampler
-      that ends.
-    - Scores are logged at the training step that they belong to.
+    - Hooks that compare classes, batch size, checkpoint and schedule with the run are registered
+      once in every run.
+    - ``num_workers=0`` removes other options of workers; training by epochs uses a finite sampler.
+    - Scores are logged with the number of the training step.
+    - ``save_best`` and early stopping treat higher scores of this library's metrics as better.
     - Without a GPU batch norms are not synchronized.
-    - The console shows a summary of the run; environment, config and hooks go to the log file. With
-      ``log_level='DEBUG'`` all of it is shown.
+    - The console shows a summary of the run; environment, config and hooks are written to the log
+      file only. ``log_level='DEBUG'`` shows all of it.
 
-    ``runner_type='mmpanseg.PanopticRunner'`` in a config makes mmdet's own tools use it.
+    With ``runner_type='mmpanseg.PanopticRunner'`` in a config mmdet's own tools use this runner.
 
     Args:
-        args, kwargs, load_from: see mmengine's Runner.
+        args: see mmengine's Runner.
+        load_from: file or URL of a checkpoint to load, None for none.
+        kwargs: see mmengine's Runner.
 
     Raises:
-        UsageError: the checkpoint of ``load_from`` is missing, or the latest one of the work dir,
-            if that is to be resumed.
+        UsageError: the checkpoint of ``load_from`` is missing, or, to resume, the latest one of the
+            work dir.
     """
+
+    # configs until they are built
+    _train_dataloader: DataLoader | dict | None
+    _val_dataloader: DataLoader | dict | None
+    _test_dataloader: DataLoader | dict | None
 
     def __init__(self, *args: Any, load_from: str | None = None, **kwargs: Any) -> None:
         if load_from:
@@ -74,22 +89,26 @@ class PanopticRunner(Runner):
             self._check_latest()
 
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:
-        """The run's logger; its console leaves out what belongs into the file."""
+        """Build the run's logger; its console omits messages that only the file contains."""
         logger = super().build_logger(log_level, *args, **kwargs)
-        if logging._checkLevel(log_level) > logging.DEBUG:
+        level = logging.getLevelName(log_level) if isinstance(log_level, str) else log_level
+        if level > logging.DEBUG:
             for handler in logger.handlers:
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(self._console)
         return logger
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """The run's visualizer: one of its own, or curves would go to an earlier run's folder."""
+        """Build the run's visualizer under the run's name.
+
+        Under a shared name the visualizer of an earlier run would write to that run's folder.
+        """
         if isinstance(visualizer, dict):
             visualizer = dict(visualizer, name=self.experiment_name)
         return super().build_visualizer(visualizer)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """The model, wrapped for several processes; on a CPU with plain batch norms."""
+        """Wrap the model for several processes; on a CPU with plain batch norms."""
         if get_device() != 'cpu' or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
         wanted = self.cfg.get('sync_bn')
@@ -103,12 +122,13 @@ class PanopticRunner(Runner):
         try:
             return super().wrap_model(model_wrapper_cfg, model)
         finally:
-            self.cfg.sync_bn = wanted  # checkpoints keep the config as it was given
+            self.cfg.sync_bn = wanted  # checkpoints contain the config
 
     def register_hooks(self, default_hooks: dict | None = None,
                        custom_hooks: list | None = None) -> None:
-        """Register the config's hooks, and those that every run has."""
-        super().register_hooks(_log_at_steps(default_hooks), custom_hooks)
+        """Register the hooks of the config and those of every run."""
+        defaults = {name: _with_rule(hook) for name, hook in _log_at_steps(default_hooks).items()}
+        super().register_hooks(defaults, [_with_rule(hook) for hook in custom_hooks or []])
         for kind in _ALWAYS:
             found = [hook for hook in self._hooks if isinstance(hook, kind)]
             if not found:
@@ -118,22 +138,22 @@ class PanopticRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
-        """A data loader of its config, see mmengine's Runner."""
+        """Build a data loader without options that it refuses, see mmengine's Runner."""
         if isinstance(dataloader, dict):
             dataloader = without_worker_options(dataloader)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The training loop of its config, with data that fit it.
+        """Build the training loop with a sampler that fits it.
 
         Raises:
-            ValueError: training by epochs with a sampler that has no end.
+            ValueError: training by epochs with an infinite sampler.
         """
         if not isinstance(loop, dict):
             return super().build_train_loop(loop)
         kind = _loop_class(loop)
-        if kind in _LENGTHS:
-            # a config that inherits the other loop has its length as well
+        if kind is not None and kind in _LENGTHS:
+            # a config that inherits the other loop contains its length as well
             others = [key for other, key in _LENGTHS.items() if other is not kind and key in loop]
             if others and _LENGTHS[kind] in loop:
                 self.logger.info(f'train_cfg.{others[0]} is not used by {kind.__name__}')
@@ -143,29 +163,38 @@ class PanopticRunner(Runner):
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The validation loop of its config; raises as :meth:`build_train_loop`."""
+        """Build the validation loop with a finite sampler.
+
+        Raises:
+            ValueError: the sampler is infinite and has no finite counterpart.
+        """
         if isinstance(self._val_dataloader, dict):
             self._val_dataloader = with_sized_sampler(self._val_dataloader, 'val')
         return super().build_val_loop(loop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The test loop of its config; raises as :meth:`build_train_loop`."""
+        """Build the test loop with a finite sampler.
+
+        Raises:
+            ValueError: the sampler is infinite and has no finite counterpart.
+        """
         if isinstance(self._test_dataloader, dict):
             self._test_dataloader = with_sized_sampler(self._test_dataloader, 'test')
         return super().build_test_loop(loop)
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """The optimizer wrapper of its config.
+        """Build the optimizer wrapper.
 
         Raises:
-            ValueError: ``paramwise_cfg`` has a key or a name that nothing in the model has.
+            ValueError: ``paramwise_cfg`` contains an unknown key, or a name that matches no
+                parameter of the model.
         """
         if isinstance(optim_wrapper, dict):
             check_paramwise(optim_wrapper, self.model)
         return super().build_optim_wrapper(optim_wrapper)
 
     def _check_latest(self) -> None:
-        """What there is to resume in the work dir."""
+        """Check the checkpoint in the work dir that a run is to resume."""
         latest = find_latest_checkpoint(self.work_dir)
         if latest is None:
             self.logger.warning(f'no checkpoint to resume in {self.work_dir}: training starts at '
@@ -176,11 +205,11 @@ class PanopticRunner(Runner):
                 'one, e.g. --resume PATH, or remove the file last_checkpoint')
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
-        """Load a checkpoint; what of it fits the model is told by LoadSummaryHook."""
+        """Load a checkpoint; LoadSummaryHook logs which of its tensors fit the model."""
         printed = io.StringIO()
-        with self._console.mismatch_told():
+        with self._console.mismatch_hidden():
             try:
-                with contextlib.redirect_stdout(printed):  # mmengine prints here past all loggers
+                with contextlib.redirect_stdout(printed):  # mmengine prints without a logger
                     return super().load_checkpoint(*args, **kwargs)
             finally:
                 for text in split_messages(printed.getvalue()):
@@ -191,16 +220,71 @@ def _loop_class(loop: dict) -> type | None:
     kind = loop.get('type')
     if kind is None:
         return EpochBasedTrainLoop if loop.get('by_epoch') else IterBasedTrainLoop
+    return _class_of(kind, LOOPS)
+
+
+def _class_of(kind: str | type, registry: Registry) -> type | None:
     if not isinstance(kind, str):
         return kind
-    with LOOPS.switch_scope_and_registry(None) as registry:
-        return registry.get(kind)
+    with registry.switch_scope_and_registry(None) as scoped:
+        return scoped.get(kind)
+
+
+def _with_rule(hook: Hook | dict | None) -> Hook | dict | None:
+    """Add to a hook that compares scores that those of this library are better when greater.
+
+    mmengine infers this from the names of its own scores only. A rule of the config remains.
+
+    Args:
+        hook: config of a hook; hooks that are built already are returned unchanged.
+
+    Returns:
+        The config, or a copy with ``greater_keys`` (``CheckpointHook``) or ``rule``
+        (``EarlyStoppingHook``).
+    """
+    if not isinstance(hook, dict) or hook.get('rule') is not None:
+        return hook
+    kind: Any = _class_of(hook['type'], ROOT_HOOKS) if 'type' in hook else None
+    if not isinstance(kind, type):
+        return hook
+    if issubclass(kind, CheckpointHook) and hook.get('greater_keys') is None:
+        return dict(hook, greater_keys=[*CheckpointHook._default_greater_keys, *_GREATER_IS_BETTER])
+    if issubclass(kind, EarlyStoppingHook) and any(
+            key.lower() in hook.get('monitor', '').lower() for key in _GREATER_IS_BETTER):
+        return dict(hook, rule='greater')
+    return hook
 
 
 def _log_at_steps(default_hooks: dict | None) -> dict[str, Hook | dict | None]:
-    """Scores at training steps; mmengine's default, epochs, are all 0 when steps are counted."""
+    """Log scores with the training step; mmengine's default is the epoch, 0 in runs by steps."""
     hooks = dict(default_hooks or {})
     logger = hooks.get('logger', dict(type='LoggerHook'))
     if isinstance(logger, dict) and logger.get('type') in _LOGGERS:
         hooks['logger'] = dict(dict(log_metric_by_epoch=False), **logger)
     return hooks
+
+
+class DumpResults(DumpAllResults):
+    """Writes data samples without their ground truth as a pickle of dicts, for ``test.py --out``.
+
+    Masks of instances are run lengths in it for every ``model.test_cfg.mask_format``.
+
+    Args:
+        out_file_path: name of the file, with the ending .pkl or .pickle.
+    """
+
+    default_prefix = 'dump'  # without a prefix mmengine warns, although there are no scores
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Store the predictions of a batch on the CPU."""
+        super().process(data_batch, [_prediction(sample) for sample in data_samples])
+
+
+def _prediction(sample: dict) -> dict:
+    """Return the entries of a sample other than its ground truth."""
+    kept = {key: value for key, value in sample.items() if key not in _GROUND_TRUTH}
+    masks = kept.get('pred_instances', {}).get('masks')
+    if isinstance(masks, Tensor):
+        kept['pred_instances'] = dict(
+            kept['pred_instances'], masks=encode_mask_results(masks.cpu().numpy()))
+    return kept

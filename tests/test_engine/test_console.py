@@ -63,7 +63,7 @@ def test_warnings_get_through(tiny_run, capsys):
     runner.train()
     text = '\n'.join(first_screen(capsys))
     for part in ('the disk is nearly full', 'a message of a hook', 'val_interval 5000',
-                 'param_scheduler (PolyLR) is made for 8 iterations'):
+                 'param_scheduler (PolyLR) ends after 8 iterations'):
         assert part in text
 
 
@@ -86,5 +86,5 @@ def test_what_is_left_out(text, level, shown):
     record = logging.LogRecord('x', getattr(logging, level), '', 0, text, None, None)
     console = ConsoleFilter()
     assert console.filter(record) is shown
-    with console.mismatch_told():
+    with console.mismatch_hidden():
         assert console.filter(record) is (shown and 'match exactly' not in text)

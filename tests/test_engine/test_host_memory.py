@@ -9,12 +9,10 @@ import pytest
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a setting of glibc')
 
 SCRIPT = """
-import importlib.util, resource, sys
+import resource, sys
 import torch
-spec = importlib.util.spec_from_file_location('host_memory', sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-kept = module.keep_freed_memory() if sys.argv[2] == 'keep' else None
+from mmpanseg.engine.launch import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == 'keep' else None
 torch.set_num_threads(1)
 touch = lambda: torch.empty(16 << 20).fill_(1)  # 64 MB
 for _ in range(20):  # small objects take their places between the large ones first
@@ -28,10 +26,9 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(mode: str, **environment) -> tuple[str, int]:
     """What keep_freed_memory returned, and page faults of ten large tensors one by one."""
-    from mmpanseg.engine import host_memory
     clean = {name: value for name, value in os.environ.items()
              if not name.startswith('MALLOC_') and name != 'GLIBC_TUNABLES'}
-    result = subprocess.run([sys.executable, '-c', SCRIPT, host_memory.__file__, mode],
+    result = subprocess.run([sys.executable, '-c', SCRIPT, mode],
                             env={**clean, **environment}, capture_output=True, text=True,
                             check=True)
     kept, count = result.stdout.split()

@@ -41,10 +41,20 @@ def test_higher_scores_are_better_for_every_metric(tiny_run):
     names = [*runner.val(), *(f'queries/{name}' for name in ('mIoU-L_1', 'Util_0'))]
     assert {'panoptic/PQ', 'panoptic/boundary_SQ_st', 'panoptic/PQ_small_th', 'instance/AP50',
             'boundary/AP', 'semantic/fwIoU', 'semantic/mAcc'} <= set(names)
+    def rules(name, **options):
+        runner.register_hooks(
+            dict(checkpoint=dict(type='CheckpointHook', save_best=name, **options)),
+            [dict(type='mmengine.EarlyStoppingHook', monitor=name, **options)])
+        found = [hook for hook in runner.hooks
+                 if isinstance(hook, (CheckpointHook, EarlyStoppingHook))]
+        runner.hooks.clear()
+        return [rule for hook in found
+                for rule in getattr(hook, 'rules', None) or [hook.rule]]
+
+    runner.hooks.clear()
     for name in names:
-        assert CheckpointHook(save_best=name).rules == ['greater'], name
-        assert EarlyStoppingHook(monitor=name).rule == 'greater', name
-    assert CheckpointHook(save_best='loss').rules == ['less']
+        assert rules(name) == ['greater', 'greater'], name
+    assert rules('loss') == rules('panoptic/PQ', rule='less') == ['less', 'less']
 
 
 def test_best_checkpoint_and_early_stopping(tiny_run, tmp_path):

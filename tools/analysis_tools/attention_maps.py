@@ -1,25 +1,23 @@
-"""Pictures like Figure B.6 of Panoptic SegFormer: the attention maps that masks are made of.
+"""Pictures like Figure B.6 of Panoptic SegFormer: the attention maps behind the masks.
 
     python tools/analysis_tools/attention_maps.py CONFIG CHECKPOINT --out-dir FOLDER
 
 For each image of the test data one picture with a row for each of its most confident segments:
 the segment in the image, the attention of every head (logits, mean over the levels), the mask.
 """
+from __future__ import annotations
+
 import argparse
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mmcv
-import numpy as np
-from mmengine.utils import track_iter_progress
+from mmpanseg.engine import UsageError, add_model_options, import_mmdet, positive, run_tool
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis.attention_maps import SegmentAttention, segment_attention
-from mmpanseg.analysis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, positive, run_tool
-from mmpanseg.structures.image_file import read_sample_image
-from mmpanseg.structures.result_file_names import dataset_result_names
-from mmpanseg.visualization import draw_attention, generate_palette
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mmpanseg.analysis.attention_maps import SegmentAttention
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,16 +25,21 @@ def parse_args() -> argparse.Namespace:
     add_model_options(parser)
     parser.add_argument('--out-dir', required=True, help='folder for the pictures')
     parser.add_argument('--num-images', type=positive, default=10,
-                        help='first images (default: 10)')
+                        help='number of first images (default: 10)')
     parser.add_argument('--num-segments', type=positive, default=6,
-                        help='segments of each image (default: 6)')
-    parser.add_argument('--width', type=positive, default=240, help='of each map, in pixels')
+                        help='number of segments of each image (default: 6)')
+    parser.add_argument('--width', type=positive, default=240,
+                        help='width of each map in pixels (default: 240)')
     return parser.parse_args()
 
 
 def draw(image: np.ndarray, segments: list[SegmentAttention], dataset_meta: dict,
          width: int) -> np.ndarray:
-    """The picture of one image, uint8 RGB."""
+    """Draw the segments of one image, uint8 RGB [rows, columns, 3]."""
+    import numpy as np
+
+    from mmpanseg.visualization import draw_attention, generate_palette
+
     classes = dataset_meta['classes']
     palette = dataset_meta.get('palette') or generate_palette(len(classes))
     return np.vstack([draw_attention(
@@ -47,6 +50,15 @@ def draw(image: np.ndarray, segments: list[SegmentAttention], dataset_meta: dict
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    import mmcv
+    from mmengine.utils import track_iter_progress
+
+    from mmpanseg.analysis.attention_maps import segment_attention
+    from mmpanseg.analysis.trained_model import load_trained
+    from mmpanseg.structures.image_file import read_sample_image
+    from mmpanseg.structures.result_file_names import dataset_result_names
+
     model, loader = load_trained(args)
     names = dataset_result_names(loader.dataset)
     count, drawn = min(args.num_images, len(loader)), 0

@@ -1,21 +1,15 @@
 """Parameters and FLOPs by part: python tools/analysis_tools/get_flops.py CONFIG [--size H W].
 
 One FLOP is one multiply-add, as in papers; see mmpanseg/analysis/cost.py for what is counted. The
-masks of all queries are part of the head. Images are padded as the model pads them. No weights are
-loaded and nothing is computed, so the size of the model and of the image do not matter.
+masks of all queries are part of the head. Images are padded as the model pads them. Tensors are on
+the meta device: no weights are loaded, and large models and images need no memory.
 """
 import argparse
 
-import torch
-from mmengine.registry import init_default_scope
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
 from mmpanseg.engine import (
-    DictAction,
     UsageError,
-    check_model_config,
-    load_config,
+    add_config_options,
+    import_mmdet,
     run_tool,
     user_mistakes,
 )
@@ -27,13 +21,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'),
                         help='of the image that the network sees (default: the mean over typical '
                         'COCO images with a shorter side of 800, a longer side of at most 1333)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
+    add_config_options(parser)
     return parser.parse_args()
 
 
 def table(parameters: dict[str, int], flops: dict[str, float]) -> str:
-    """Both counts as lines of text."""
+    """Format both counts as a table, one line per part."""
     lines = [f'{"part":<22}{"parameters (M)":>16}{"FLOPs (G)":>12}']
     lines += [f'{part:<22}{parameters[part] / 1e6:16.3f}{flops[part] / 1e9:12.1f}'
               for part in parameters]
@@ -42,6 +35,13 @@ def table(parameters: dict[str, int], flops: dict[str, float]) -> str:
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from mmpanseg.analysis import build_on_meta, coco_test_sizes, count_parameters, mean_flops
+    from mmpanseg.engine.launch import check_model_config, load_config
+
     if args.size is not None and min(args.size) < 32:
         raise UsageError(f'--size {args.size[0]} {args.size[1]}: both sides must be at least 32')
     cfg = load_config(args.config, args.cfg_options)

@@ -1,4 +1,4 @@
-"""Pictures like kMaX-DeepLab's Figure 1: which query owns each pixel, stage by stage.
+"""Pictures like kMaX-DeepLab's Figure 1: the cluster of each pixel after each decoder stage.
 
     python tools/analysis_tools/kmeans_assignments.py CONFIG CHECKPOINT --out-dir FOLDER
 
@@ -10,15 +10,7 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-import mmcv
-from mmengine.utils import track_iter_progress
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
-from mmpanseg.analysis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, positive, run_tool
-from mmpanseg.structures.image_file import read_sample_image
-from mmpanseg.structures.result_file_names import dataset_result_names
+from mmpanseg.engine import UsageError, add_model_options, import_mmdet, positive, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,15 +18,25 @@ def parse_args() -> argparse.Namespace:
     add_model_options(parser)
     parser.add_argument('--out-dir', required=True, help='folder for the pictures')
     parser.add_argument('--num-images', type=positive, default=10,
-                        help='first images (default: 10)')
+                        help='number of first images (default: 10)')
     parser.add_argument('--every-layer', action='store_true',
-                        help='all layers, not only the last one of each stage')
-    parser.add_argument('--width', type=positive, default=320, help='of each map, in pixels')
+                        help='draw all layers, not only the last one of each stage')
+    parser.add_argument('--width', type=positive, default=320,
+                        help='width of each map in pixels (default: 320)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    import mmcv
+    from mmengine.utils import track_iter_progress
+
+    from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
+    from mmpanseg.analysis.trained_model import load_trained
+    from mmpanseg.structures.image_file import read_sample_image
+    from mmpanseg.structures.result_file_names import dataset_result_names
+
     model, loader = load_trained(args)
     names = dataset_result_names(loader.dataset)
     count, drawn = min(args.num_images, len(loader)), 0

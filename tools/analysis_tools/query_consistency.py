@@ -1,19 +1,14 @@
 """Rows of MP-Former's Table 1: python tools/analysis_tools/query_consistency.py CONFIG CHECKPOINT.
 
-For the queries that a model is tested with (matching part) and, if its head is MP-Former's, for
-its mask-piloted queries fed with the ground truth without noise: mIoU-L, how well the masks of a
-query in consecutive decoder layers agree, and Util, which share of the segments a layer gives to
-the query that has it in the last one. Both in percent, means over the test images. The
-mask-piloted queries are matched like the others for this (the star of Table 1).
+For the queries of a test (matching part) and, with MP-Former's head, for its mask-piloted queries
+on the ground truth without noise: mIoU-L, the agreement of a query's masks in consecutive decoder
+layers, and Util, the share of segments that a layer matches to the same query as the last layer.
+Both in percent, means over the test images. The mask-piloted queries are matched like the others
+for this (the star of Table 1).
 """
 import argparse
 
-from mmengine.utils import track_iter_progress
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import UsageError, positive, run_tool
-from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
+from mmpanseg.engine import UsageError, add_model_options, import_mmdet, positive, run_tool
 
 TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 
@@ -21,14 +16,15 @@ TITLES = {'matching': 'matching part', 'piloted': 'mask-piloted part'}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rows of MP-Former's Table 1 for a model")
     add_model_options(parser)
-    parser.add_argument('--num-images', type=positive, help='only the first images')
+    parser.add_argument('--num-images', type=positive, help='number of first images (default: all)')
     parser.add_argument('--match-on', choices=['points', 'masks'], default='points',
-                        help='where matching compares masks: fixed points, or all pixels')
+                        help='pixels on which matching compares masks: fixed points, or all '
+                        '(default: points)')
     return parser.parse_args()
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """Metrics by part as lines of text, a column for each decoder layer."""
+    """Format metrics by part as a table, one column per decoder layer."""
     layers = range(1, max(int(name.split('_')[1]) for row in rows.values() for name in row) + 1)
     lines = [f'{"":<18}{"layer":>8}' + ''.join(f'{i:>7}' for i in layers)]
     for part, row in rows.items():
@@ -42,6 +38,13 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmengine.utils import track_iter_progress
+
+    from mmpanseg.analysis.trained_model import load_trained
+    from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
+    from mmpanseg.models.heads import MPFormerHead
+
     model, loader = load_trained(args)
     try:
         check_traceable(model)

@@ -1,33 +1,34 @@
-"""Table B.6 of Panoptic SegFormer: what every query prefers, and how precise it is.
+"""Table B.6 of Panoptic SegFormer: preference and precision of each query.
 
     python tools/analysis_tools/query_preference.py CONFIG CHECKPOINT [--out FILE]
 
-P_t of a query is the share of things among the segments it gives on the test data (Equation 1 of
-the appendix). Queries are put in ten groups by P_t; for each group, how many of its stuff and of
-its thing segments are right. --out writes P_t and the counts of every query as JSON.
+P_t of a query is the share of things among its segments on the test data (Equation 1 of the
+appendix). Queries are divided into ten groups by P_t; for each group the table lists how many of
+its stuff and thing segments are right. --out writes P_t and the counts of each query as JSON.
 """
 import argparse
 from itertools import islice
 
-from mmengine.fileio import dump
-from mmengine.utils import track_iter_progress
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis.query_preference import count_queries, table_b6
-from mmpanseg.analysis.trained_model import add_model_options, load_trained
-from mmpanseg.engine import positive, run_tool
+from mmpanseg.engine import add_model_options, import_mmdet, positive, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Preference and precision of queries')
     add_model_options(parser)
-    parser.add_argument('--num-images', type=positive, help='only the first images')
-    parser.add_argument('--out', help='JSON file for the numbers of every query')
+    parser.add_argument('--num-images', type=positive, help='number of first images (default: all)')
+    parser.add_argument('--out', help='JSON file for the numbers of each query')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmengine.fileio import dump
+    from mmengine.utils import track_iter_progress
+
+    from mmpanseg.analysis.query_preference import count_queries, table_b6
+    from mmpanseg.analysis.trained_model import load_trained
+
     model, loader = load_trained(args)
     count = min(args.num_images or len(loader), len(loader))
     counts = count_queries(model, track_iter_progress((islice(loader, count), count)))

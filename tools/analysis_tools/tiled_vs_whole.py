@@ -1,8 +1,8 @@
 """Tiled against whole: python tools/analysis_tools/tiled_vs_whole.py CONFIG CHECKPOINT IMAGE.
 
-Predicts a large image at its own size, once whole and once in overlapping tiles, each in a process
-of its own. Prints the share of pixels on which both agree, how many of the things that lie across
-borders of tiles are kept whole, and peak memory and time of both.
+Predicts a large image at its own size, once whole and once in overlapping tiles, each in a separate
+process. Prints the share of pixels on which both agree, how many of the things across borders of
+tiles remain whole, and peak memory and time of both.
 """
 import argparse
 import multiprocessing
@@ -10,22 +10,7 @@ import resource
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis.tile_agreement import compare_tiled
-from mmpanseg.apis import PanopticInferencer, use_tiles
-from mmpanseg.engine import (
-    DictAction,
-    UsageError,
-    check_checkpoint,
-    check_device,
-    check_model_config,
-    load_config,
-    run_tool,
-)
-from mmpanseg.models.inference.tile_grid import tile_grid
+from mmpanseg.engine import UsageError, add_config_options, import_mmdet, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,15 +23,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overlap', type=int, help='pixels that neighboring tiles share '
                         '(default: an eighth of the tile)')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
+    add_config_options(parser)
     return parser.parse_args()
 
 
 def predict(args: argparse.Namespace, mode: str) -> dict:
-    """Panoptic map of the image, tiling, peak memory (MB) and seconds."""
+    """Predict the image in this process.
+
+    Args:
+        args: parsed arguments.
+        mode: ``'whole'`` or ``'tile'``.
+
+    Returns:
+        Panoptic map [H, W], tiling, peak memory in MB, and seconds.
+    """
+    import_mmdet()
+    import torch
+
+    from mmpanseg.apis import PanopticInferencer, use_tiles
+    from mmpanseg.engine.launch import load_config
+
     cfg = load_config(args.config, args.cfg_options)
-    # for both modes: images keep their size
+    # In both modes images keep their size.
     use_tiles(cfg, args.tile, args.overlap)
     cfg.model.test_cfg.mode = mode
     inferencer = PanopticInferencer(
@@ -64,7 +62,12 @@ def predict(args: argparse.Namespace, mode: str) -> dict:
 
 
 def report(whole: dict, tiled: dict) -> str:
-    """The comparison as lines of text."""
+    """Format the comparison of the two results of :func:`predict`."""
+    import numpy as np
+
+    from mmpanseg.analysis.tile_agreement import compare_tiled
+    from mmpanseg.models.inference.tile_grid import tile_grid
+
     tiles = tile_grid(whole['map'].shape, *tiled['tiling'])
     found = compare_tiled(whole['map'], tiled['map'], tiles)
     height, width = whole['map'].shape
@@ -74,7 +77,7 @@ def report(whole: dict, tiled: dict) -> str:
              f'(width x height), overlap {overlap}',
              f'pixels with the same segment: {100 * found.pixels:.2f} %',
              f'pixels with the same class:   {100 * found.labels:.2f} %',
-             f'things across borders of tiles that are kept whole: {found.kept_whole} of '
+             f'things across borders of tiles that remain whole: {found.kept_whole} of '
              f'{found.crossing}', f'{"":<8}{"things":>8}{"peak MB":>10}{"seconds":>10}']
     for name, result, count in zip(('whole', 'tiled'), (whole, tiled), things):
         lines.append(f'{name:<8}{count:>8}{result["peak"]:>10.0f}{result["seconds"]:>10.1f}')
@@ -83,10 +86,18 @@ def report(whole: dict, tiled: dict) -> str:
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    from mmpanseg.engine.launch import (
+        check_checkpoint,
+        check_device,
+        check_model_config,
+        load_config,
+    )
+
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
     if not (cfg.model.get('test_cfg') or {}).get('panoptic_on', True):
-        raise UsageError(f'{args.config} gives no panoptic results, which are compared here: add '
+        raise UsageError(f'{args.config} has no panoptic results, which this tool compares: add '
                          '--cfg-options model.test_cfg.panoptic_on=True')
     check_checkpoint(args.checkpoint, args.config)
     check_device(args.device)
@@ -94,7 +105,7 @@ def main() -> None:
         raise UsageError(f'image {args.image} does not exist')
     results = []
     for mode in ('whole', 'tile'):
-        # a process each, so that one's peak does not hide the other's
+        # In one process the higher peak would hide the lower one.
         with multiprocessing.get_context('spawn').Pool(1) as pool:
             try:
                 results.append(pool.apply(predict, (args, mode)))

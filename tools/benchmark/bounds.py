@@ -8,7 +8,21 @@ cache cost less than their bytes, so a part may beat that bound.
 
     OMP_NUM_THREADS=2 python tools/benchmark/bounds.py --size 512 --rounds 5
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--size', type=int, default=512, help='of the image')
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 import statistics
 import time
 from collections import defaultdict
@@ -17,6 +31,7 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 from peers import build_pair, make_features, make_samples
+from timing import default_device
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -145,12 +160,8 @@ def measure(steps: list[tuple[str, Callable]], rounds: int, best: dict[str, floa
               f'{done.bytes / 1e9:8.2f}{1e3 * bounds[1]:11.1f}{spent / max(bounds):9.2f}x')
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=512, help='of the image')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     best = ceilings(args.device)
     print(f'matrix products {best["product"] / 1e9:.1f} GMAC/s, 3x3 convolutions '
           f'{best["convolution"] / 1e9:.1f} GMAC/s, additions {best["bytes"] / 1e9:.1f} GB/s')
@@ -162,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

@@ -1,53 +1,58 @@
-"""Time multi-scale deformable sampling: this library's form, mmcv's PyTorch form, its operator.
+"""Time multi-scale deformable sampling: this library's, mmcv's in PyTorch, mmcv's operator.
 
 Sizes are those of a Mask2Former encoder (8 heads of 32 channels, 3 levels, 4 points, one query per
-token). The operator of mmcv takes part where it is compiled for the device.
+token). The operator of mmcv is included where it is compiled for the device.
 
     python tools/benchmark/deformable_attention.py --sizes 512 1024 --rounds 5
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='side of the image')
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from mmcv.ops.multi_scale_deform_attn import (
     MultiScaleDeformableAttnFunction,
     multi_scale_deformable_attn_pytorch,
 )
-from timing import medians, row
+from timing import default_device, medians, row
 from torch import Tensor
 
-import mmpanseg  # noqa: F401  before mmcv: makes it importable without compiled operators
 from mmpanseg.compat import operators_compiled
 from mmpanseg.models.layers.deformable_sampling import multi_scale_deformable_sampling
 
 HEADS, WIDTH, POINTS, STRIDES = 8, 32, 4, (32, 16, 8)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='side of the image')
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     print(f'torch {torch.__version__}, {args.device}, {torch.get_num_threads()} threads, '
           f'medians of {args.rounds}')
     for size in args.sizes:
         ways = forms(args.device, [(size // s, size // s) for s in STRIDES], args.batch)
         for title, run in (('forward', forward), ('forward and backward', backward)):
-            seconds = medians({name: (lambda way=way: run(*way)) for name, way in ways.items()},
+            seconds = medians({name: partial(run, *way) for name, way in ways.items()},
                               args.rounds)
             print(row(f'{size}x{size}, {title}', seconds, 'mmcv in PyTorch'))
 
 
 def forms(device: str, shapes: list[tuple[int, int]],
           batch: int) -> dict[str, tuple[Callable[..., Tensor], list[Tensor]]]:
-    """Name -> (function of value, locations and weights; those three)."""
+    """Return name -> (function of value, locations and weights; these three tensors)."""
     torch.manual_seed(0)
     tokens = sum(h * w for h, w in shapes)
     grid = (batch, tokens, HEADS, len(shapes), POINTS)
@@ -77,4 +82,4 @@ def backward(function: Callable[..., Tensor], inputs: list[Tensor]) -> tuple[Ten
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

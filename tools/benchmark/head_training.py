@@ -1,29 +1,48 @@
 """Time and memory of the head's training step, mmdet's and ours, side by side.
 
-Forward pass, loss and backward pass of the published Mask2Former R50 head on made-up features, with
-the same weights and ground truth. The two take turns. ``--segments`` with several numbers shows
-how both grow with the segments of an image, ``--plot`` draws that. Memory is the highest resident
-memory (GPU: allocated memory) of a step beyond what was there before it, each in a process of its
-own.
+Forward pass, loss and backward pass of the published Mask2Former R50 head on random features, with
+the same weights and ground truth, in alternation. ``--segments`` with several numbers shows how
+time and memory grow with the number of segments of an image, ``--plot`` draws them. Memory is the
+peak resident memory (GPU: allocated memory) of a step minus that before it, each in a separate
+process.
 
     OMP_NUM_THREADS=2 python tools/benchmark/head_training.py --sizes 512 1024 --rounds 5
     OMP_NUM_THREADS=2 python tools/benchmark/head_training.py --segments 5 20 50 100 200 500 \
         --plot segments.png
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='of the images')
+    parser.add_argument('--segments', type=int, nargs='+', default=[12], help='in every image')
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    parser.add_argument('--no-memory', action='store_true', help='times only')
+    parser.add_argument('--plot', help='picture file of time and memory over segments')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 import multiprocessing
 from collections.abc import Callable
 
 import torch
 from peers import build_pair, make_features, make_samples
-from timing import medians, memory_growth, row
+from timing import default_device, medians, memory_growth, row
 
 SIDES = ('mmdet', 'ours')
 
 
 def training_steps(size: int, segments: int, batch: int, device: str,
                    amp: bool = False) -> dict[str, Callable[[], None]]:
-    """A training step of each head, by name."""
+    """Return a training step of each head by name."""
     pair = build_pair(device)
     features = make_features(batch, (size, size), device)
     for feature in features:
@@ -38,29 +57,20 @@ def training_steps(size: int, segments: int, batch: int, device: str,
             losses = head.loss(features, samples[name])
         sum(losses.values()).backward()
 
-    for name, model in pair.items():
+    for _, model in pair.items():
         model.train()
     return {name: lambda name=name: step(name) for name in SIDES}
 
 
 def growth(name: str, *setting) -> float:
-    """Peak memory of one side's step in MB; runs in a process of its own."""
+    """Measure the peak memory of one side's step in MB, in this process."""
     torch.manual_seed(0)
     step = training_steps(*setting)[name]
     return memory_growth(step)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='of the images')
-    parser.add_argument('--segments', type=int, nargs='+', default=[12], help='in every image')
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--no-memory', action='store_true', help='times only')
-    parser.add_argument('--plot', help='picture file of time and memory over segments')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     found = []
     for size in args.sizes:
         for segments in args.segments:
@@ -103,4 +113,4 @@ def plot(found: list, path: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

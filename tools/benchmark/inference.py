@@ -1,20 +1,37 @@
 """Time inference behind the backbone, mmdet's Mask2Former and ours, side by side.
 
-The published R50 head with the same weights on made-up features, part by part and altogether.
-Untrained weights find nothing, so class scores are overwritten: ``--confident`` queries are sure of
-a class, as a trained model's are. 'post-processing' begins at the mask logits: for mmdet they are
-ready, ours makes those that it needs.
+The published R50 head with the same weights on random features, part by part and as a whole.
+Untrained weights predict no object, so class scores are overwritten: ``--confident`` queries get a
+high score for a class, as those of a trained model. 'post-processing' begins at the mask logits:
+mmdet's are computed before, ours computes those that it needs.
 
     OMP_NUM_THREADS=2 python tools/benchmark/inference.py --rounds 7
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sizes', nargs='+', choices=['512', '800x1333', '1024'],
+                        default=['512', '800x1333'])
+    parser.add_argument('--confident', type=int, default=15,
+                        help='number of queries with an object')
+    parser.add_argument('--rounds', type=int, default=7, help='timings of each (default: 7)')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from mmdet.structures import DetDataSample
 from peers import CLASSES, build_pair, make_features, region_masks
-from timing import medians, row
+from timing import default_device, medians, row
 from torch import Tensor
 
 from mmpanseg.models.inference.test_cfg import OutputOptions
@@ -28,7 +45,7 @@ SIZES = {
 
 
 def sure(cls_logits: Tensor, confident: int) -> Tensor:
-    """Class logits in which the first queries are sure of a class, the others of none."""
+    """Class logits with a high score of a class in the first queries, of no object in the rest."""
     made = torch.zeros_like(cls_logits)
     made[..., CLASSES] = 20
     queries = torch.arange(confident)
@@ -100,13 +117,8 @@ class _Given(torch.nn.Module):
         return self.result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--sizes', nargs='+', choices=list(SIZES), default=['512', '800x1333'])
-    parser.add_argument('--confident', type=int, default=15, help='queries that find something')
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     with torch.no_grad():
         for size in args.sizes:
             for part, ways in parts(size, args.confident, args.device).items():
@@ -114,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

@@ -1,26 +1,44 @@
 """Time the training step of the head with and without mask-piloted queries, in one run.
 
 Forward and backward pass of the same head (the published R50 one: 6 encoder layers, 9 decoder
-layers, 256 channels, 100 queries, 12544 points) on made-up features of two images, with index maps
-as ground truth. 'released' is the released code's setting (one copy of every segment, label noise
-only), 'paper' the paper's (100 slots, point noise in all layers). The ways take turns.
+layers, 256 channels, 100 queries, 12544 points) on random features of two images, with index maps
+as ground truth. 'released' is the setting of the released code (one copy of every segment, label
+noise only), 'paper' that of the paper (100 slots, point noise in all layers), in alternation.
 
     OMP_NUM_THREADS=2 python tools/benchmark/mp_former_step.py --rounds 5
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+WAYS = ('Mask2Former', 'released', 'paper')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--size', type=int, default=512, help='of the images')
+    parser.add_argument('--segments', type=int, nargs='+', default=[6, 10],
+                        help='in each image of the batch')
+    parser.add_argument('--ways', nargs='+', choices=WAYS, default=WAYS)
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 from collections.abc import Callable
 
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
-from timing import medians, row
+from timing import default_device, medians, row
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
 CHANNELS = (256, 512, 1024, 2048)
-WAYS = {
+PILOTING = {
     'Mask2Former': None,
     'released': dict(num_groups=1, budget=None, mask_noise='none', label_flip='any'),
     'paper': dict(),
@@ -41,7 +59,7 @@ def make_sample(size: int, segments: int, seed: int) -> DetDataSample:
 
 def training_step(piloting: dict | None, features: list, samples: list,
                   device: str) -> Callable[[], None]:
-    """A forward and backward pass of a new head."""
+    """Return a function for the forward and backward pass of a new head."""
     torch.manual_seed(0)
     config = dict(type='mmpanseg.Mask2FormerHead') if piloting is None else dict(
         type='mmpanseg.MPFormerHead', piloting=piloting)
@@ -57,15 +75,8 @@ def training_step(piloting: dict | None, features: list, samples: list,
     return step
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=512, help='of the images')
-    parser.add_argument('--segments', type=int, nargs='+', default=[6, 10],
-                        help='in each image of the batch')
-    parser.add_argument('--ways', nargs='+', choices=list(WAYS), default=list(WAYS))
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     torch.manual_seed(0)
     batch = len(args.segments)
     features = [
@@ -74,7 +85,7 @@ def main() -> None:
     samples = [make_sample(args.size, n, k).to(args.device)
                for k, n in enumerate(args.segments)]
     MMLogger.get_instance('benchmark', log_level='WARNING')  # how each parameter starts
-    seconds = medians({name: training_step(WAYS[name], features, samples, args.device)
+    seconds = medians({name: training_step(PILOTING[name], features, samples, args.device)
                        for name in args.ways}, args.rounds)
     print(row(f'{batch} x {args.size}, {args.segments} segments', seconds, args.ways[0]))
     for name, value in seconds.items():
@@ -82,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

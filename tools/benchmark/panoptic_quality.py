@@ -1,13 +1,27 @@
-"""Time the panoptic quality on made-up data: from PNG files, and from maps in memory.
+"""Time the panoptic quality on synthetic data: from PNG files, and from maps in memory.
 
-Runs on one core and counts CPU time, so that other work on the machine disturbs little. Where
-panopticapi can be imported (it is no dependency of this project), its single-core evaluation
-scores the same files in the same run, and the speed-ups are printed. The PNGs are written by PIL
-with its default settings, as those of the published data sets were.
+Runs on one core and measures CPU time, so that other load of the machine has little effect. If
+panopticapi is installed (it is no dependency of this project), its single-core evaluation scores
+the same files in the same run, and the speed-ups are printed. The PNGs are written by PIL with its
+default settings, as those of the published datasets.
 
     python tools/benchmark/panoptic_quality.py --images 200 --rounds 5
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--images', type=int, default=100)
+    parser.add_argument('--segments', type=int, default=20)
+    parser.add_argument('--rounds', type=int, default=3, help='timings of each (default: 3)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 import contextlib
 import io
 import json
@@ -16,6 +30,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -66,7 +81,7 @@ def make_data(folder: Path, width: int, height: int, images: int, segments: int)
     """Ground truth and a shifted, partly relabeled prediction of it, in COCO panoptic format.
 
     Returns:
-        batches of (ground truth, prediction) annotations. PNGs lie in ``folder``/gt and pred,
+        batches of (ground truth, prediction) annotations. PNGs are in ``folder``/gt and pred,
         the JSON files of batch b are ``folder``/gt{b}.json and pred{b}.json.
     """
     rng = np.random.default_rng(0)
@@ -100,39 +115,43 @@ def time_per_image(function: Callable, batch: list) -> float:
     return (time.process_time() - start) / len(batch) * 1e3
 
 
+def score_files(folder: Path, number: int) -> dict:
+    return pq_compute(folder / f'gt{number}.json', folder / f'pred{number}.json',
+                      folder / 'gt', folder / 'pred', num_processes=1)
+
+
+def score_maps(maps: list[tuple]) -> None:
+    for gt, pred in maps:
+        image_pq(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES)
+
+
+def score_boundaries(maps: list[tuple]) -> None:
+    for gt, pred in maps:
+        image_pq_variants(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES, boundary_width=0.02,
+                          by_size=True)
+
+
+def score_official(folder: Path, batch: list[tuple]):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return pq_compute_single_core(0, batch, folder / 'gt', folder / 'pred', CATEGORIES)
+
+
 def measure(width: int, height: int, images: int, segments: int, rounds: int) -> None:
     times, differences = {}, [0.]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         batches = make_data(folder, width, height, images, segments)
-        # Contestants take turns batch by batch, so that a slow moment hits all of them.
+        # In alternation batch by batch, so that a slow phase affects all contestants alike.
         for number, batch in list(enumerate(batches)) * rounds:
             maps = [(load(folder / 'gt', gt), load(folder / 'pred', pred)) for gt, pred in batch]
-
-            def score_files() -> dict:
-                return pq_compute(folder / f'gt{number}.json', folder / f'pred{number}.json',
-                                  folder / 'gt', folder / 'pred', num_processes=1)
-
-            def score_maps() -> None:
-                for gt, pred in maps:
-                    image_pq(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES)
-
-            def score_boundaries() -> None:
-                for gt, pred in maps:
-                    image_pq_variants(PanopticMap(*gt), PanopticMap(*pred), NUM_CLASSES,
-                                      boundary_width=0.02, by_size=True)
-
-            def score_official():
-                with contextlib.redirect_stdout(io.StringIO()):
-                    return pq_compute_single_core(0, batch, folder / 'gt', folder / 'pred',
-                                                  CATEGORIES)
-
-            contestants = {'from PNG files': score_files, 'from maps in memory': score_maps,
-                           '... with boundaries and sizes': score_boundaries}
+            contestants = {'from PNG files': partial(score_files, folder, number),
+                           'from maps in memory': partial(score_maps, maps),
+                           '... with boundaries and sizes': partial(score_boundaries, maps)}
             if pq_compute_single_core is not None:
-                contestants['panopticapi, from PNG files'] = score_official
-                official = score_official().pq_average(CATEGORIES, isthing=None)[0]['pq']
-                differences.append(abs(official - score_files()['All']['pq']))
+                contestants['panopticapi, from PNG files'] = partial(score_official, folder, batch)
+                official = score_official(folder, batch).pq_average(CATEGORIES, isthing=None)
+                differences.append(
+                    abs(official[0]['pq'] - score_files(folder, number)['All']['pq']))
             for name, function in contestants.items():
                 times.setdefault(name, []).append(time_per_image(function, batch))
 
@@ -149,12 +168,7 @@ def measure(width: int, height: int, images: int, segments: int, rounds: int) ->
         print(f'  largest difference in PQ: {max(differences):.1e}')
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--images', type=int, default=100)
-    parser.add_argument('--segments', type=int, default=20)
-    parser.add_argument('--rounds', type=int, default=3)
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
     cv2.setNumThreads(1)
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -163,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

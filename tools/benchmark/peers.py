@@ -15,7 +15,6 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.mask_logits import ProductMaskLogits

@@ -1,16 +1,34 @@
 """Time whole models of several configs on the same images, side by side: a step, and an image.
 
 A training step is preprocessing, forward pass, losses and backward pass; inference ends with the
-outputs that the config switches on. Models are initialized, not trained, so they find next to
-nothing and what follows the networks costs little. Images and ground truth are made up, in the size
-that ``--size`` says before the model's own padding. ``--compile`` adds each model a second time,
-compiled as with ``compile=True`` in a config; compiling happens before the clock starts.
+outputs of the config. Models are initialized, not trained, so they predict few objects and
+post-processing is short. Images and ground truth are random, of size ``--size`` before the model's
+padding. ``--compile`` adds a compiled copy of each model, as with ``compile=True`` in a config;
+compilation is not timed.
 
     OMP_NUM_THREADS=2 python tools/benchmark/systems.py \
         configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py \
         configs/kmax_deeplab/kmax_deeplab_r18_1xb4-scratch-demo_scenes-panoptic.py --size 256 256
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('configs', nargs='+', help='config files; the first is the reference')
+    parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'))
+    parser.add_argument('--batch', type=int, default=4, help='images of a training step')
+    parser.add_argument('--segments', type=int, default=8, help='in every image')
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    parser.add_argument('--compile', action='store_true', help='also time each model compiled')
+    parser.add_argument('--device', help='e.g. cuda or cpu (default: a GPU if there is one)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,17 +38,16 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from peers import region_map
-from timing import medians, row
+from timing import default_device, medians, row
 from torch import nn
 
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
 from mmpanseg.engine.hooks.compile_hook import compilable_parts
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
 
 
 def build(path: str, device: str) -> nn.Module:
-    """The initialized model of a config; no pretrained weights are needed for its speed."""
+    """Build and initialize the model of a config, without pretrained weights."""
     config = Config.fromfile(path).model
     config.backbone.init_cfg = None
     torch.manual_seed(0)
@@ -40,7 +57,7 @@ def build(path: str, device: str) -> nn.Module:
 
 
 def make_data(model: nn.Module, size: tuple[int, int], batch: int, segments: int) -> dict:
-    """Images and ground truth as a data loader gives them."""
+    """Create images and ground truth in the format of a data loader."""
     generator = torch.Generator().manual_seed(0)
     samples = []
     for seed in range(batch):
@@ -53,7 +70,7 @@ def make_data(model: nn.Module, size: tuple[int, int], batch: int, segments: int
 
 
 def training_step(model: nn.Module, data: dict) -> Callable[[], None]:
-    """A forward and backward pass."""
+    """Return a function for a forward and backward pass."""
 
     def step() -> None:
         model.train()
@@ -65,7 +82,7 @@ def training_step(model: nn.Module, data: dict) -> Callable[[], None]:
 
 
 def inference(model: nn.Module, data: dict) -> Callable[[], list]:
-    """Prediction of all images of the data."""
+    """Return a function that predicts all images of the data."""
 
     def predict() -> list:
         model.eval()
@@ -74,16 +91,8 @@ def inference(model: nn.Module, data: dict) -> Callable[[], list]:
     return predict
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('configs', nargs='+', help='config files; the first is the reference')
-    parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'))
-    parser.add_argument('--batch', type=int, default=4, help='images of a training step')
-    parser.add_argument('--segments', type=int, default=8, help='in every image')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--compile', action='store_true', help='each model compiled, too')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
+    args.device = args.device or default_device()
     MMLogger.get_instance('benchmark', log_level='WARNING')  # how each parameter starts
     init_default_scope('mmdet')
     size = tuple(args.size)
@@ -103,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

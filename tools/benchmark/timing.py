@@ -1,4 +1,4 @@
-"""Time several ways to do the same thing, in turns, and print them side by side."""
+"""Timing of several implementations in alternation, and a table of the results."""
 import ctypes
 import re
 import statistics
@@ -9,18 +9,26 @@ from pathlib import Path
 
 import torch
 
-# glibc's malloc.h: freed blocks go back to the system at once, whatever the environment says
+# glibc's malloc.h: freed blocks return to the system at once, independent of the environment
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 GIVE_BACK = ((M_TRIM_THRESHOLD, 0), (M_TOP_PAD, 0), (M_MMAP_MAX, 1 << 16),
              (M_MMAP_THRESHOLD, 1 << 16))
 
 
+def default_device() -> str:
+    """Return 'cuda' if torch can use a GPU, else 'cpu'."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 def medians(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; the ways take turns, so a slow spell meets all of them.
+    """Measure the median seconds of functions in alternation; a slow phase affects all alike.
 
     Args:
-        ways: name -> function without arguments. Each runs once before the clock starts.
-        rounds: how often each one is timed.
+        ways: name -> function without arguments. Each is called once before the timing.
+        rounds: number of timings of each.
+
+    Returns:
+        name -> median seconds.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for function in ways.values():
@@ -36,20 +44,20 @@ def medians(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def row(title: str, seconds: Mapping[str, float], reference: str) -> str:
-    """One line of a table: milliseconds of each way and how much longer the reference takes."""
+    """Format milliseconds of each function, and the speed-up over the reference, as one line."""
     cells = [f'{name} {1e3 * value:9.1f} ms ({seconds[reference] / value:5.2f}x)'
              for name, value in seconds.items()]
     return f'{title:<40}' + '   '.join(cells)
 
 
 def memory_growth(function: Callable[[], object]) -> float:
-    """Megabytes that a second call needs at its peak beyond what was in use before it.
+    """Measure the peak memory in MB of a second call minus the memory before it.
 
-    The first call is for what stays: workspaces, caches. On a GPU this is allocated memory; on a
-    CPU resident memory, sampled every few milliseconds (Linux with glibc).
+    The first call allocates workspaces and caches. On a GPU this is allocated memory; on a CPU
+    resident memory, sampled every 2 ms (Linux with glibc).
     """
     if not torch.cuda.is_available():
-        # so that "in use before" means in use
+        # Otherwise memory before the call would include freed blocks.
         for parameter, value in GIVE_BACK:
             ctypes.CDLL(None).mallopt(parameter, value)
     function()

@@ -7,7 +7,23 @@ scores are overwritten such that ``--confident`` queries are sure.
 
     OMP_NUM_THREADS=2 python tools/benchmark/transformers_peer.py --sizes 512 --rounds 5
 """
+# ruff: noqa: E402  (arguments are parsed before the imports that take seconds)
 import argparse
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='of the images')
+    parser.add_argument('--segments', type=int, default=12, help='in every image, for training')
+    parser.add_argument('--confident', type=int, default=15, help='queries that find something')
+    parser.add_argument('--batch', type=int, default=1, help='images of a training step')
+    parser.add_argument('--rounds', type=int, default=5, help='timings of each (default: 5)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    ARGS = parse_args()
+
 from collections.abc import Callable
 
 import torch
@@ -131,14 +147,7 @@ def largest_difference(theirs: nn.Module, ours: nn.Module, size: int) -> float:
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--sizes', type=int, nargs='+', default=[512], help='of the images')
-    parser.add_argument('--segments', type=int, default=12, help='in every image, for training')
-    parser.add_argument('--confident', type=int, default=15, help='queries that find something')
-    parser.add_argument('--batch', type=int, default=1, help='images of a training step')
-    parser.add_argument('--rounds', type=int, default=5)
-    args = parser.parse_args()
+def main(args: argparse.Namespace) -> None:
     theirs, ours = build_pair()
     with torch.no_grad():
         print(f'largest difference of the logits, relative: '
@@ -153,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    main(ARGS)

@@ -1,51 +1,48 @@
 """Convert a published checkpoint: python tools/model_converters/convert.py SRC DST [options].
 
-SRC is a file .pth, .pkl, .bin, .safetensors, or a folder of transformers. Nothing in it is run: it
-is read for its tensors only. With --config the result is compared with the config's model, so that
-it loads without anything missing or left over. See docs/checkpoints.md for the sources.
+SRC is a file .pth, .pkl, .bin, .safetensors, or a folder of transformers. Only its tensors are
+read, no code in it is run. With --config the result is compared with the config's model, so that
+it loads without missing and unused tensors. See docs/checkpoints.md for the sources.
 """
+from __future__ import annotations
+
 import argparse
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.registry import init_default_scope
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import SOURCES, CheckpointError, ConvertedCheckpoint, check_fit, convert
-from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
-from mmpanseg.checkpoints.class_order import (
-    PUBLISHED,
-    find_class_order,
-    published_order,
-    require_known_order,
-)
-from mmpanseg.checkpoints.convert import drop_zero_query_positions
-from mmpanseg.checkpoints.sources import find_source, get_source
-from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
-from mmpanseg.datasets.metainfo import config_metainfo
-from mmpanseg.engine import UsageError, load_config, run_tool
+from mmpanseg.engine import UsageError, import_mmdet, run_tool
 from mmpanseg.version import __version__
+
+if TYPE_CHECKING:
+    from mmpanseg.checkpoints import ConvertedCheckpoint
+
+# The keys of mmpanseg.checkpoints.SOURCES and .class_order.PUBLISHED, whose import takes seconds.
+SOURCES = ('huggingface', 'kmax_deeplab', 'mask2former', 'mp_former', 'mmdet', 'panoptic_segformer')
+CLASS_ORDERS = ('cityscapes', 'ade20k', 'mapillary', 'coco')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert a published checkpoint')
     parser.add_argument('src', help='checkpoint file, or folder of transformers')
     parser.add_argument('dst', help='file to write, .pth')
-    parser.add_argument('--source', choices=list(SOURCES),
-                        help='where the checkpoint comes from (default: found from its names)')
+    parser.add_argument('--source', choices=SOURCES,
+                        help='code base that wrote the checkpoint (default: derived from its '
+                        'parameter names)')
     parser.add_argument('--config', help='config of the model: the result is compared with it, '
-                        'and the order of class labels follows from it and from the source')
-    parser.add_argument('--class-order', metavar='NAME', help='the published order of labels, '
-                        f'where it cannot be known: {", ".join(PUBLISHED)}, "same" (labels stay '
-                        'as they are), or the published label of each of ours: 11,12,0,1,...')
+                        'and the order of class labels is derived from it and from the source')
+    parser.add_argument('--class-order', metavar='NAME', help='order of labels in the '
+                        f'checkpoint, if it cannot be derived: {", ".join(CLASS_ORDERS)}, "same" '
+                        '(labels remain unchanged), or the published label of each label here: '
+                        '11,12,0,1,...')
     return parser.parse_args()
 
 
 def read_class_order(text: str) -> list[int] | None:
-    """What ``convert`` takes as ``class_order``."""
+    """Parse ``--class-order`` for :func:`mmpanseg.checkpoints.convert`."""
+    from mmpanseg.checkpoints.class_order import PUBLISHED, published_order
+
     if text == 'same':
         return None
     if text in PUBLISHED:
@@ -58,7 +55,7 @@ def read_class_order(text: str) -> list[int] | None:
 
 
 def check_target(src: str, dst: str) -> None:
-    """Refuse to write over the source or a folder."""
+    """Refuse to overwrite the source or a folder."""
     if Path(dst).is_dir():
         raise UsageError(f'{dst} is a folder: name the file to write')
     if Path(dst).exists() and Path(dst).samefile(src):
@@ -66,7 +63,24 @@ def check_target(src: str, dst: str) -> None:
 
 
 def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[int] | None, dict]:
-    """The converted checkpoint, the order of its labels, and what describes its classes."""
+    """Convert the checkpoint of the arguments.
+
+    Returns:
+        The converted checkpoint, the order of its labels (None if unchanged), and metainfo of its
+        classes.
+    """
+    from mmengine.registry import init_default_scope
+
+    from mmpanseg.analysis import build_on_meta
+    from mmpanseg.checkpoints import CheckpointError, check_fit, convert
+    from mmpanseg.checkpoints.class_names import read_class_names
+    from mmpanseg.checkpoints.class_order import find_class_order, require_known_order
+    from mmpanseg.checkpoints.convert import drop_zero_query_positions
+    from mmpanseg.checkpoints.sources import find_source, get_source
+    from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
+    from mmpanseg.datasets.metainfo import config_metainfo
+    from mmpanseg.engine.launch import load_config
+
     model, info = None, {}
     if args.config is not None:
         cfg = load_config(args.config)
@@ -100,6 +114,13 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
+    import torch
+
+    from mmpanseg.checkpoints import SOURCES, CheckpointError
+    from mmpanseg.checkpoints.class_names import METAINFO_KEYS
+    from mmpanseg.checkpoints.class_order import PUBLISHED
+
     started = time.perf_counter()
     try:
         result, order, info = convert_file(args)
@@ -124,7 +145,7 @@ def main() -> None:
         keys = [key for key, why in result.unused.items() if why == reason]
         print(f'not used, {count}: {keys[0]}{" ..." if count > 1 else ""} ({reason})')
     if args.config is None:
-        print('not compared with a model: give --config to be sure that everything fits')
+        print('not compared with a model: use --config to check that all tensors fit')
 
 
 if __name__ == '__main__':

@@ -4,21 +4,17 @@ huggingface: DST becomes a folder for Mask2FormerForUniversalSegmentation.from_p
 --config). mmdet: DST is a file for mmdetection 3.x's Mask2Former. With --config, settings that the
 target cannot express are refused by name.
 """
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-import mmpanseg  # noqa: F401  before mmdet: makes mmcv importable without compiled operators
-from mmpanseg.analysis import build_on_meta
-from mmpanseg.checkpoints import check_fit, convert, to_mmdet, write_huggingface
-from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
-from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
-from mmpanseg.datasets.metainfo import check_class_names, config_metainfo, first_dataset
-from mmpanseg.engine import UsageError, load_config, run_tool
+from mmpanseg.engine import UsageError, import_mmdet, run_tool
 from mmpanseg.version import __version__
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,19 +27,35 @@ def parse_args() -> argparse.Namespace:
 
 
 def test_pipeline(cfg: Config) -> list[dict]:
-    """Steps that the test data go through."""
+    """Return the pipeline of the config's test data."""
+    from mmpanseg.datasets.metainfo import first_dataset
+
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     pipeline = first_dataset(dataset).get('pipeline')
     if not pipeline:
-        raise UsageError('the config has no test_dataloader.dataset.pipeline, which tells the '
-                         'size of test images')
+        raise UsageError('the config has no test_dataloader.dataset.pipeline, which defines '
+                         'the size of test images')
     return pipeline
 
 
 def export(args: argparse.Namespace) -> dict[str, str]:
-    """Write; returns keys without a place there, with the reason."""
+    """Write the checkpoint of the arguments for the other library.
+
+    Returns:
+        {key without a counterpart there: reason}.
+    """
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from mmpanseg.analysis import build_on_meta
+    from mmpanseg.checkpoints import check_fit, convert, to_mmdet, write_huggingface
+    from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
+    from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
+    from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
+    from mmpanseg.engine.launch import load_config
+
     content = read_checkpoint(args.src)
-    # of ours only: refuses the checkpoints that convert.py reads
+    # Refuses checkpoints of other code bases, which convert.py reads.
     result = convert(extract_weights(content, args.src), 'mmdet')
     names = read_class_names(content, args.src).names
     cfg, info = None, dict(classes=names)
@@ -56,7 +68,8 @@ def export(args: argparse.Namespace) -> dict[str, str]:
         info = configured if configured.get('classes') else info
     if args.to == 'huggingface':
         if cfg is None:
-            raise UsageError('--to huggingface needs --config: tensors do not tell everything')
+            raise UsageError('--to huggingface needs --config: the tensors do not contain all '
+                             'settings')
         return write_huggingface(result.state_dict, cfg.model, Path(args.dst), info['classes'],
                                  test_pipeline(cfg))
     unused: dict[str, str] = {}
@@ -67,13 +80,14 @@ def export(args: argparse.Namespace) -> dict[str, str]:
                               **(dict(dataset_meta=described) if described else {})),
                     state_dict=exported), args.dst)
     if cfg is None:
-        print('not compared with a config: give --config to be sure that mmdetection has all of '
-              'its settings, which tensors do not tell')
+        print('not compared with a config: use --config to check that mmdetection supports its '
+              'settings, which the tensors do not contain')
     return unused
 
 
 def main() -> None:
     args = parse_args()
+    import_mmdet()
     try:
         unused = export(args)
     except ValueError as error:

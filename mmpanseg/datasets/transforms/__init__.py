@@ -7,12 +7,12 @@ from mmpanseg.datasets.transforms.loading_images import (
     LoadImageFromNDArray,
 )
 from mmpanseg.datasets.transforms.loading_instances import LoadInstanceMasks
-from mmpanseg.datasets.transforms.loading_panoptic import LoadPanopticMap
+from mmpanseg.datasets.transforms.loading_panoptic import LoadPanopticAnnotations, LoadPanopticMap
 from mmpanseg.datasets.transforms.loading_semantic import LoadSemanticMap
 from mmpanseg.datasets.transforms.photometric import SSDColorJitter
 
 __all__ = [
     'FilterLabeledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
-    'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticMap', 'LoadSemanticMap',
-    'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
+    'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticAnnotations', 'LoadPanopticMap',
+    'LoadSemanticMap', 'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
 ]

@@ -3,14 +3,16 @@
 H, W: height and width of the image; N: number of segments.
 """
 
+import mmdet.datasets.transforms as mmdet_transforms
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
 
 from mmpanseg.datasets.transforms.image_and_map import add_map, check_orientation_known
 from mmpanseg.registry import TRANSFORMS
 from mmpanseg.structures import VOID
 from mmpanseg.structures.exif_orientation import orient_annotation
-from mmpanseg.structures.panoptic_png import read_panoptic_png
+from mmpanseg.structures.panoptic_png import read_panoptic_png, rgb2id
 
 
 @TRANSFORMS.register_module()
@@ -111,3 +113,24 @@ def index_segments(ids: np.ndarray, segments: list[dict], path: str) -> np.ndarr
             f'{path}: segment {bad} is in segments_info but has no pixel in the map; remove it '
             'from the annotation, or write the map that belongs to it')
     return np.repeat(index[row], lengths).reshape(ids.shape)
+
+
+@MMDET_TRANSFORMS.register_module(force=True)
+class LoadPanopticAnnotations(mmdet_transforms.LoadPanopticAnnotations):
+    """mmdet's loader without panopticapi, which mmdet's own imports to decode colors.
+
+    Args:
+        with_bbox: load boxes.
+        with_label: load labels of instances.
+        with_mask: load masks of instances.
+        with_seg: load the semantic map.
+        kwargs: ``box_type``, ``imdecode_backend`` and ``backend_args`` of mmdet's loader.
+    """
+
+    def __init__(self, with_bbox: bool = True, with_label: bool = True, with_mask: bool = True,
+                 with_seg: bool = True, **kwargs) -> None:
+        # skips the constructor of mmdet's class, which raises without panopticapi
+        super(mmdet_transforms.LoadPanopticAnnotations, self).__init__(
+            with_bbox=with_bbox, with_label=with_label, with_mask=with_mask, with_seg=with_seg,
+            with_keypoints=False, **kwargs)
+        self.rgb2id = rgb2id

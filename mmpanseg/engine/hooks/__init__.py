@@ -1,6 +1,5 @@
-from mmpanseg.engine.hooks.batch_size_hook import BatchSizeHook
-from mmpanseg.engine.hooks.class_consistency_hook import ClassConsistencyHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
+from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
 from mmpanseg.engine.hooks.load_summary_hook import LoadSummaryHook
 from mmpanseg.engine.hooks.query_consistency_hook import QueryConsistencyHook
 from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook

@@ -1,4 +1,4 @@
-"""torch.compile for the parts of a model that are worth it, in training and in tests."""
+"""torch.compile of backbone and decoders, in training and in tests."""
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -11,14 +11,15 @@ from mmpanseg.registry import HOOKS
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compiles the backbone and the decoders of a model's panoptic head, each as a whole.
+    """Compiles the backbone and each decoder of a model's panoptic head.
 
-    Losses stay as they are: their matching runs on the CPU. Names of parameters do not change. The
-    tools add this hook for ``compile=True`` or ``compile=dict(...)`` in a config; mmengine's own
-    way would compile ``train_step`` with everything in it, and nothing in a test.
+    Losses are not compiled: their matching runs on the CPU. Names of parameters do not change. The
+    tools add this hook for ``compile=True`` or ``compile=dict(...)`` in a config; mmengine itself
+    compiles ``train_step`` as a whole, and nothing in a test.
 
     Args:
-        options: of :meth:`torch.nn.Module.compile`, e.g. ``backend='eager'`` or ``dynamic=False``.
+        options: arguments of :meth:`torch.nn.Module.compile`, e.g. ``backend='eager'`` or
+            ``dynamic=False``.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -31,25 +32,31 @@ class CompileHook(Hook):
         names = compilable_parts(model)
         for name in names:
             model.get_submodule(name).compile(**self.options)
-        runner.logger.info(f'Compiled at the first step, for each new image size anew: '
+        runner.logger.info(f'Compiled at the first step, and again for each new image size: '
                            f'{", ".join(names)}')
 
 
 def compilable_parts(model: nn.Module) -> list[str]:
-    """Names of a model's parts without operations that a compiler cannot follow.
+    """List the submodules that contain no operations that the compiler cannot trace.
+
+    Args:
+        model: a segmentor.
+
+    Returns:
+        Their names.
 
     Raises:
-        ValueError: the model is not a :class:`MaskTransformer`.
+        ValueError: the model has no ``backbone`` or no ``panoptic_head``.
     """
     if not isinstance(model, MaskTransformer):
         raise ValueError("compile=True needs model.type='mmpanseg.MaskTransformer', but the model "
                          f'is a {type(model).__name__}: remove the key')
     return ['backbone'] + [f'panoptic_head.{name}'
-                           for name, part in model.panoptic_head.named_children()
+                           for name, part in model.get_submodule('panoptic_head').named_children()
                            if name != 'criterion' and _has_own_forward(part)]
 
 
 def _has_own_forward(module: nn.Module) -> bool:
-    """More than a layer, a chain or a list of layers."""
+    """Return False for a layer, and for a sequence or a list of layers."""
     return (any(True for _ in module.children()) and not isinstance(module, nn.Sequential)
             and type(module).forward is not nn.Module.forward)

@@ -1,4 +1,4 @@
-"""What a model takes from the checkpoint of ``load_from``, and what it does not."""
+"""Report of the tensors that a model loads from the checkpoint of ``load_from``."""
 import re
 
 from mmengine.hooks import Hook
@@ -7,7 +7,7 @@ from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_chec
 from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors, shortened_list
 from mmpanseg.checkpoints.class_names import class_names_of_meta
 from mmpanseg.datasets.metainfo import check_class_names
-from mmpanseg.engine.launch import UsageError
+from mmpanseg.engine.command_line import UsageError
 from mmpanseg.models.segmentors.checked_loading import pretrained_files, skip_pretrained
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import unwrap_model
@@ -17,17 +17,17 @@ from mmpanseg.utils.modules import unwrap_model
 class LoadSummaryHook(Hook):
     """Logs which tensors of a checkpoint fit the model; the others keep their initial values.
 
-    Fine-tuning with other classes needs nothing else than ``load_from``: layers of another shape,
-    such as the classifier, start anew. Where that cannot be meant it is an error. Parts that the
-    checkpoint fills do not fetch their own pretrained weights before.
+    Fine-tuning with other classes needs ``load_from`` only: layers of another shape, such as the
+    classifier, are initialized. In a test and a resumed training this is an error. Submodules that
+    the checkpoint contains do not download their pretrained weights.
 
     Raises:
-        UsageError: no tensor fits; the text names the code base if the checkpoint is to be
-            converted first. Before testing, and to resume: the checkpoint is one of another
-            model, see :meth:`mmpanseg.checkpoints.checkpoint_fit.Fit.misfit`.
+        UsageError: no tensor fits; the text names the code base if the checkpoint must be
+            converted first. Before testing and resuming: the checkpoint belongs to another model,
+            see :meth:`mmpanseg.checkpoints.checkpoint_fit.Fit.misfit`.
     """
 
-    priority = 'LOW'  # after hooks that exchange weights, such as the one of averaged weights
+    priority = 'LOW'  # after hooks that exchange weights, such as EMAHook
 
     def before_run(self, runner: Runner) -> None:
         model, path = unwrap_model(runner.model), _checkpoint_path(runner)
@@ -37,8 +37,8 @@ class LoadSummaryHook(Hook):
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
         fit = compare_tensors(weights, model.state_dict())
-        # before pretrained weights are downloaded
-        _refuse_foreign(fit, runner)
+        if not fit.fitting:  # before anything is downloaded
+            raise UsageError(fit.nothing())
         skip_pretrained(model, fit)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -49,7 +49,7 @@ class LoadSummaryHook(Hook):
             if fit.misfit():
                 raise UsageError(fit.misfit())
             _check_names(runner, checkpoint)
-        for key in list(weights):  # what is left is loaded by name
+        for key in list(weights):  # the remaining tensors are loaded by name
             if re.sub(r'^module\.', '', key) in fit.reshaped:
                 del weights[key]
         lines = [f'{len(fit.fitting)} of the model\'s {fit.wanted} tensors are in the checkpoint']
@@ -70,7 +70,7 @@ def _refuse_foreign(fit: CheckpointFit, runner: Runner) -> None:
 
 
 def _check_names(runner: Runner, checkpoint: dict) -> None:
-    """Refuse names of classes that stand in another order than those of the data."""
+    """Refuse a checkpoint whose classes are in another order than those of the data."""
     loops = [loop for loop in (runner._train_loop, runner._test_loop, runner._val_loop)
              if isinstance(loop, BaseLoop)]
     if not loops:
@@ -89,7 +89,7 @@ def _is_training(runner: Runner) -> bool:
 
 
 def _checkpoint_path(runner: Runner) -> str | None:
-    """What ``Runner.load_or_resume`` is going to load; None for nothing."""
+    """Return the checkpoint that ``Runner.load_or_resume`` loads next, None if there is none."""
     if runner._has_loaded:
         return None
     if runner._resume and runner._load_from is None:

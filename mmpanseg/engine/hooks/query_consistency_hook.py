@@ -1,4 +1,4 @@
-"""Steadiness of queries over the decoder layers, logged in training."""
+"""Consistency of queries over the decoder layers, logged in training."""
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -16,12 +16,12 @@ class QueryConsistencyHook(Hook):
     The names are ``val/queries/mIoU-L_1`` and so on, see :class:`QueryConsistencyMetric`.
 
     Args:
-        num_images: how many images, shared by the processes.
-        part: 'matching' or 'piloted', see :func:`trace_queries`.
-        match_on: 'points' or 'masks'.
+        num_images: number of images, divided among the processes.
+        part: ``'matching'`` or ``'piloted'``, see :func:`trace_queries`.
+        match_on: ``'points'`` or ``'masks'``, see :func:`trace_queries`.
 
     Raises:
-        ValueError: before a run, of a model whose queries cannot be followed.
+        ValueError: before a run, if the queries of the model cannot be traced.
     """
 
     def __init__(self, num_images: int = 50, part: str = 'matching',

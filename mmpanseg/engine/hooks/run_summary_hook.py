@@ -1,4 +1,4 @@
-"""What is trained on what, on one screen before the first step."""
+"""Summary of a run on one screen before the first step."""
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmpanseg.engine.hooks.class_consistency_hook import dataset_leaves
+from mmpanseg.engine.hooks.data_consistency_hooks import dataset_leaves
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import unwrap_model
 
@@ -18,7 +18,7 @@ from mmpanseg.utils.modules import unwrap_model
 class RunSummaryHook(Hook):
     """Logs config, model, data, schedule, precision and device before training and testing."""
 
-    priority = 'VERY_LOW'  # after checks that may end the run
+    priority = 'VERY_LOW'  # after checks that may raise
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info(_table('Training', training_summary(runner)))
@@ -28,10 +28,13 @@ class RunSummaryHook(Hook):
 
 
 def training_summary(runner: Runner) -> dict[str, str]:
-    """Facts of a training by what they are about.
+    """Collect the facts of a training.
 
     Args:
         runner: with loops, optimizer and schedulers built.
+
+    Returns:
+        Topic -> text.
     """
     facts = dict(**_origin(runner), model=_model(runner.model), weights=_weights(runner))
     facts['training data'] = _data(runner.train_dataloader)
@@ -49,7 +52,7 @@ def training_summary(runner: Runner) -> dict[str, str]:
 
 
 def test_summary(runner: Runner) -> dict[str, str]:
-    """Facts of a test by what they are about, see :func:`training_summary`."""
+    """Collect the facts of a test, see :func:`training_summary`."""
     return dict(**_origin(runner), model=_model(runner.model), weights=_weights(runner),
                 data=_data(runner.test_dataloader), scores=_metrics(runner.test_evaluator),
                 device=_device(runner.model))
@@ -77,13 +80,13 @@ def _model(model: nn.Module) -> str:
 
 
 def _with_depth(module: nn.Module) -> str:
-    """Its class, with the depth if it has one: ResNet-50."""
+    """Return the class name of a module, with its depth if defined: ResNet-50."""
     depth = getattr(module, 'depth', None)
     return type(module).__name__ + (f'-{depth}' if isinstance(depth, int) else '')
 
 
 def _weights(runner: Runner) -> str:
-    # _has_loaded: mmengine tells in no other way whether --resume found a checkpoint
+    # Only _has_loaded shows whether --resume found a checkpoint.
     if runner._resume and runner._has_loaded:
         return f'resumed at {runner.iter} iterations'
     if runner._load_from is not None:

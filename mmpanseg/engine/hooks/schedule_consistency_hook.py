@@ -1,4 +1,4 @@
-"""Intervals and learning rate schedule against the length of the training."""
+"""Comparison of intervals and learning rate schedule with the length of the training."""
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,17 +8,17 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmpanseg.registry import HOOKS
 
-# at the end of their range these are back at the rate that they started from
+# At the end of their range these restore the base learning rate.
 _WARM_UPS = ('LinearLR', 'ConstantLR')
 _SLACK = 1  # some schedules end one step after the run
 
 
 @HOOKS.register_module()
 class ScheduleConsistencyHook(Hook):
-    """Warns before training where a schedule or an interval belongs to a run of another length.
+    """Warns before training if a schedule or an interval is that of a run of another length.
 
-    ``train_cfg.max_iters`` alone makes a run shorter or longer: steps of the learning rate,
-    validations and checkpoints stay where they were. The warning names both and what to set.
+    ``train_cfg.max_iters`` changes only the length of a run, not the steps of the learning rate,
+    validations and checkpoints. The warning names both values and the setting to change.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -27,10 +27,13 @@ class ScheduleConsistencyHook(Hook):
 
 
 def schedule_problems(runner: Runner) -> list[str]:
-    """What of a runner's settings does not fit the length of its training, a line each.
+    """Describe settings that do not fit the length of the training.
 
     Args:
         runner: with its training loop and schedulers built.
+
+    Returns:
+        One text per setting.
     """
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     length = dict(epochs=runner.max_epochs, iterations=runner.max_iters)
@@ -38,11 +41,11 @@ def schedule_problems(runner: Runner) -> list[str]:
     done, total = ((runner.epoch, runner.max_epochs) if by_epoch
                    else (runner.iter, runner.max_iters))
     if done >= total:
-        problems.append(f'the resumed run has {done} {"epochs" if by_epoch else "iterations"} '
-                        f'behind it, and {_length_key("epochs" if by_epoch else "iterations")} is '
-                        f'{total}: nothing is left to be trained')
+        unit = 'epochs' if by_epoch else 'iterations'
+        problems.append(f'the resumed run has completed {done} {unit}, and {_length_key(unit)} is '
+                        f'{total}: no step remains')
     resumed = list(_resumed(runner))
-    if resumed:  # what to set in the config would not help
+    if resumed:  # a change of the config would have no effect
         return problems + resumed
     ends = []
     for key, scheduler in _schedulers(runner):
@@ -51,7 +54,7 @@ def schedule_problems(runner: Runner) -> list[str]:
         if scheduler.by_epoch and not by_epoch:
             problems.append(
                 f'{key} ({name}) counts epochs (by_epoch=True), but training counts iterations, '
-                f'so that it never acts: set by_epoch=False and its range in iterations of '
+                f'so that it has no effect: set by_epoch=False and its range in iterations of '
                 f'train_cfg.max_iters={runner.max_iters}')
             continue
         made_for = _made_for(scheduler)
@@ -67,16 +70,17 @@ def schedule_problems(runner: Runner) -> list[str]:
     if ends and all(made_for is not None and made_for < total - _SLACK
                     for made_for, total, *_ in ends):
         made_for, total, key, scheduler, unit = max(ends, key=lambda end: end[0] / end[1])
+        assert made_for is not None  # of all ends, see the condition
         if type(scheduler).__name__ not in _WARM_UPS:
             problems.append(
-                f'{_length_key(unit)} is {total}, but {key} ({type(scheduler).__name__}) is made '
-                f'for {made_for} {unit}: after them the learning rate stays where it is; '
+                f'{_length_key(unit)} is {total}, but {key} ({type(scheduler).__name__}) ends '
+                f'after {made_for} {unit}: the learning rate is constant from there; '
                 f'set {_fixed(key, scheduler, made_for, total)}')
     return problems
 
 
 def _schedulers(runner: Runner) -> Iterator[tuple[str, Any]]:
-    """(config key, scheduler) pairs."""
+    """Yield pairs of config key and scheduler."""
     found = runner.param_schedulers or []
     groups = found.items() if isinstance(found, dict) else [(None, found)]
     for group, schedulers in groups:
@@ -86,7 +90,7 @@ def _schedulers(runner: Runner) -> Iterator[tuple[str, Any]]:
 
 
 def _resumed(runner: Runner) -> Iterator[str]:
-    """Where a resumed checkpoint brings another schedule than the config's."""
+    """Yield differences between the schedules of a resumed checkpoint and of the config."""
     configs = runner.cfg.get('param_scheduler')
     configs = configs if isinstance(configs, (list, tuple)) else [configs]
     for (key, scheduler), config in zip(_schedulers(runner), configs):
@@ -96,7 +100,7 @@ def _resumed(runner: Runner) -> Iterator[str]:
             wanted = config.get(name)
             if wanted is not None and wanted != found:
                 yield (f'{key}.{name} is {wanted} in the config, but {found} in the resumed '
-                       'checkpoint, which goes on with its own schedule: start anew with '
+                       'checkpoint, whose schedule continues: start a new run with '
                        'load_from=CHECKPOINT for another one')
 
 
@@ -105,7 +109,7 @@ def _milestones(scheduler: Any) -> list[int]:
 
 
 def _made_for(scheduler: Any) -> int | None:
-    """Steps that a scheduler is made for; None: it has no end."""
+    """Return the last step of a scheduler, None if it has no end."""
     end = getattr(scheduler, 'end', INF)
     return end if end < INF else None
 
@@ -117,13 +121,13 @@ def _length_key(unit: str) -> str:
 def _too_long(key: str, scheduler: Any, made_for: int, total: int, unit: str) -> str:
     late = [step for step in _milestones(scheduler) if step >= total]
     what = f', milestones at {_listed(late)} are never reached' if late else ''
-    return (f'{_length_key(unit)} is {total}, but {key} ({type(scheduler).__name__}) is made for '
+    return (f'{_length_key(unit)} is {total}, but {key} ({type(scheduler).__name__}) ends after '
             f'{made_for} {unit}{what}: the run ends in the middle of its schedule; set '
             f'{_fixed(key, scheduler, made_for, total)}')
 
 
 def _fixed(key: str, scheduler: Any, made_for: int, total: int) -> str:
-    """Settings of the same schedule for another length, as --cfg-options takes them."""
+    """Format the settings of the schedule for another length, for --cfg-options."""
     if type(scheduler).__name__ in _WARM_UPS:
         return f'{key}.end to a part of the run'
     milestones = [round(step * total / made_for) for step in _milestones(scheduler)]
@@ -134,7 +138,7 @@ def _fixed(key: str, scheduler: Any, made_for: int, total: int) -> str:
 
 
 def _intervals(runner: Runner, by_epoch: bool) -> Iterator[str]:
-    """Validations and checkpoints."""
+    """Yield problems of the intervals of validations and checkpoints."""
     loop = runner.train_loop
     total, unit = ((runner.max_epochs, 'epochs') if by_epoch
                    else (runner.max_iters, 'iterations'))
@@ -142,9 +146,9 @@ def _intervals(runner: Runner, by_epoch: bool) -> Iterator[str]:
     if runner.val_loop is not None:
         if getattr(loop, 'val_interval', 0) > total:
             yield (f'{here}, train_cfg.val_interval {loop.val_interval}: '
-                   'validation comes once, at the end')
+                   'the only validation is at the end')
         if getattr(loop, 'val_begin', 0) > total:
-            yield f'{here}, train_cfg.val_begin {loop.val_begin}: validation never comes'
+            yield f'{here}, train_cfg.val_begin {loop.val_begin}: there is no validation'
         late = [step for step in getattr(loop, 'dynamic_milestones', []) if step > total]
         if late:
             yield (f'{here}, train_cfg.dynamic_intervals begin at {_listed(late)}: they are '
@@ -154,8 +158,8 @@ def _intervals(runner: Runner, by_epoch: bool) -> Iterator[str]:
             continue
         if hook.by_epoch and not by_epoch:
             yield ('default_hooks.checkpoint counts epochs (by_epoch=True), but training counts '
-                   'iterations: it saves once, at the end; set by_epoch=False and its interval in '
-                   'iterations')
+                   'iterations: the only checkpoint is at the end; set by_epoch=False and its '
+                   'interval in iterations')
             continue
         end = runner.max_epochs if hook.by_epoch else runner.max_iters
         if hook.interval > end:

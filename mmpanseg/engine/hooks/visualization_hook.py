@@ -1,4 +1,4 @@
-"""Pictures of predictions, one for each image."""
+"""Pictures of predictions, one per image."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,17 +15,16 @@ from mmpanseg.structures.result_file_names import dataset_result_names, picture_
 
 @HOOKS.register_module()
 class PanopticVisualizationHook(DetVisualizationHook):
-    """mmdet's hook, whose pictures in ``test_out_dir`` have the names of their images.
+    """mmdet's hook with unique names of the pictures in ``test_out_dir``.
 
-    mmdet names them by the last part of the path, so that of images with the same name in two
-    folders one picture is left, and of several processes only the first one's images are drawn.
-    Here names are those of
-    :func:`mmpanseg.structures.result_file_names.result_names` with the image's
-    ending, and every process draws its images. Arguments are mmdet's.
+    mmdet names a picture by the last part of the image's path, so that images of the same name in
+    two folders overwrite each other, and draws only in the first process. Here names are those of
+    :func:`mmpanseg.structures.result_file_names.result_names` with the ending of the image, and
+    each process draws its images. Arguments are mmdet's.
     """
 
     def before_test(self, runner: Runner) -> None:
-        """Name the pictures."""
+        """Assign the names of the pictures."""
         if self.draw and self.test_out_dir is not None:
             self._names = dataset_result_names(runner.test_dataloader.dataset, keep_ending=True)
             self._folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir)
@@ -52,10 +51,10 @@ class PanopticVisualizationHook(DetVisualizationHook):
                 step=self._test_index)
 
     def _read(self, path: str) -> np.ndarray:
-        """An image, uint8 RGB [H, W, 3]."""
+        """Read an image, uint8 RGB [H, W, 3]."""
         return mmcv.imfrombytes(get(path, backend_args=self.backend_args), channel_order='rgb')
 
     def _picture(self, image: np.ndarray, sample: DetDataSample) -> np.ndarray | None:
-        """What the visualizer draws, None where it draws in the first process only."""
+        """Draw a picture, None if the visualizer only draws in the first process."""
         draw = getattr(self._visualizer, 'picture', None)
         return None if draw is None else draw(image, sample, pred_score_thr=self.score_thr)

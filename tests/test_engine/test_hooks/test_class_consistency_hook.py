@@ -106,9 +106,9 @@ def instances(tmp_path, categories, **kwargs):
 
 @pytest.mark.parametrize('categories, text', [
     (('cat', 'dog'), None), (('bird', 'cat', 'dog'), None),
-    (('dog', 'cat'), "a.json: mmdet's CocoDataset takes 'dog' for 'cat'; .*InstanceDataset"),
-    (('cat', 'god'), "a.json: it has no category 'dog', which metainfo names"),
-    (('kat', 'dog'), "a.json: mmdet's CocoDataset takes 'dog' for 'cat'")])
+    (('dog', 'cat'), "a.json: mmdet's CocoDataset labels 'dog' as 'cat'; .*InstanceDataset"),
+    (('cat', 'god'), "a.json: it has no category 'dog' of metainfo"),
+    (('kat', 'dog'), "a.json: mmdet's CocoDataset labels 'dog' as 'cat'")])
 def test_order_of_mmdets_labels(tmp_path, categories, text):
     run = SimpleNamespace(model=Model(2, 0))
     dataset = RepeatDataset(instances(tmp_path, categories), 2)

@@ -43,29 +43,30 @@ WARM_UP = dict(type='LinearLR', by_epoch=False, start_factor=0.1, begin=0, end=1
 
 @pytest.mark.parametrize('schedulers, loop, expected', [
     ([steps(end=900, milestones=[600, 810])], dict(max_iters=90),
-     'train_cfg.max_iters is 90, but param_scheduler (MultiStepLR) is made for 900 iterations, '
+     'train_cfg.max_iters is 90, but param_scheduler (MultiStepLR) ends after 900 iterations, '
      'milestones at 600, 810 are never reached: the run ends in the middle of its schedule; '
      'set param_scheduler.end=90 param_scheduler.milestones=[60,81]'),
     ([steps(milestones=[600, 810])], dict(max_iters=700), 'milestones at 810, which are never'),
     ([WARM_UP, poly(1000)], dict(max_iters=500),
-     'param_scheduler.1 (PolyLR) is made for 1000 iterations: the run ends in the middle of its '
+     'param_scheduler.1 (PolyLR) ends after 1000 iterations: the run ends in the middle of its '
      'schedule; set param_scheduler.1.end=500'),
     ([WARM_UP], dict(max_iters=50),
-     'param_scheduler (LinearLR) is made for 100 iterations: the run ends in the middle of its '
+     'param_scheduler (LinearLR) ends after 100 iterations: the run ends in the middle of its '
      'schedule; set param_scheduler.end to a part of the run'),
     ([WARM_UP, poly(1000)], dict(max_iters=5000),
-     'train_cfg.max_iters is 5000, but param_scheduler.1 (PolyLR) is made for 1000 iterations: '
-     'after them the learning rate stays where it is; set param_scheduler.1.end=5000'),
+     'train_cfg.max_iters is 5000, but param_scheduler.1 (PolyLR) ends after 1000 iterations: '
+     'the learning rate is constant from there; set param_scheduler.1.end=5000'),
     ([dict(type='MultiStepLR', milestones=[30])], dict(max_iters=50),
      'param_scheduler (MultiStepLR) counts epochs (by_epoch=True), but training counts '
-     'iterations, so that it never acts'),
+     'iterations, so that it has no effect'),
     ([dict(type='MultiStepLR', milestones=[8], end=10)], dict(max_epochs=5),
-     'train_cfg.max_epochs is 5, but param_scheduler (MultiStepLR) is made for 10 epochs, '
+     'train_cfg.max_epochs is 5, but param_scheduler (MultiStepLR) ends after 10 epochs, '
      'milestones at 8'),
-    ([poly(100)], dict(max_epochs=5), 'train_cfg.max_iters is 50, but param_scheduler (PolyLR) is'),
-    ([], dict(max_iters=50, val_interval=60), 'train_cfg.val_interval 60: validation comes once'),
+    ([poly(100)], dict(max_epochs=5),
+     'train_cfg.max_iters is 50, but param_scheduler (PolyLR) ends'),
+    ([], dict(max_iters=50, val_interval=60), 'train_cfg.val_interval 60: the only validation'),
     ([], dict(max_epochs=5, val_interval=60), 'train_cfg.max_epochs is 5, train_cfg.val_interval'),
-    ([], dict(max_iters=50, val_begin=60), 'train_cfg.val_begin 60: validation never comes'),
+    ([], dict(max_iters=50, val_begin=60), 'train_cfg.val_begin 60: there is no validation'),
     ([], dict(max_iters=50, dynamic_milestones=[0, 60]), 'begin at 60: they are never reached'),
 ])
 def test_each_is_named_once(schedulers, loop, expected):
@@ -120,8 +121,8 @@ def test_resumed_runs_keep_the_schedule_of_their_checkpoint(tiny_run, log_of):
     log = log_of(runner)
     assert ('WARNING - param_scheduler.end is 20 in the config, but 8 in the resumed checkpoint'
             in log)
-    assert 'is made for' not in log and 'nothing is left' not in log
+    assert 'ends after' not in log and 'no step remains' not in log
     runner = tiny_run(resume=True, train_cfg__max_iters=2)
     runner.train()
-    assert 'the resumed run has 2 iterations behind it, and train_cfg.max_iters is 2' in (
+    assert 'the resumed run has completed 2 iterations, and train_cfg.max_iters is 2' in (
         log_of(runner))
