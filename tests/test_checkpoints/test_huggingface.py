@@ -37,7 +37,7 @@ def theirs(config):
         encoder_feedforward_dim=48, encoder_layers=2, decoder_layers=4, num_attention_heads=4,
         dim_feedforward=40, num_queries=QUERIES, num_labels=THINGS + STUFF)).eval()
     with torch.no_grad():
-        for name, value in model.named_parameters():
+        for value in model.parameters():
             if value.dim() == 1:  # also norms and biases count
                 value += 0.2 * torch.randn_like(value)
         for name, value in model.named_buffers():

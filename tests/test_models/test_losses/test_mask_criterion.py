@@ -61,7 +61,7 @@ def test_criterion_matches_published(scenarios, name, form):
     settings = data['settings']
     criterion = MaskCriterion(settings['num_classes'])
     total = 0
-    for key, layer in data['layers'].items():
+    for layer in data['layers'].values():
         matching = layer['matching']
         points = [m['point_coords'] for m in matching]
         criterion.sampler = GivenPoints(torch.cat(points), layer['loss_point_coords'])
