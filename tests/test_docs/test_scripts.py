@@ -37,7 +37,7 @@ def run(word, space):
 
 
 # word -> the test that runs the example
-EXAMPLES = ('PanopticInferencer', 'inference_detector', 'draw_panoptic', 'pq_compute',
+EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw_panoptic', 'pq_compute',
             'read_weights', 'register_module')
 
 
@@ -47,7 +47,7 @@ def test_every_example_is_run():
 
 
 def test_inferencer(space, tmp_path, capsys):
-    found = run('PanopticInferencer', space)['prediction']
+    found = run('inferencer.stream', space)['prediction']
     assert found['panoptic_seg'].shape == (64, 96) and found['panoptic_seg'].dtype == np.int32
     ids = {segment['id'] for segment in found['segments_info']}
     assert ids == set(np.unique(found['panoptic_seg'])) - {0} and ids
@@ -57,6 +57,12 @@ def test_inferencer(space, tmp_path, capsys):
         assert [str(segment[k]) for k in ('id', 'class_name', 'isthing')] in printed
     assert len(list((tmp_path / 'results/vis').iterdir())) == 2
     assert len(list((tmp_path / 'results/preds').rglob('*.png'))) == 2
+
+
+def test_first_prediction(space, capsys):
+    found = run('print(len(result', space)['result']
+    assert capsys.readouterr().out.split()[-2:] == [str(len(found['segments_info'])), 'segments']
+    assert found['panoptic_seg'].max() == len(found['segments_info'])
 
 
 def test_functions_of_mmdet(space):
