@@ -35,7 +35,7 @@ def test_configs_are_valid(block, tmp_path):
     cfg = read(block, tmp_path)
     if 'model' in cfg and 'type' in cfg.model:
         if cfg.model.panoptic_fusion_head.type == CLASS:  # registered by the block beside it
-            cfg.model.panoptic_fusion_head.type = 'mmpanseg.PixelwiseFusionHead'
+            cfg.model.panoptic_fusion_head = dict(type='mmpanseg.PixelwiseFusionHead')
         build_on_meta(cfg.model)
     for loader in ('train_dataloader', 'val_dataloader'):
         dataset = copy.deepcopy(cfg[loader].dataset)

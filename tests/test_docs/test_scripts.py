@@ -44,8 +44,8 @@ def run(word, space):
 
 
 # word -> the test that runs the example
-EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw_panoptic', 'pq_compute',
-            'read_weights')
+EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw_panoptic',
+            'pq_compute', 'read_weights')
 EXTENSIONS = ('ClassThresholdFusionHead', 'ConvPyramid', 'SumPixelDecoder', 'PresenceHead',
               'MeadowDataset', 'Count the segments')
 
