@@ -4,7 +4,7 @@ PYTHON_IN_VENV := $(VENV)/bin/python
 STAMP := $(VENV)/.mmpanseg-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow lint docs docs-serve clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
@@ -25,8 +25,19 @@ lint: $(STAMP)  ## check the style with ruff
 	@$(PYTHON_IN_VENV) -m ruff --version >/dev/null 2>&1 || $(PYTHON_IN_VENV) -m pip install -q ruff
 	$(PYTHON_IN_VENV) -m ruff check .
 
+# The theme announces the next MkDocs on every call: it is pinned in pyproject.toml.
+MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(PYTHON_IN_VENV) -m mkdocs
+
+docs: $(STAMP)  ## build the documentation site into site/
+	@$(PYTHON_IN_VENV) -c 'import mkdocstrings_handlers.python, material, mkdocs_gen_files' 2>/dev/null || \
+		$(PYTHON_IN_VENV) -m pip install -q -e '.[docs]'
+	$(MKDOCS) build --strict
+
+docs-serve: docs  ## show the site while you write
+	$(MKDOCS) serve
+
 clean:  ## remove caches and build outputs; environments and work_dirs stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	find mmpanseg projects tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	rm -f $(STAMP)
 

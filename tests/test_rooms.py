@@ -81,7 +81,8 @@ def test_files_that_the_architecture_names_exist():
     for name in re.findall(r'`([\w/{},*]+\.py)`', text):
         # heads/{a,b}.py
         match = re.fullmatch(r'(.*)\{([^}]*)\}(.*)', name)
-        for one in [match[1] + part + match[3] for part in match[2].split(',')] if match else [name]:
+        names = [match[1] + part + match[3] for part in match[2].split(',')] if match else [name]
+        for one in names:
             places = (ROOT, PACKAGE, PACKAGE / 'models', PACKAGE / 'datasets')
             if not any(list(place.glob(one)) for place in places):
                 missing.append(one)
