@@ -5,7 +5,7 @@ STAMP := $(VENV)/.mmpanseg-installed
 LINT_STAMP := $(VENV)/.mmpanseg-lint-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow lint docs docs-serve clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,17 @@ test-slow: $(STAMP)  ## run the tests that take long
 lint: $(LINT_STAMP)  ## check style and docstrings with ruff, types with mypy
 	$(PYTHON_IN_VENV) -m ruff check .
 	$(PYTHON_IN_VENV) -m mypy
+
+# The theme announces the next MkDocs on every call: it is pinned in pyproject.toml.
+MKDOCS := NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(PYTHON_IN_VENV) -m mkdocs
+
+docs: $(STAMP)  ## build the documentation site into site/
+	@$(PYTHON_IN_VENV) -c 'import mkdocstrings_handlers.python, material, mkdocs_gen_files' 2>/dev/null || \
+		$(PYTHON_IN_VENV) -m pip install -q -e '.[docs]'
+	$(MKDOCS) build --strict
+
+docs-serve: docs  ## show the site while you write
+	$(MKDOCS) serve
 
 clean:  ## remove caches and build outputs; environments and work_dirs stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -98,7 +98,8 @@ def _config(repo_root, name, data_folder):
 
 
 def test_documentation_lists_the_configs(repo_root):
-    rows = [row.split('|')[1:-1] for row in (repo_root / 'docs/data.md').read_text().splitlines()
+    rows = [row.split('|')[1:-1] for row in (
+        repo_root / 'docs/datasets.md').read_text().splitlines()
             if row.startswith('| `')]
     classes = {row[0].strip(' `'): sum(int(part) for part in row[1].split('+')) for row in rows}
     for name, case in CASES.items():
