@@ -38,7 +38,7 @@ docs-serve: docs  ## show the site while you write
 	$(MKDOCS) serve
 
 clean:  ## remove caches and build outputs; environments and work_dirs stay
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find mmpanseg projects tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	rm -f $(STAMP) $(LINT_STAMP)
 

@@ -1,5 +1,5 @@
-"""Options and loading of a trained model for analysis tools."""
-from argparse import ArgumentParser, Namespace
+"""Loading of a trained model for analysis tools."""
+from argparse import Namespace
 
 from mmdet.apis import init_detector
 from mmengine.device import get_device
@@ -19,19 +19,11 @@ from mmpanseg.engine import (
 )
 
 
-def add_model_options(parser: ArgumentParser) -> None:
-    """Add the arguments config, checkpoint and --cfg-options to a parser."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config entries')
-
-
 def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     """Build a model in evaluation mode with the weights of a checkpoint, and its test data.
 
     Args:
-        args: parsed arguments of :func:`add_model_options`.
+        args: parsed arguments of :func:`mmpanseg.engine.add_model_options`.
 
     Raises:
         UsageError: the config or the checkpoint is missing, the checkpoint belongs to another model

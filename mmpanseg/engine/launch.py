@@ -88,14 +88,19 @@ def check_device(device: str | None) -> None:
                          'omit the option') from error
 
 
-def check_checkpoint(path: str) -> str:
+def check_checkpoint(path: str, config: str = 'CONFIG') -> str:
     """Check that a checkpoint is a URL or an existing file.
+
+    Args:
+        path: path or URL.
+        config: path of the config, for error texts.
 
     Returns:
         The path, unchanged.
 
     Raises:
-        UsageError: the file is missing, or its first bytes show that it is no complete checkpoint.
+        UsageError: the file is missing, its first bytes show that it is no complete checkpoint, or
+            only tools/model_converters/convert.py reads its format.
     """
     if '://' in path:
         if text := foreign_file(path, config):

@@ -43,7 +43,6 @@ def main() -> None:
 
     from mmpanseg.analysis.trained_model import load_trained
     from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
-    from mmpanseg.models.heads import MPFormerHead
 
     model, loader = load_trained(args)
     try:

@@ -1,11 +1,9 @@
-"""Reading, writing and command lines of all converters.
+"""Reading and writing of all converters.
 
 H, W: height and width of an image in pixels; N: number of segments.
 """
 import json
 import os
-import sys
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -226,41 +224,3 @@ def run_all(function: Callable, tasks: list, workers: int) -> list:
         return track_progress(function, tasks)
     return track_parallel_progress(
         function, tasks, nproc=workers, chunksize=max(1, min(32, len(tasks) // (4 * workers))))
-
-
-def make_parser(description: str, splits: Sequence[str], source: str) -> ArgumentParser:
-    """Build the command line that all converters share.
-
-    Args:
-        description: purpose of the tool.
-        splits: splits that are converted by default.
-        source: help text of the folder to read.
-    """
-    parser = ArgumentParser(description=description)
-    parser.add_argument('source', help=source)
-    parser.add_argument('--out', metavar='FOLDER',
-                        help='folder to write to (default: the one that is read)')
-    parser.add_argument('--splits', nargs='+', metavar='SPLIT', default=list(splits),
-                        help=f'splits to convert (default: {" ".join(splits)})')
-    parser.add_argument('--workers', type=int, default=1, help='processes (default: 1)')
-    return parser
-
-
-def run_converter(convert: Callable[..., int], args: Namespace,
-                  options: dict | None = None) -> None:
-    """Convert each split; errors of the user end in one line and exit status 1.
-
-    Args:
-        convert: function of source, target, split, workers and the options; returns the number of
-            images.
-        args: parsed arguments of :func:`make_parser`.
-        options: further keyword arguments of ``convert``.
-    """
-    for split in args.splits:
-        print(f'{split}:')
-        try:
-            count = convert(args.source, args.out or args.source, split, workers=args.workers,
-                            **(options or {}))
-        except (ValueError, FileNotFoundError) as error:
-            sys.exit(f'\n{Path(sys.argv[0]).name}: error: {error}')
-        print(f'\n{count} images')

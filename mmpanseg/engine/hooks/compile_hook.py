@@ -46,13 +46,13 @@ def compilable_parts(model: nn.Module) -> list[str]:
         Their names.
 
     Raises:
-        ValueError: the model has no ``backbone`` or no ``panoptic_head``.
+        ValueError: the model is not a :class:`MaskTransformer`.
     """
     if not isinstance(model, MaskTransformer):
         raise ValueError("compile=True needs model.type='mmpanseg.MaskTransformer', but the model "
                          f'is a {type(model).__name__}: remove the key')
     return ['backbone'] + [f'panoptic_head.{name}'
-                           for name, part in model.get_submodule('panoptic_head').named_children()
+                           for name, part in model.panoptic_head.named_children()
                            if name != 'criterion' and _has_own_forward(part)]
 
 

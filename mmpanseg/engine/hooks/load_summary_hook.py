@@ -37,8 +37,7 @@ class LoadSummaryHook(Hook):
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
         fit = compare_tensors(weights, model.state_dict())
-        if not fit.fitting:  # before anything is downloaded
-            raise UsageError(fit.nothing())
+        _refuse_foreign(fit, runner)  # before anything is downloaded
         skip_pretrained(model, fit)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
