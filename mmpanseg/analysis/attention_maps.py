@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmpanseg.models.segmentors import MaskTransformer
-from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.attention_masks import QueryMasks
 
 
 class SegmentAttention(NamedTuple):
@@ -68,7 +68,7 @@ def segment_attention(model: MaskTransformer, data: dict
     return found
 
 
-def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMasks, int]:
+def final_of_row(final: Sequence[QueryMasks], row: int) -> tuple[QueryMasks, int]:
     """Return the masks of the decoder that predicted a row of the result, and its index there."""
     for masks in final:
         count = masks.query.shape[2]
@@ -78,7 +78,7 @@ def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMa
     raise IndexError('the result has more rows than the mask decoders predicted')
 
 
-def head_maps(masks: AttentionMasks, image: int, index: int) -> Tensor:
+def head_maps(masks: QueryMasks, image: int, index: int) -> Tensor:
     """Return the attention logits of a query, mean over the levels, float32 [h, H, W]."""
     logits = masks.attention(image, torch.tensor([index]))[0].float()
     levels = logits.split([height * width for height, width in masks.sizes], dim=1)

@@ -74,13 +74,17 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
         num_segments=segments.counts[image])) for image, count in enumerate(counts)]
 
 
-def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'points') -> None:
+def check_traceable(model: nn.Module, part: str = 'matching',
+                    match_on: str = 'points') -> MaskTransformer:
     """Check that :func:`trace_queries` supports a model.
 
     Args:
         model: model to check.
         part: see :func:`trace_queries`.
         match_on: see :func:`trace_queries`.
+
+    Returns:
+        the model.
 
     Raises:
         ValueError: an option is unknown, or the head of the model has no predictions of every
@@ -92,6 +96,7 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
                          'consistency needs a mmpanseg.MaskTransformer with a '
                          'mmpanseg.Mask2FormerHead or mmpanseg.MPFormerHead')
     model.panoptic_head.check_query_part(part)
+    return model
 
 
 def aligned_segments(sample: DetDataSample) -> SegmentMap:

@@ -55,15 +55,8 @@ def model(head=None, fusion=None, **options):
      "PixelwiseFusionHead has no entry 'mask_act'", 'mask_activation'),
     (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', filter_low_score=True)),
      "KMaXFusionHead has no entry 'filter_low_score'", 'mask_thr'),
-    # former names
-    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.3)),
-     "PixelwiseFusionHead has no entry 'score_thr'", 'called object_mask_thr now'),
-    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', overlap_thr=0.3)),
-     "PixelwiseFusionHead has no entry 'overlap_thr'", 'called iou_thr now'),
     (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', fill=True)),
-     "PixelwiseFusionHead has no entry 'fill'", 'filter_low_score (with the opposite value) now'),
-    (lambda: model(fusion=dict(type='mmpanseg.HeuristicFusionHead', overlap_thr=0.3)),
-     "HeuristicFusionHead has no entry 'overlap_thr'", 'called mask_overlap now'),
+     "PixelwiseFusionHead has no entry 'fill'", 'filter_low_score'),
     (lambda: model(train_cfg=dict(num_points=9)), "model has no entry 'train_cfg'",
      'options of panoptic_head.criterion'),
     (lambda: model(test_config=dict()), "'test_config', did you mean 'test_cfg'?", 'backbone')])
@@ -71,6 +64,16 @@ def test_unknown_keys(build, unknown, known):
     with pytest.raises(TypeError) as error:
         build()
     assert unknown in str(error.value) and known in str(error.value)
+
+
+@pytest.mark.parametrize('fusion, former, name', [
+    ('PixelwiseFusionHead', 'score_thr', 'object_mask_thr'),
+    ('PixelwiseFusionHead', 'overlap_thr', 'iou_thr'),
+    ('HeuristicFusionHead', 'overlap_thr', 'mask_overlap')])
+def test_former_names_of_options(fusion, former, name):
+    with pytest.warns(FutureWarning, match=f'{former} is called {name} now'):
+        built = model(fusion={'type': f'mmpanseg.{fusion}', former: 0.3})
+    assert getattr(built.panoptic_fusion_head, name) == 0.3
 
 
 @pytest.mark.parametrize('test_cfg, texts', [

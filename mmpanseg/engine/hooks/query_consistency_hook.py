@@ -34,7 +34,7 @@ class QueryConsistencyHook(Hook):
         check_traceable(unwrap_model(runner.model), self.part, self.match_on)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        model = unwrap_model(runner.model)
+        model = check_traceable(unwrap_model(runner.model), self.part, self.match_on)
         loader = runner.val_dataloader
         count = min(self.num_images, len(loader.dataset))
         metric = QueryConsistencyMetric(prefix='queries')

@@ -2,7 +2,9 @@
 
 Shapes: B images; Q queries of each; K classes; H, W result.
 """
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -182,19 +184,20 @@ def read_per_kind(name: str, value: PerKind) -> tuple[float, float]:
     return pair[0], pair[1]
 
 
-def refuse_renamed(head: FusionHead, options: Mapping[str, object],
-                   renamed: Mapping[str, str]) -> None:
-    """Check that no option is given by its former name.
+def take_former_names(options: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Take the options that a config gives by a former name, with a warning.
 
     Args:
-        head: the fusion head that the options are for.
-        options: options of a config by name.
+        options: options of a config by name; those with former names are removed.
         renamed: former name -> name.
 
-    Raises:
-        TypeError: for a former name; the text has the new one.
+    Returns:
+        Their values by the new name.
     """
-    for name in options:
-        if name in renamed:
-            raise TypeError(f'config of {type(head).__name__} has no entry {name!r}: '
-                            f'it is called {renamed[name]} now')
+    taken = {}
+    for former, name in renamed.items():
+        if former in options:
+            warnings.warn(f'panoptic_fusion_head.{former} is called {name} now; the former name '
+                          'still works in this version', FutureWarning, stacklevel=3)
+            taken[name] = options.pop(former)
+    return taken

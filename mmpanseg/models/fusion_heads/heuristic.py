@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.base import FusionHead, refuse_renamed
+from mmpanseg.models.fusion_heads.base import FusionHead, take_former_names
 from mmpanseg.models.fusion_heads.pixel_assignment import assign_by_argmax, assign_in_order
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
 from mmpanseg.models.inference.full_size_masks import OutputMasks
@@ -33,15 +33,15 @@ class HeuristicFusionHead(FusionHead):
         **options: options of :class:`FusionHead`.
 
     Raises:
-        TypeError: an option is unknown; the text has the known ones, or its new name.
+        TypeError: an option is unknown; the text has the known ones.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.5,
                  mask_overlap: float = 0.5, stuff_area_limit: int = 64 * 64, **options) -> None:
-        refuse_renamed(self, options, dict(overlap_thr='mask_overlap'))
+        former = take_former_names(options, dict(overlap_thr='mask_overlap'))
         super().__init__(num_things_classes, num_stuff_classes, **options)
         self.score_thr = score_thr
-        self.mask_overlap = mask_overlap
+        self.mask_overlap = former.get('mask_overlap', mask_overlap)
         self.stuff_area_limit = stuff_area_limit
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:

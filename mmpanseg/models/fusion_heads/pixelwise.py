@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.base import FusionHead, refuse_renamed
+from mmpanseg.models.fusion_heads.base import FusionHead, take_former_names
 from mmpanseg.models.fusion_heads.pixel_assignment import assign_by_argmax
 from mmpanseg.models.fusion_heads.segments import paint
 from mmpanseg.models.inference.full_size_masks import OutputMasks
@@ -13,8 +13,7 @@ from mmpanseg.registry import MODELS
 from mmpanseg.structures.result_coding import segment_value
 from mmpanseg.utils.device import bincount, chunk_rows, to_host
 
-_RENAMED = dict(score_thr='object_mask_thr', overlap_thr='iou_thr',
-                fill='filter_low_score (with the opposite value)')
+_RENAMED = dict(score_thr='object_mask_thr', overlap_thr='iou_thr')
 
 
 @MODELS.register_module()
@@ -38,16 +37,16 @@ class PixelwiseFusionHead(FusionHead):
         **options: options of :class:`FusionHead`.
 
     Raises:
-        TypeError: an option is unknown; the text has the known ones, or its new name.
+        TypeError: an option is unknown; the text has the known ones.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int,
                  object_mask_thr: float = 0.8, iou_thr: float = 0.8, weighted: bool = True,
                  filter_low_score: bool = True, **options) -> None:
-        refuse_renamed(self, options, _RENAMED)
+        former = take_former_names(options, _RENAMED)
         super().__init__(num_things_classes, num_stuff_classes, **options)
-        self.object_mask_thr = object_mask_thr
-        self.iou_thr = iou_thr
+        self.object_mask_thr = former.get('object_mask_thr', object_mask_thr)
+        self.iou_thr = former.get('iou_thr', iou_thr)
         self.weighted = weighted
         self.filter_low_score = filter_low_score
 

@@ -10,7 +10,7 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.attention_masks import QueryMasks
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch
 
@@ -106,7 +106,7 @@ class PanopticHead(BaseModule):
 
     def attention_maps(
             self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
-    ) -> tuple[Tensor, MaskLogits, list[AttentionMasks]]:
+    ) -> tuple[Tensor, MaskLogits, list[QueryMasks]]:
         """Predict as :meth:`predict`, with the attention maps that the masks are computed from.
 
         Returns:

@@ -28,7 +28,7 @@ from mmpanseg.models.transformer_decoders.segformer_mask_decoder import (
     MaskDecoderOutputs,
 )
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.attention_masks import QueryMasks
 from mmpanseg.structures.mask_logits import DenseMaskLogits, at_least_float
 from mmpanseg.utils.config_checks import resolve_option
 
@@ -220,13 +220,13 @@ class PanopticSegFormerHead(PanopticHead):
 
     def attention_maps(
             self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
-    ) -> tuple[Tensor, DenseMaskLogits, list[AttentionMasks]]:
+    ) -> tuple[Tensor, DenseMaskLogits, list[QueryMasks]]:
         candidates, attention = self._decode_candidates(features, metainfos)
         return at_least_float(candidates.cls_logits), candidates.masks.float(), attention
 
     def _decode_candidates(
             self, features: Sequence[Tensor], metainfos: Sequence[dict] | None
-    ) -> tuple[CandidateSegments, list[AttentionMasks]]:
+    ) -> tuple[CandidateSegments, list[QueryMasks]]:
         """Candidate segments, and the attention of each mask decoder that their masks are from."""
         tokens, outputs = self.locate(features, metainfos)
         tokens = tokens.first_levels(self.mask_levels)
@@ -244,7 +244,7 @@ class PanopticSegFormerHead(PanopticHead):
 
     def _decode_selected(self, outputs: LocationOutputs, queries: Tensor,
                          cls_logits: Tensor | None,
-                         tokens: Tokens) -> tuple[Tensor, AttentionMasks]:
+                         tokens: Tokens) -> tuple[Tensor, QueryMasks]:
         """Class logits [B, n, K] and final masks of selected location queries int64 [B, n]."""
         decoded = self.mask_decoder(
             gather_queries(outputs.queries[-1], queries), self.query_pos(queries), tokens)
@@ -252,7 +252,7 @@ class PanopticSegFormerHead(PanopticHead):
             cls_logits = self.mask_decoder.cls_branches[-1](decoded.queries[-1])
         return pad_classes(cls_logits, 0, self.num_classes), decoded.masks[-1]
 
-    def _decode_stuff_classes(self, tokens: Tokens) -> tuple[Tensor, AttentionMasks, Tensor]:
+    def _decode_stuff_classes(self, tokens: Tokens) -> tuple[Tensor, QueryMasks, Tensor]:
         """Class logits [B, S, K], final masks and indices [B, S] of the stuff queries."""
         decoded = self.decode_stuff(tokens)
         assert self.stuff_mask_decoder is not None

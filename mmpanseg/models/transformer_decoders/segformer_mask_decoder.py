@@ -7,7 +7,7 @@ Shapes: B images, N queries, C channels, h heads, S tokens of the levels that ma
 from, H x W size of the finest level, K classes, D coordinates of a location, M selected masks.
 """
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from mmpanseg.models.layers.precision import parameter_dtype
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
 from mmpanseg.models.transformer_decoders.location_decoder import location_branch, move_reference
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.attention_masks import AttentionMasks, QueryMasks
 from mmpanseg.utils.config_checks import resolve_option
 from mmpanseg.utils.modules import is_unmodified
 
@@ -193,32 +193,6 @@ class MaskAttentionLayer(BaseModule):
         attended, masks = self.cross_attn(with_pos(query), key, value, sizes, mask)
         query = self.norms[0](query + attended)
         return self.norms[1](self.ffn(query)), masks
-
-
-class QueryMasks(Protocol):
-    """Masks of one layer, computed on request; :class:`AttentionMasks` is one kind."""
-
-    @property
-    def query(self) -> Tensor:
-        """Scaled queries of the attention [B, h, N, d]."""
-
-    @property
-    def key(self) -> Tensor:
-        """Keys of the attention [B, h, S, d]."""
-
-    @property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """(h, w) of the levels that the keys are from."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the masks."""
-
-    def attention(self, image: int, index: Tensor | None = None) -> Tensor:
-        """Compute attention logits [M, h, S] of queries ``index`` of an image; None: all."""
-
-    def masks(self, image: int, index: Tensor | None = None) -> Tensor:
-        """Compute masks [M, H, W] of queries ``index`` of an image; None: all."""
 
 
 class MaskDecoderOutputs(NamedTuple):
