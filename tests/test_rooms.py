@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'mmpanseg'
 # from the bottom to the top: a room imports only rooms before it, and itself
 ROOMS = (
-    'utils', 'compat', 'registry', 'structures', 'datasets', 'checkpoints', 'visualization',
+    'utils', 'structures', 'compat', 'registry', 'datasets', 'checkpoints', 'visualization',
     'models.layers', 'models.task_modules', 'models.losses', 'models.data_preprocessors',
     'models.backbones', 'models.pixel_decoders', 'models.transformer_decoders', 'models.heads',
     'models.inference', 'models.fusion_heads', 'models.segmentors', 'models', 'evaluation',

@@ -185,7 +185,7 @@ class FixedMasks:
     def chunks(self, queries):
         yield self.logits[queries]
 
-    def peaks(self, queries):
+    def max_probs(self, queries):
         return self.logits[queries].flatten(1).amax(1).sigmoid()
 
 
