@@ -55,8 +55,9 @@ def draw(args: argparse.Namespace) -> None:
     check_model_config(cfg, args.config, 'test_dataloader')
     check_device(args.device)
     try:
-        inferencer = PanopticInferencer(cfg, check_checkpoint(args.checkpoint), device=args.device,
-                                        show_progress=False, tile=args.tile, overlap=args.overlap)
+        inferencer = PanopticInferencer(
+            cfg, check_checkpoint(args.checkpoint, args.config), device=args.device,
+            show_progress=False, tile=args.tile, overlap=args.overlap)
     except CheckpointError as error:
         raise UsageError(f'{args.checkpoint}: {error}') from error
     except (TypeError, ValueError) as error:

@@ -56,7 +56,7 @@ def main() -> None:
         except NoDisplayError as error:
             raise UsageError(str(error)) from error
     cfg = read_config(args)
-    cfg.load_from = check_checkpoint(args.checkpoint)
+    cfg.load_from = check_checkpoint(args.checkpoint, args.config)
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

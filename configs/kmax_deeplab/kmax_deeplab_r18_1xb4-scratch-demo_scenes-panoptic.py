@@ -1,4 +1,4 @@
-# From nothing on a CPU, on the data of Mask2Former's demo; the thresholds are low as there.
+# From scratch on a CPU, on the data of Mask2Former's demo and with its low thresholds.
 _base_ = [
     '../_base_/models/kmax_r18_small.py',
     '../_base_/datasets/scenes_panoptic.py',
@@ -20,3 +20,4 @@ param_scheduler = [
     dict(type='PolyLR', by_epoch=False, begin=0, end=max_iters, power=0.9, eta_min=0.0)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters), logger=dict(interval=50))
+del max_iters

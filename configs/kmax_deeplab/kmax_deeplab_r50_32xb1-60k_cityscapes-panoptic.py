@@ -3,6 +3,7 @@
 _base_ = [
     '../_base_/models/kmax_r50.py',
     '../_base_/datasets/cityscapes_panoptic_kmax.py',
+    '../_base_/evaluators/three_tasks.py',
     '../_base_/schedules/kmax_60k_cityscapes.py',
     '../_base_/default_runtime.py']
 
@@ -23,9 +24,7 @@ model = dict(
         semantic_head=dict(type='mmpanseg.KMaXSimpleSemanticHead'),
         criterion=dict(pixel_temperature=0.6, num_semantic_pixels=0)),
     panoptic_fusion_head=dict(score_thr=(0.5, 0.3), overlap_thr=0.9, mask_power=0))
-val_evaluator = [
-    dict(type='mmpanseg.PanopticMetric'),
-    dict(type='mmpanseg.InstanceMetric',
-         ann_file=_base_.data_root + 'annotations/instances_val.json'),
-    dict(type='mmpanseg.SemanticMetric', source='panoptic')]
+val_evaluator = _base_.pop('three_tasks')
+val_evaluator[1].ann_file = (
+    _base_.val_dataloader.dataset.data_root + 'annotations/instances_val.json')
 test_evaluator = val_evaluator

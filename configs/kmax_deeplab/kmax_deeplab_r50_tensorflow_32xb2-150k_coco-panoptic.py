@@ -6,7 +6,7 @@ _base_ = './kmax_deeplab_r50_32xb2-150k_coco-panoptic.py'
 model = dict(
     backbone=dict(type='mmpanseg.PreActivatedResNet'),
     panoptic_head=dict(
-        start='tensorflow',
+        conv_init='tensorflow',
         pixel_decoder=dict(dilation=2, align_corners='always'),
         semantic_head=dict(low_level_act='relu', align_corners='always'),
         criterion=dict(align_corners='always')),

@@ -4,4 +4,4 @@ _base_ = [
 
 # The released code trains the batch norms of this model.
 model = dict(backbone=dict(
-    **_base_.backbone, norm_cfg=dict(type='SyncBN', requires_grad=True), norm_eval=False))
+    **_base_.pop('backbone'), norm_cfg=dict(type='SyncBN', requires_grad=True), norm_eval=False))

@@ -2,4 +2,4 @@ _base_ = [
     './mask2former_r50_8xb2-lsj-50e_coco-instance.py',
     '../_base_/backbones/r101.py']
 
-model = dict(backbone=_base_.backbone)
+model = dict(backbone=_base_.pop('backbone'))

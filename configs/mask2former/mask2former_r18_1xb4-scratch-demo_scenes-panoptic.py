@@ -1,5 +1,5 @@
-# From nothing to a usable model in ten minutes on two CPU cores. A short training sees many small
-# images rather than few large ones, and leaves scores and masks unsure, so the thresholds are low.
+# Training from scratch to a usable model in ten minutes on two CPU cores, with many small images
+# rather than few large ones. Scores and masks stay uncertain, so thresholds are low.
 _base_ = [
     '../_base_/models/mask2former_r18_small.py',
     '../_base_/datasets/scenes_panoptic.py',
@@ -13,7 +13,7 @@ model = dict(
         num_queries=30,
         transformer_decoder=dict(num_layers=3),
         criterion=dict(num_points=1024)),
-    panoptic_fusion_head=dict(score_thr=0.4, overlap_thr=0.7))
+    panoptic_fusion_head=dict(object_mask_thr=0.4, iou_thr=0.7))
 
 max_iters = 2000
 optim_wrapper = dict(optimizer=dict(lr=6e-4))
@@ -22,3 +22,4 @@ param_scheduler = [
     dict(type='PolyLR', by_epoch=False, begin=0, end=max_iters, power=0.9, eta_min=0.0)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters), logger=dict(interval=50))
+del max_iters

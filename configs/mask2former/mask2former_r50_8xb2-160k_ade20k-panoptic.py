@@ -1,6 +1,7 @@
 _base_ = [
     '../_base_/models/mask2former_r50.py',
     '../_base_/datasets/ade20k_panoptic_640.py',
+    '../_base_/evaluators/three_tasks.py',
     '../_base_/schedules/mask2former_160k_ade20k.py',
     '../_base_/default_runtime.py']
 
@@ -8,9 +9,7 @@ model = dict(
     num_things_classes=100,
     num_stuff_classes=50,
     test_cfg=dict(instance_on=True, semantic_on=True))
-val_evaluator = [
-    dict(type='mmpanseg.PanopticMetric'),
-    dict(type='mmpanseg.InstanceMetric',
-         ann_file=_base_.data_root + 'ade20k_instance_val.json'),
-    dict(type='mmpanseg.SemanticMetric', source='panoptic')]
+val_evaluator = _base_.pop('three_tasks')
+val_evaluator[1].ann_file = (
+    _base_.val_dataloader.dataset.data_root + 'ade20k_instance_val.json')
 test_evaluator = val_evaluator

@@ -10,5 +10,5 @@ model = dict(
     num_things_classes=0,
     num_stuff_classes=150,
     test_cfg=dict(panoptic_on=False, semantic_on=True),
-    backbone=dict(_delete_=True, **_base_.backbone),
-    panoptic_head=dict(in_channels=_base_.in_channels))
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    panoptic_head=dict(in_channels=_base_.pop('in_channels')))

@@ -1,15 +1,8 @@
 _base_ = [
-    '../_base_/models/mask2former_r50.py',
-    '../_base_/backbones/swin-l-384-in21k.py',
-    '../_base_/datasets/ade20k_semantic_640.py',
-    '../_base_/schedules/mask2former_160k_ade20k.py',
-    '../_base_/default_runtime.py',
-    '../_base_/tta.py']
+    './mask2former_swin-b-p4-w12-384_8xb2-160k_ade20k-semantic.py',
+    '../_base_/backbones/swin-l-384-in21k.py']
 
 model = dict(
-    num_things_classes=0,
-    num_stuff_classes=150,
-    test_cfg=dict(panoptic_on=False, semantic_on=True),
-    backbone=dict(_delete_=True, **_base_.backbone),
-    panoptic_head=dict(in_channels=_base_.in_channels))
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    panoptic_head=dict(in_channels=_base_.pop('in_channels')))
 train_dataloader = dict(batch_size=1)

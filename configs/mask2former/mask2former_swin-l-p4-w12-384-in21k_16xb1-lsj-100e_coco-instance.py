@@ -1,14 +1,11 @@
 _base_ = [
-    '../_base_/models/mask2former_r50.py',
-    '../_base_/backbones/swin-l-384-in21k.py',
-    '../_base_/datasets/coco_instance_lsj.py',
-    '../_base_/schedules/mask2former_100e_coco.py',
-    '../_base_/default_runtime.py']
+    './mask2former_r50_8xb2-lsj-50e_coco-instance.py',
+    '../_base_/backbones/swin-l-384-in21k.py']
 
 model = dict(
-    num_things_classes=80,
-    num_stuff_classes=0,
-    test_cfg=dict(panoptic_on=False, instance_on=True),
-    backbone=dict(_delete_=True, **_base_.backbone),
-    panoptic_head=dict(in_channels=_base_.in_channels, num_queries=200))
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    panoptic_head=dict(in_channels=_base_.pop('in_channels'), num_queries=200))
 train_dataloader = dict(batch_size=1)
+# 100 epochs
+param_scheduler = dict(end=737500, milestones=[655556, 710184])
+train_cfg = dict(max_iters=737500)

@@ -1,5 +1,4 @@
 _base_ = './mp_former_r50_8xb2-lsj-50e_coco-panoptic.py'
 
-max_iters = 265500
-param_scheduler = dict(end=max_iters, milestones=[245000, 260000])
-train_cfg = dict(max_iters=max_iters)
+param_scheduler = dict(end=265500, milestones=[245000, 260000])
+train_cfg = dict(max_iters=265500)

@@ -3,5 +3,5 @@
 _base_ = './mp_former_r50_8xb2-lsj-12e_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(
-    query_positions='none',
+    query_pos='none',
     piloting=dict(num_groups=1, budget=None, mask_noise='none', label_flip='any')))

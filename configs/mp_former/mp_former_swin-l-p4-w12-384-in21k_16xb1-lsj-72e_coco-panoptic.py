@@ -3,6 +3,5 @@ _base_ = '../mask2former/mask2former_swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco
 
 model = dict(panoptic_head=dict(type='mmpanseg.MPFormerHead'))
 
-max_iters = 531000
-param_scheduler = dict(end=max_iters, milestones=[472000, 511333])
-train_cfg = dict(max_iters=max_iters)
+param_scheduler = dict(end=531000, milestones=[472000, 511333])
+train_cfg = dict(max_iters=531000)

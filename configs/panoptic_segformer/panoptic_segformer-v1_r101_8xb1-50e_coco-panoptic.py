@@ -2,4 +2,4 @@ _base_ = [
     './panoptic_segformer-v1_r50_8xb1-50e_coco-panoptic.py',
     '../_base_/backbones/r101.py']
 
-model = dict(backbone=_base_.backbone)
+model = dict(backbone=_base_.pop('backbone'))

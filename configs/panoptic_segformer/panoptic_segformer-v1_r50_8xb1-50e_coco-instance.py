@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/schedules/panoptic_segformer_24e.py',
     '../_base_/default_runtime.py']
 
-model = _base_.v1
+model = _base_.pop('v1')
 model.update(
     num_things_classes=80, num_stuff_classes=0,
     test_cfg=dict(panoptic_on=False, instance_on=True))

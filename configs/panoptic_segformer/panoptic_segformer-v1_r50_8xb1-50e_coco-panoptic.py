@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/schedules/panoptic_segformer_24e.py',
     '../_base_/default_runtime.py']
 
-model = _base_.v1
+model = _base_.pop('v1')
 optim_wrapper = dict(optimizer=dict(lr=1.8e-4))
 param_scheduler = dict(end=50, milestones=[40])
 train_cfg = dict(max_epochs=50)

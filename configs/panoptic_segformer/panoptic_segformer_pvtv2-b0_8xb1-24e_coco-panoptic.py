@@ -3,5 +3,5 @@ _base_ = [
     '../_base_/backbones/pvtv2-b0.py']
 
 model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone),
-    panoptic_head=dict(in_channels=_base_.in_channels))
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    panoptic_head=dict(in_channels=_base_.pop('in_channels')))

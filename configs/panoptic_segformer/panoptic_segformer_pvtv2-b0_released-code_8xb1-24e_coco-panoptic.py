@@ -2,4 +2,4 @@ _base_ = [
     './panoptic_segformer_pvtv2-b0_8xb1-24e_coco-panoptic.py',
     '../_base_/models/panoptic_segformer_released.py']
 
-model = _base_.released
+model = _base_.pop('released')

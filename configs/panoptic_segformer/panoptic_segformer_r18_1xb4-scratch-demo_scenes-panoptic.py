@@ -1,4 +1,4 @@
-# From nothing to a usable model in minutes on two CPU cores.
+# Training from scratch to a usable model in minutes on two CPU cores.
 _base_ = [
     '../_base_/models/panoptic_segformer_r18_small.py',
     '../_base_/datasets/scenes_panoptic.py',
@@ -17,3 +17,4 @@ param_scheduler = [
     dict(type='PolyLR', by_epoch=False, begin=0, end=max_iters, power=0.9, eta_min=0.0)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters), logger=dict(interval=50))
+del max_iters

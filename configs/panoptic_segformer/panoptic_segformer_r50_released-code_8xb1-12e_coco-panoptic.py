@@ -2,4 +2,4 @@ _base_ = [
     './panoptic_segformer_r50_8xb1-12e_coco-panoptic.py',
     '../_base_/models/panoptic_segformer_released.py']
 
-model = _base_.released
+model = _base_.pop('released')

@@ -3,6 +3,6 @@ _base_ = [
     '../_base_/backbones/swin-l-224-in22k.py']
 
 model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone),
-    panoptic_head=dict(in_channels=_base_.in_channels),
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    panoptic_head=dict(in_channels=_base_.pop('in_channels')),
     panoptic_fusion_head=dict(t_cnf=0.3))

@@ -1,26 +1,27 @@
-"""Attention maps behind the segments of a Panoptic SegFormer (Figure B.6 of the appendix).
+"""Attention maps of the segments of a Panoptic SegFormer (Figure B.6 of the appendix).
 
-Shapes: h heads, S tokens, H, W finest level, K segments.
+h: number of heads; H, W: height and width of the finest level.
 """
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmpanseg.models.heads import PanopticSegFormerHead
-from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.models.segmentors import MaskTransformer
+from mmpanseg.structures.attention_masks import QueryMasks
 
 
 class SegmentAttention(NamedTuple):
     """One segment of a result.
 
-    ``info``: its entry of ``segments_info``; ``inside``: bool [H', W'], its pixels in the image;
-    ``heads``: float32 [h, H, W], attention logits, mean over the levels; ``mask``: float32 [H, W],
-    what the mask decoder makes of them.
+    Args:
+        info: its entry of ``segments_info``.
+        inside: its pixels in the image, bool [H', W'].
+        heads: attention logits, mean over the levels, float32 [h, H, W].
+        mask: mask that the mask decoder computes from them, float32 [H, W].
     """
     info: dict
     inside: np.ndarray
@@ -29,38 +30,37 @@ class SegmentAttention(NamedTuple):
 
 
 @torch.no_grad()
-def segment_attention(model: nn.Module, data: dict) -> list[tuple[object, list[SegmentAttention]]]:
-    """Every image's data sample, and its segments with the attention they were made of.
+def segment_attention(model: MaskTransformer, data: dict
+                      ) -> list[tuple[object, list[SegmentAttention]]]:
+    """Predict a batch and return the attention maps of all segments.
 
     Args:
-        model: a :class:`MaskTransformer` with a Panoptic SegFormer head, in evaluation mode.
-        data: a batch as from a test data loader.
+        model: segmentor with a Panoptic SegFormer head, in evaluation mode.
+        data: batch of a test data loader.
+
+    Returns:
+        data sample and segments of each image.
 
     Raises:
-        ValueError: the head is another one.
+        ValueError: the masks of the head are not computed from attention maps.
     """
-    if not isinstance(model.panoptic_head, PanopticSegFormerHead):
-        raise ValueError(
-            'only masks of mmpanseg.PanopticSegFormerHead are made of attention maps; '
-            f'model.panoptic_head is a {type(model.panoptic_head).__name__}')
-    batch = model.data_preprocessor(data, False)
+    batch = model.get_submodule('data_preprocessor')(data, False)
     samples = batch['data_samples']
     metainfos = [sample.metainfo for sample in samples]
-    with _final_masks(model.panoptic_head) as final:
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-    results = model.panoptic_fusion_head.predict(rows.cls_logits.float(), rows.masks.float(),
-                                                 metainfos)
+    cls_logits, masks, attention = model.panoptic_head.attention_maps(
+        model.extract_feat(batch['inputs']), metainfos)
+    results = model.panoptic_fusion_head.predict(cls_logits, masks, metainfos)
     found = []
     for image, (sample, result) in enumerate(zip(samples, results)):
         panoptic = result['pred_panoptic_seg']
         pixels = panoptic.sem_seg[0].cpu().numpy()
         height, width = (-(-cut * own // padded) for cut, own, padded in zip(
-            sample.img_shape, rows.masks.size, sample.batch_input_shape))
+            sample.img_shape, masks.size, sample.batch_input_shape))
         segments = []
         for info in panoptic.metainfo['segments_info']:
-            maps = final_of_row(final, info['query'])
+            maps = final_of_row(attention, info['query'])
             heads = head_maps(maps[0], image, maps[1])[:, :height, :width]
-            mask = rows.masks.dense(-1, image, torch.tensor([info['query']]))[0]
+            mask = masks.dense(-1, image, torch.tensor([info['query']]))[0]
             segments.append(SegmentAttention(
                 info, pixels == info['id'], heads.cpu().numpy(),
                 mask[:height, :width].float().cpu().numpy()))
@@ -68,32 +68,18 @@ def segment_attention(model: nn.Module, data: dict) -> list[tuple[object, list[S
     return found
 
 
-@contextmanager
-def _final_masks(head: PanopticSegFormerHead) -> Iterator[list[AttentionMasks]]:
-    """Collects the final masks of the mask decoders that run inside."""
-    final: list[AttentionMasks] = []
-    decoders = [head.mask_decoder, head.stuff_mask_decoder]
-    handles = [decoder.register_forward_hook(lambda *call: final.append(call[2].masks[-1]))
-               for decoder in decoders if decoder is not None]
-    try:
-        yield final
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def final_of_row(final: Sequence[AttentionMasks], row: int) -> tuple[AttentionMasks, int]:
-    """Which of the decoders' masks a row of the result is, and its index there."""
+def final_of_row(final: Sequence[QueryMasks], row: int) -> tuple[QueryMasks, int]:
+    """Return the masks of the decoder that predicted a row of the result, and its index there."""
     for masks in final:
         count = masks.query.shape[2]
         if row < count:
             return masks, row
         row -= count
-    raise IndexError('the result has more rows than the mask decoders gave')
+    raise IndexError('the result has more rows than the mask decoders predicted')
 
 
-def head_maps(masks: AttentionMasks, image: int, index: int) -> Tensor:
-    """Attention logits of one query by head, float32 [h, H, W], mean over the levels."""
+def head_maps(masks: QueryMasks, image: int, index: int) -> Tensor:
+    """Return the attention logits of a query, mean over the levels, float32 [h, H, W]."""
     logits = masks.attention(image, torch.tensor([index]))[0].float()
     levels = logits.split([height * width for height, width in masks.sizes], dim=1)
     return torch.stack([

@@ -1,5 +1,6 @@
-"""Fusion heads and their settings compared on saved outputs (Panoptic SegFormer, appendix B)."""
-from collections.abc import Mapping, Sequence
+"""Comparison of fusion heads on saved outputs (Panoptic SegFormer, appendix B)."""
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from mmdet.structures import DetDataSample
@@ -9,29 +10,29 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, image_pq
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.registry import MODELS
+
+Key = TypeVar('Key', bound=Hashable)
 
 EXPONENTS = ((1, 0), (0, 1), (1, 1), (1, 2), (1, 3))
 T_CNF = (0.20, 0.25, 0.30, 0.35, 0.40)
 T_KEEP = (0.9, 0.8, 0.7, 0.6, 0.5)
 MASK_WISE = 'mmpanseg.MaskWiseFusionHead'
-# options of every fusion head: how to read what the model gives
+# options of every fusion head on the form of the model's outputs
 READING = ('score_activation', 'mask_activation', 'resize_once')
 
 
 def score_fusion_heads(raw: RawOutputs,
-                       heads: Mapping[object, dict]) -> dict[object, dict[str, float]]:
-    """PQ of several fusion heads on the same outputs.
-
-    Images are read once, and fused with one head after the other.
+                       heads: Mapping[Key, dict]) -> dict[Key, dict[str, float]]:
+    """Compute the PQ of several fusion heads on the same outputs; each image is read once.
 
     Args:
         raw: outputs of a model.
         heads: configs of fusion heads by name.
 
     Returns:
-        by name a dict of ``PQ``, ``PQ_th``, ``PQ_st`` in percent.
+        ``PQ``, ``PQ_th`` and ``PQ_st`` in percent by name of the head.
 
     Raises:
         PanopticDataError: no image has ground truth.
@@ -47,7 +48,7 @@ def score_fusion_heads(raw: RawOutputs,
             continue
         annotated += 1
         for name, head in built.items():
-            result = head.fuse([output.view(head)], Outputs())
+            result = head.fuse([output.view(head)], OutputOptions())
             sample = DetDataSample(metainfo=output.sample, **result).to_dict()
             total[name] += image_pq(gt, predicted_segments(sample, len(classes)), len(classes),
                                     sample_name(sample))
@@ -61,7 +62,7 @@ def score_fusion_heads(raw: RawOutputs,
 
 
 def mask_wise(raw: RawOutputs, **settings) -> dict:
-    """Config of mask-wise merging for the outputs: the model's own settings, changed."""
+    """Return a config of mask-wise merging: the settings of the model, updated."""
     own = raw.fusion_head
     if own['type'] != MASK_WISE:
         own = reading(raw)
@@ -69,20 +70,25 @@ def mask_wise(raw: RawOutputs, **settings) -> dict:
 
 
 def reading(raw: RawOutputs) -> dict:
-    """The options of the model's fusion head that say how its outputs are read."""
+    """Return the options of the model's fusion head on the form of its outputs."""
     return {key: raw.fusion_head[key] for key in READING if key in raw.fusion_head}
 
 
 def heads_of_table_b2(raw: RawOutputs, t_cnf: float = 0.25, t_keep: float = 0.6,
                       stuff_area_limit: int = 64 * 64) -> dict[str, dict]:
-    """The procedures of Table B.2.
+    """Return the configs of the procedures of Table B.2.
 
-    Both kinds of arg-max take the queries above ``t_cnf`` and leave out those that win less than
-    ``t_keep`` of their mask; the heuristic has the limits of the public tool. The paper does not
-    say with which thresholds they were compared.
+    The paper does not mention the thresholds of the comparison.
+
+    Args:
+        raw: outputs of a model.
+        t_cnf: score threshold of both kinds of arg-max and of mask-wise merging.
+        t_keep: smallest share of its mask that a query must win in these procedures.
+        stuff_area_limit: smallest area of stuff in pixels in the heuristic procedure; the default
+            is that of the public tool.
     """
-    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', score_thr=t_cnf,
-                      overlap_thr=t_keep, fill=True)
+    pixel_wise = dict(reading(raw), type='mmpanseg.PixelwiseFusionHead', object_mask_thr=t_cnf,
+                      iou_thr=t_keep, filter_low_score=False)
     return {
         'model as configured': raw.fusion_head,
         'pixel-wise arg-max': dict(pixel_wise, weighted=False),
@@ -93,20 +99,20 @@ def heads_of_table_b2(raw: RawOutputs, t_cnf: float = 0.25, t_keep: float = 0.6,
 
 
 def table_b2(raw: RawOutputs, **options) -> str:
-    """PQ, PQ_th and PQ_st by procedure, see :func:`heads_of_table_b2`."""
+    """Format PQ, PQ_th and PQ_st by procedure, see :func:`heads_of_table_b2`."""
     scores = score_fusion_heads(raw, heads_of_table_b2(raw, **options))
     return _table(['method'], {(name, ): row for name, row in scores.items()})
 
 
 def table_b3(raw: RawOutputs, exponents: Sequence[tuple[float, float]] = EXPONENTS) -> str:
-    """PQ, PQ_th and PQ_st by alpha and beta."""
+    """Format PQ, PQ_th and PQ_st by alpha and beta."""
     return _table(['alpha', 'beta'], score_fusion_heads(raw, {
         (alpha, beta): mask_wise(raw, alpha=alpha, beta=beta) for alpha, beta in exponents}))
 
 
 def table_b4(raw: RawOutputs, t_cnf: Sequence[float] = T_CNF,
              t_keep: Sequence[float] = T_KEEP) -> str:
-    """PQ by t_cnf (rows) and t_keep (columns)."""
+    """Format PQ by t_cnf (rows) and t_keep (columns)."""
     scores = score_fusion_heads(raw, {
         (confidence, keep): mask_wise(raw, t_cnf=confidence, t_keep=keep)
         for confidence in t_cnf for keep in t_keep})

@@ -1,44 +1,57 @@
-"""Which kind of segment every query likes, and how good it is at either (Panoptic SegFormer, B.4).
+"""Preference of queries for things or stuff and their precision (Panoptic SegFormer, B.4).
 
-Shapes: N queries.
+N: number of queries.
 """
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, match_segments, segment_overlaps
-from mmpanseg.models.heads import PanopticSegFormerHead
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 
 GROUPS = 10
 
 
 class QueryRows(NamedTuple):
-    """What the head predicts, a row for each candidate, and the query behind each row."""
+    """Predictions of a head, one row per candidate.
+
+    Args:
+        cls_logits: class logits.
+        mask_logits: mask logits.
+        queries: index of the query of each row.
+    """
     cls_logits: Tensor
     mask_logits: MaskLogits
     queries: Tensor
 
 
 class QueryCounts:
-    """Segments of the panoptic results, by the query they come from.
+    """Numbers of segments of panoptic results by query.
 
     Attributes:
-        right, wrong: int64 [N, 2], true and false positives; column 0 things, column 1 stuff.
+        right: true positives, int64 [N, 2]; column 0 things, column 1 stuff.
+        wrong: false positives, the same.
     """
 
     def __init__(self) -> None:
-        self.right = np.zeros((0, 2), np.int64)
-        self.wrong = np.zeros((0, 2), np.int64)
+        self.right: np.ndarray = np.zeros((0, 2), np.int64)
+        self.wrong: np.ndarray = np.zeros((0, 2), np.int64)
 
     def add(self, queries: np.ndarray, is_stuff: np.ndarray, right: np.ndarray) -> None:
-        """Count segments: int64 [n] query, bool [n] whether it is stuff, bool [n] whether true."""
+        """Add n segments.
+
+        Args:
+            queries: their queries, int64 [n].
+            is_stuff: whether each one is stuff, bool [n].
+            right: whether each one is a true positive, bool [n].
+        """
         missing = queries.max(initial=-1) + 1 - len(self.right)
         if missing > 0:
             self.right, self.wrong = (np.pad(counts, ((0, missing), (0, 0)))
@@ -48,36 +61,31 @@ class QueryCounts:
 
     @property
     def preference(self) -> np.ndarray:
-        """P_t of every query (Equation 1), float64 [N]: share of things; nan without segments."""
+        """P_t of each query (Equation 1): share of things, float64 [N]; nan without segments."""
         things, stuff = (self.right + self.wrong).T
         with np.errstate(invalid='ignore'):
             return things / (things + stuff)
 
 
 @torch.no_grad()
-def predict_rows(model: nn.Module, data: dict) -> tuple[QueryRows, list]:
-    """Predictions of a batch before fusion with their queries, and its samples."""
-    batch = model.data_preprocessor(data, False)
+def predict_rows(model: MaskTransformer, data: dict) -> tuple[QueryRows, list]:
+    """Predict a batch up to the fusion; return the rows with their queries, and the samples."""
+    batch = model.get_submodule('data_preprocessor')(data, False)
     metainfos = [sample.metainfo for sample in batch['data_samples']]
-    if isinstance(model.panoptic_head, PanopticSegFormerHead):
-        rows = model.panoptic_head(model.extract_feat(batch['inputs']), metainfos)
-        rows = QueryRows(rows.cls_logits.float(), rows.masks.float(), rows.queries)
-    else:
-        cls_logits, mask_logits = model.predict_queries(batch['inputs'], metainfos)
-        queries = torch.arange(cls_logits.shape[1]).expand(len(cls_logits), -1)
-        rows = QueryRows(cls_logits, mask_logits, queries)
+    rows = QueryRows(*model.panoptic_head.predict_with_queries(
+        model.extract_feat(batch['inputs']), metainfos))
     return rows, batch['data_samples']
 
 
-def count_queries(model: nn.Module, batches: Iterable[dict]) -> QueryCounts:
+def count_queries(model: MaskTransformer, batches: Iterable[dict]) -> QueryCounts:
     """Count the segments of a model's panoptic results query by query.
 
-    A segment is right when its IoU with one of the ground truth of its class is above 0.5, as in
-    panoptic quality; segments that panoptic quality forgives (void, crowd) do not count.
+    As in panoptic quality, a segment is right if its IoU with a segment of its class in the ground
+    truth is above 0.5; segments that panoptic quality ignores (void, crowd) are not counted.
 
     Args:
-        model: a :class:`MaskTransformer` in evaluation mode with ``dataset_meta``.
-        batches: of samples with ground truth, as from a test data loader.
+        model: segmentor in evaluation mode with ``dataset_meta``.
+        batches: batches of a test data loader with ground truth.
 
     Raises:
         PanopticDataError: an image has no ground truth.
@@ -112,11 +120,11 @@ def _count_image(counts: QueryCounts, sample: dict, queries: np.ndarray, dataset
 
 
 def group_by_preference(counts: QueryCounts) -> list[dict]:
-    """Rows of Table B.6: ten groups of P_t, the last one closed, and the total.
+    """Compute the rows of Table B.6: ten intervals of P_t, the last one closed, and the total.
 
     Returns:
-        dicts with ``low``, ``high`` (of P_t), ``queries``, and for 'stuff' and 'thing' a tuple
-        (TP, TP + FP). Queries that never give a segment are in no group.
+        dicts with the limits of P_t, ``low`` and ``high``, the number of ``queries``, and a tuple
+        (TP, TP + FP) for each of ``stuff`` and ``thing``. Queries without segments are in no row.
     """
     preference = counts.preference
     used = ~np.isnan(preference)
@@ -135,7 +143,7 @@ def group_by_preference(counts: QueryCounts) -> list[dict]:
 
 
 def table_b6(counts: QueryCounts) -> str:
-    """Table B.6: precision on stuff and things by P_t."""
+    """Format Table B.6: precision on stuff and things by P_t."""
     *groups, total = group_by_preference(counts)
     rows = [['P_t', 'queries', 'stuff TP', 'stuff TP+FP', 'precision', 'thing TP', 'thing TP+FP',
              'precision']]

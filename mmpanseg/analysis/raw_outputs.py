@@ -1,6 +1,6 @@
-"""What a model predicts before any fusion, kept on disk.
+"""Predictions before fusion in files.
 
-Shapes: Q queries, K classes, h, w mask logits.
+Q: number of queries; K: number of classes.
 """
 import json
 from collections.abc import Iterable, Iterator
@@ -10,14 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.inference.augmented_views import View
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 INDEX = 'index.json'
-# what fusion and scoring need to know of an image
+# meta information that fusion and evaluation read
 META_KEYS = ('img_id', 'img_path', 'seg_map_path', 'segments_info', 'void_ids', 'ori_shape',
              'img_shape', 'batch_input_shape', 'img_orientation', 'ann_orientation')
 
@@ -25,43 +26,47 @@ PathLike = str | Path
 
 
 class RawOutput(NamedTuple):
-    """Of one image: ``probs`` [Q, K + 1], "no object" last; ``mask_logits`` of the same queries;
-    ``sample``, its meta information.
+    """Predictions for one image.
+
+    Args:
+        probs: class probabilities [Q, K + 1], "no object" last.
+        mask_logits: mask logits of the same queries.
+        sample: meta information of the image.
     """
     probs: Tensor
     mask_logits: DenseMaskLogits
     sample: dict
 
     def view(self, head: FusionHead) -> View:
-        """What a fusion head makes a result of."""
-        return View(self.probs, head.full_size(self.mask_logits, 0, self.sample))
+        """Return the input of a fusion head."""
+        return View(self.probs, head.full_size_masks(self.mask_logits, 0, self.sample))
 
 
 @torch.no_grad()
-def save_raw_outputs(model: nn.Module, batches: Iterable[dict], folder: PathLike,
+def save_raw_outputs(model: MaskTransformer, batches: Iterable[dict], folder: PathLike,
                      fusion_head: dict, min_score: float = 0.0) -> int:
     """Write the predictions for all images of a data loader.
 
-    One compressed file for an image: class probabilities, and mask logits in half precision at
-    the size at which the model gives them; and ``index.json`` with all the rest.
+    Each image has a compressed file of class probabilities and of mask logits, in half precision
+    and at the resolution of the model. ``index.json`` contains all other information.
 
     Args:
-        model: a :class:`MaskTransformer` in evaluation mode with ``dataset_meta``.
-        batches: of samples, as from a test data loader.
-        folder: made if it does not exist.
-        fusion_head: config of the model's own fusion head.
-        min_score: queries whose best class is below are left out.
+        model: segmentor in evaluation mode with ``dataset_meta``.
+        batches: batches of a test data loader.
+        folder: folder to write to, created if it does not exist.
+        fusion_head: config of the fusion head of the model.
+        min_score: queries whose largest class probability is below are omitted.
 
     Returns:
         number of images.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # an earlier run's would describe files that this one replaces
+    # the index of an earlier run would describe files that this run replaces
     (folder / INDEX).unlink(missing_ok=True)
-    samples = []
+    samples: list[dict] = []
     for data in batches:
-        batch = model.data_preprocessor(data, False)
+        batch = model.get_submodule('data_preprocessor')(data, False)
         cls_logits, mask_logits = model.predict_queries(
             batch['inputs'], [sample.metainfo for sample in batch['data_samples']])
         probs = model.panoptic_fusion_head.class_scores(cls_logits)
@@ -82,18 +87,18 @@ def save_raw_outputs(model: nn.Module, batches: Iterable[dict], folder: PathLike
 
 
 class RawOutputs:
-    """Outputs that :func:`save_raw_outputs` wrote; iterating gives a :class:`RawOutput` each.
+    """Iterable of the :class:`RawOutput` of all images that :func:`save_raw_outputs` wrote.
 
     Args:
-        folder: where they are.
+        folder: the folder.
 
     Attributes:
-        dataset_meta: of the data set, ``classes`` and so on.
-        fusion_head: config of the model's fusion head.
+        dataset_meta: metainfo of the data set.
+        fusion_head: config of the fusion head of the model.
         num_classes: dict of ``num_things_classes`` and ``num_stuff_classes``.
 
     Raises:
-        FileNotFoundError: there are none; the text names the folder.
+        FileNotFoundError: the folder contains no outputs; the text names it.
     """
 
     def __init__(self, folder: PathLike) -> None:
@@ -120,7 +125,7 @@ class RawOutputs:
 
 
 def _plain(value: object) -> object:
-    """Arrays and their numbers as JSON has them."""
+    """Convert arrays, their numbers and sets to types of JSON."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, (set, frozenset)):

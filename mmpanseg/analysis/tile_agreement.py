@@ -1,4 +1,4 @@
-"""How well two panoptic results of one image agree, and what borders of tiles did to things."""
+"""Agreement of tiled panoptic results with those of whole images."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,16 +7,18 @@ from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mmpanseg.models.inference.tile_grid import Tile
 
-# Share of a thing's pixels below which the part in a tile says nothing about it.
+# parts of a thing in a tile below this share of its pixels are ignored
 MIN_PART = 0.02
 
 
 class Agreement(NamedTuple):
     """Agreement of a tiled result with that of the whole image.
 
-    ``pixels``: share of pixels with the same segment, once things are matched; ``labels``: share of
-    pixels with the same class (or both void); ``crossing``: things of the whole result that lie in
-    the cores of several tiles; ``kept_whole``: those of them that the tiled result shows as one.
+    Args:
+        pixels: share of pixels with the same segment after things are matched.
+        labels: share of pixels with the same class, or void in both results.
+        crossing: number of things of the whole result in the cores of several tiles.
+        kept_whole: number of these things that are one segment of the tiled result.
     """
     pixels: float
     labels: float
@@ -25,15 +27,15 @@ class Agreement(NamedTuple):
 
 
 def compare_tiled(whole: np.ndarray, tiled: np.ndarray, tiles: Sequence[Tile]) -> Agreement:
-    """Compare panoptic maps in mmdet's coding, integers [H, W].
+    """Compare panoptic maps in mmdet's coding.
 
-    Things are matched if they have the same class and an IoU above one half, which at most one
-    can. A thing of the whole result is kept whole if the tiles that hold at least 2 % of it all
-    show mostly one and the same thing of its class there.
+    Things match if they have the same class and an IoU above 0.5, so a thing has at most one match.
+    A thing of the whole result is kept whole if the most frequent segment in all tiles with at
+    least 2 % of its pixels is the same thing of its class.
 
     Args:
-        whole: prediction of the whole image.
-        tiled: prediction in tiles.
+        whole: prediction for the whole image, integer [H, W].
+        tiled: prediction in tiles, integer [H, W].
         tiles: the tiles.
     """
     values, place = np.unique(whole, return_inverse=True)

@@ -1,4 +1,4 @@
-"""What tools that look into a trained model have in common."""
+"""Loading of a trained model for analysis tools."""
 from argparse import Namespace
 
 from mmdet.apis import init_detector
@@ -20,15 +20,18 @@ from mmpanseg.engine import (
 
 
 def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
-    """The model that the arguments name, in evaluation mode, and its test data.
+    """Build a model in evaluation mode with the weights of a checkpoint, and its test data.
+
+    Args:
+        args: parsed arguments of :func:`mmpanseg.engine.add_model_options`.
 
     Raises:
-        UsageError: the config or the checkpoint is missing or of another model or other classes, or
-            the model or its data cannot be built.
+        UsageError: the config or the checkpoint is missing, the checkpoint belongs to another model
+            or has other classes, or the model or its data cannot be built.
     """
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
-    checkpoint = check_checkpoint(args.checkpoint)
+    checkpoint = check_checkpoint(args.checkpoint, args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     with user_mistakes():
         try:
@@ -36,5 +39,5 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
         except CheckpointError as error:
             raise UsageError(f'{checkpoint}: {error}') from error
         loader = PanopticRunner.build_dataloader(cfg.test_dataloader)
-    model.dataset_meta = common_metainfo(loader.dataset.metainfo)
+    model.dataset_meta = common_metainfo(getattr(loader.dataset, 'metainfo', None))
     return model, loader

@@ -1,4 +1,4 @@
-"""Image and category ids that saved predictions carry."""
+"""Image and category ids of saved predictions."""
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,30 @@ PathLike = str | os.PathLike
 
 
 class KnownImage(NamedTuple):
-    """An image as the annotation file lists it: its id, and its file name below the data set."""
+    """An image in an annotation file.
+
+    Attributes:
+        id: its id there.
+        file_name: its path relative to the image folder of the data set.
+    """
     id: int | str
     file_name: str
 
 
 class DatasetIds:
-    """Ids of a data set, so that predictions for its images can be scored against it.
+    """Ids of a data set, so that predictions for its images can be evaluated with its annotations.
 
-    They are read from the COCO JSON of a data set when first asked for. Categories are found by
-    the names of their classes. Where the JSON is not there, or lacks a class, category ids come
-    from ``label2cat``, else they go on behind the known ones, from 1.
+    Ids are read from the COCO JSON of the data set at first use. Categories are identified by the
+    names of their classes. Without the JSON, category ids are those of ``label2cat``. Classes
+    without an id get those after the largest known id, from 1 on.
 
     Args:
-        classes: names by label.
+        classes: class names by label.
         label2cat: label -> category id, as in the metainfo of data sets.
-        dataset: with ``ann_file`` and ``data_prefix``; not loaded yet is enough.
+        dataset: data set with ``ann_file`` and ``data_prefix``; it can be not loaded yet.
 
     Raises:
-        ValueError: the JSON is broken; the text names it.
+        ValueError: the JSON is invalid; the text names it.
     """
 
     def __init__(self, classes: Sequence[str], label2cat: Mapping[int, int] | None = None,
@@ -57,13 +62,20 @@ class DatasetIds:
         return ids
 
     def image(self, path: PathLike, size: tuple[int, int]) -> KnownImage | None:
-        """The data set's image at a path, None where it is another one.
+        """Find the image of the data set that a file is.
 
-        An image elsewhere is taken for the data set's if the end of its path is the file name
-        there, no other image's ends so, and it has the same size (H, W).
+        A file outside the data set's folder is identified with an image if its path ends with the
+        file name of that image and of no other one, and the sizes are equal.
+
+        Args:
+            path: path or URL of the file.
+            size: (H, W) in pixels.
+
+        Returns:
+            the image; None if the file is none of the data set.
         """
         content = self._read()
-        if not content.get('images'):
+        if self._dataset is None or not content.get('images'):
             return None
         prefix = self._dataset.data_prefix.get(
             'img', self._dataset.data_prefix.get('img_path', ''))
@@ -79,12 +91,12 @@ class DatasetIds:
 
     @property
     def first_free_image(self) -> int:
-        """An image id above those of the data set."""
+        """Smallest image id above those of the data set."""
         numbers = [entry['id'] for entry in self._read().get('images', [])]
         return max((number for number in numbers if isinstance(number, int)), default=-1) + 1
 
     def _read(self) -> dict:
-        """``images`` and ``categories`` of the JSON, nothing where there is none."""
+        """Read ``images`` and ``categories`` of the JSON; an empty dict without a JSON."""
         if self._content is not None:
             return self._content
         self._content = {}
@@ -96,8 +108,8 @@ class DatasetIds:
         try:
             content = fileio.load(path, file_format='json', backend_args=backend_args)
         except ValueError as error:
-            raise ValueError(f'{path} is not valid JSON ({error}): saved predictions carry its '
-                             'image and category ids') from error
+            raise ValueError(f'{path} is not valid JSON ({error}): repair it, since saved '
+                             'predictions get its image and category ids') from error
         if isinstance(content, dict):
             self._content = dict(
                 categories=[c for c in content.get('categories', []) if {'id', 'name'} <= set(c)],
@@ -110,9 +122,11 @@ class DatasetIds:
 
 
 def _plain(path: PathLike) -> str:
+    """A path in absolute form with forward slashes; URLs unchanged."""
     path = os.fspath(path)
     return (path if '://' in path else os.path.abspath(path)).replace('\\', '/')
 
 
 def _plain_name(entry: dict) -> str:
+    """The file name of an image in an annotation file, normalized, with forward slashes."""
     return os.path.normpath(entry['file_name']).replace('\\', '/').lstrip('/')

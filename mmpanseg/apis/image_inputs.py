@@ -1,4 +1,4 @@
-"""What an inferencer takes as images, besides paths."""
+"""Inputs of an inferencer: paths, arrays, PIL images and encoded images."""
 import glob
 import logging
 from collections.abc import Iterable, Iterator
@@ -11,25 +11,26 @@ from PIL import Image, ImageOps
 from mmpanseg.datasets.transforms.loading_images import ARRAYS, check_array
 from mmpanseg.structures.image_file import IMAGE_SUFFIXES, ImageError, decode_image
 
-TAKEN = (f'image files, folders, glob patterns and URLs (str or Path), {ARRAYS}, PIL images, bytes '
-         'and open files of encoded images, and lists of these')
+ACCEPTED = (f'image files, folders, glob patterns and URLs (str or Path), {ARRAYS}, PIL images, '
+            'bytes and open files of encoded images, and lists of these')
 
 ImageInput = str | np.ndarray | Image.Image | bytes
 
 
 def list_images(inputs: object, color_type: str = 'color') -> list[ImageInput]:
-    """The single images behind any kind of input, in order.
+    """List the single images of any kind of input, in order.
 
     Args:
-        inputs: what :data:`TAKEN` says; lists and generators are gone through.
-        color_type: of the pipeline's loader, for the check of arrays.
+        inputs: a value of a type that :data:`ACCEPTED` lists; lists and generators are expanded.
+        color_type: color type of the pipeline's loader, for the check of arrays.
 
     Raises:
-        FileNotFoundError: no image lies at a path or matches a pattern.
-        TypeError, ValueError: of another type, or an array that is no image.
+        FileNotFoundError: no image exists at a path or matches a pattern.
+        TypeError: an input has another type.
+        ValueError: an array is no image.
     """
     if isinstance(inputs, (str, Path)):
-        return _files(str(inputs))
+        return list(_files(str(inputs)))
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs, color_type)]
     if isinstance(inputs, Image.Image):
@@ -39,23 +40,33 @@ def list_images(inputs: object, color_type: str = 'color') -> list[ImageInput]:
     if hasattr(inputs, 'read'):
         data = inputs.read()
         if not isinstance(data, bytes):
-            raise TypeError('an open file must be opened for bytes: open(path, "rb")')
+            raise TypeError('an open file must be in binary mode: open(path, "rb")')
         return [data]
     if type(inputs).__module__.split('.')[0] == 'torch':
-        raise TypeError(f'a torch tensor is not taken; give {ARRAYS}: of an RGB tensor [3, H, W] '
-                        'in 0..1, (255 * tensor.flip(0)).byte().permute(1, 2, 0).numpy()')
+        raise TypeError(f'torch tensors are not accepted; give {ARRAYS}. An RGB tensor [3, H, W] '
+                        'in 0..1 is converted by '
+                        '(255 * tensor.flip(0)).byte().permute(1, 2, 0).numpy()')
     if isinstance(inputs, (list, tuple, Iterator)) or (
             isinstance(inputs, Iterable) and not isinstance(inputs, dict)):
         return [image for part in inputs for image in list_images(part, color_type)]
-    raise TypeError(f'{type(inputs).__name__} is not taken; give {TAKEN}')
+    raise TypeError(f'{type(inputs).__name__} is not accepted; give {ACCEPTED}')
 
 
 def to_array(image: Image.Image | bytes, color_type: str = 'color',
              backend: str | None = None) -> np.ndarray:
-    """Pixels of a PIL image or an encoded one, as a file of the color type would be read.
+    """Convert an image to an array, equal to reading it from a file.
+
+    Args:
+        image: a PIL image, or the bytes of an encoded one.
+        color_type: color type of the pipeline's loader.
+        backend: decoder of the bytes, see :func:`mmcv.imfrombytes` (default: mmcv's).
+
+    Returns:
+        [H, W] or [H, W, C], channels in the order BGR or BGRA.
 
     Raises:
-        ImageError: the bytes are no image. TypeError: the PIL image has values of another type.
+        ImageError: the image cannot be decoded.
+        TypeError: the PIL image has values of another type.
     """
     if isinstance(image, bytes):
         return decode_image(image, f'the given image of {len(image)} bytes', color_type,
@@ -64,7 +75,7 @@ def to_array(image: Image.Image | bytes, color_type: str = 'color',
         if color_type in ('color', 'grayscale'):
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith('I;16') and color_type != 'unchanged':
-            print_log(f'a PIL image of mode {image.mode} is read as 8 bits (the upper ones)',
+            print_log(f'a PIL image of mode {image.mode} is reduced to its upper 8 bits',
                       logger='current', level=logging.WARNING)
             return check_array((np.asarray(image) >> 8).astype(np.uint8), color_type)
         if image.mode not in ('L', 'F', 'I') and not image.mode.startswith('I;16'):
@@ -79,7 +90,7 @@ def to_array(image: Image.Image | bytes, color_type: str = 'color',
 
 
 def _files(path: str) -> list[str]:
-    """Files and URLs behind a path or pattern."""
+    """Files and URLs of a path or pattern."""
     if '://' in path or Path(path).is_file():
         return [path]
     if Path(path).is_dir():
@@ -92,7 +103,7 @@ def _files(path: str) -> list[str]:
 
 
 def _files_of_folder(folder: Path) -> list[str]:
-    """Images directly in a folder; says how many other files there are."""
+    """Images directly in a folder; logs how many other files it has."""
     files = sorted(path for path in folder.iterdir()
                    if path.is_file() and not path.name.startswith('.'))
     found = [str(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -100,13 +111,13 @@ def _files_of_folder(folder: Path) -> list[str]:
     if not found:
         deeper = sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
                      for path in folder.rglob('*'))
-        hint = (f'; {deeper} lie in its subfolders: give the pattern \'{folder}/**/*\''
+        hint = (f'; its subfolders have {deeper}: give the pattern \'{folder}/**/*\''
                 if deeper else '')
         raise FileNotFoundError(
-            f'no image found at {folder}: none of its {len(files)} files has an ending of images '
+            f'no image found at {folder}: none of its {len(files)} files has a suffix of images '
             f'({" ".join(IMAGE_SUFFIXES)}){hint}')
     if others:
-        print_log(f'{folder}: {len(others)} of {len(files)} files have no ending of images and are '
+        print_log(f'{folder}: {len(others)} of {len(files)} files have no suffix of images and are '
                   f'left out: {", ".join(others[:5])}{", ..." if len(others) > 5 else ""}',
                   logger='current', level=logging.WARNING)
     return found

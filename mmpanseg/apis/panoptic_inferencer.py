@@ -12,58 +12,66 @@ from mmdet.apis import DetInferencer
 from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmpanseg.apis.config_edits import use_tiles
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
-from mmpanseg.apis.test_options import use_tiles
+from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
-from mmpanseg.models.fusion_heads.instances import encode_mask
+from mmpanseg.structures.encoded_masks import encode_mask
 from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
 from mmpanseg.visualization.panoptic_visualizer import require_display
 
 
 class PanopticInferencer(DetInferencer):
-    """mmdet's DetInferencer, whose results are panoptic segments.
+    """Inferencer for panoptic, instance and semantic segmentation, based on mmdet's DetInferencer.
 
-    Arguments are those of DetInferencer: `model` (config file or Config), `weights` (checkpoint),
-    `device`. Class names come from the checkpoint, else from the config's test dataset. With `tile`
-    (height, width) images keep the size of their files and are predicted in tiles of that size,
-    which overlap by `overlap` pixels (default: an eighth).
+    Class names are those of the checkpoint, else those of the config's test dataset. Call an
+    inferencer with images: a file, folder, glob pattern or URL (str or Path), a uint8 array (BGR
+    [H, W, 3], [H, W, 4] or [H, W]), a PIL image, bytes or an open file of an encoded image, or a
+    list or generator of these. Files are rotated upright by their EXIF orientation, and results
+    have the orientation of the upright picture. A call returns a dict of
 
-    Calling it takes a file, folder, glob pattern or URL (str or Path), a uint8 array (BGR [H,W,3],
-    [H,W,4] or [H,W]), a PIL image, bytes or an open file of an encoded image, or a list or
-    generator of these, and the options of DetInferencer. Files are read upright (EXIF), and results
-    lie as the upright picture does. Returned is a dict:
-
-    - `predictions`: per image a dict of what the model's `test_cfg` switches on: `segments_info`,
-      a list of dict(id, label, class_name, isthing, score), with `panoptic_seg`, int32 [H,W],
-      pixel -> id (1, 2, ...), 0 = void; `instances`, a list of dict(label, class_name, score,
-      bbox [x1, y1, x2, y2], mask as COCO run lengths); `sem_seg`, int32 [H,W], pixel -> label.
-      With `return_datasamples=True` the model's DetDataSamples instead.
+    - `predictions`: per image a dict of the outputs that the model's `test_cfg` switches on:
+      `segments_info`, a list of dict(id, label, class_name, isthing, score), and `panoptic_seg`,
+      int32 [H, W], pixel -> id (1, 2, ...), 0 = void; `instances`, a list of dict(label,
+      class_name, score, bbox [x1, y1, x2, y2], mask as COCO run lengths); `sem_seg`, int32 [H, W],
+      pixel -> label. With `return_datasamples=True`, the model's DetDataSamples instead.
     - `visualization`: per image the drawn uint8 RGB picture, with `return_vis=True`.
 
-    With `out_dir` the pictures go to vis/ and the results to preds/ in it, see
-    :class:`PredictionFiles`. `no_save_vis=True` or `no_save_pred=True` leaves one of them out.
-    Image and category ids are those of the config's test data set where its annotation file is
-    there. Saved arrays are not kept in memory, but read when a prediction is asked for them;
-    `return_predictions=False` keeps nothing at all. :meth:`stream` gives results one by one.
+    With `out_dir`, pictures are written to its folder vis and results to its folder preds, see
+    :class:`PredictionFiles`; `no_save_vis=True` or `no_save_pred=True` switches one of them off.
+    Image and category ids are those of the config's test dataset if its annotation file exists.
+    Saved arrays are not kept in memory: each access to one in a prediction reads its file. With
+    `return_predictions=False` no predictions are returned. :meth:`stream` yields results one by
+    one.
+
+    Args:
+        *args: arguments of DetInferencer: `model` (config file or Config), `weights` (checkpoint),
+            `device`, ...
+        tile: (height, width) in pixels of tiles to predict images in, at the size of their files
+            (default: images are predicted as the config defines).
+        overlap: least number of pixels that neighboring tiles share (default: an eighth of the
+            tile's smaller side).
+        **kwargs: further arguments of DetInferencer.
 
     Raises:
-        FileNotFoundError: no image lies at a path or matches a pattern.
+        FileNotFoundError: no image exists at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
-        TypeError, ValueError: an input is of another type, or an array is no image; `tile` and
-            `overlap` do not go together.
+        TypeError: an input has another type.
+        ValueError: an array is no image, or `overlap` is given without `tile`.
         NoDisplayError: `show=True` where no window can be opened.
     """
 
+    show_progress: bool
     postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
 
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
@@ -75,7 +83,19 @@ class PanopticInferencer(DetInferencer):
 
     def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
                  out_dir: str | Path = '', **kwargs) -> dict:
-        """Predict; see the class."""
+        """Predict images, see the class.
+
+        Args:
+            inputs: images.
+            *args: further arguments of DetInferencer's call.
+            show: show the pictures in a window.
+            no_save_pred: do not write results.
+            out_dir: folder for pictures and results (default: nothing is written).
+            **kwargs: further arguments of DetInferencer's call.
+
+        Returns:
+            dict of `predictions` and `visualization`.
+        """
         if show:
             require_display()
         found = self.find_images(inputs)
@@ -85,12 +105,14 @@ class PanopticInferencer(DetInferencer):
 
     def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
                out_dir: str | Path = '', **kwargs) -> Iterator[dict]:
-        """Predict image by image, for more of them than memory has room for.
+        """Predict image by image, for more images than fit into memory.
 
         Args:
             inputs: as for a call.
-            batch_size: images that go through the model at once.
-            no_save_pred, out_dir, kwargs: as for a call; there is no progress bar.
+            batch_size: number of images in a forward pass.
+            no_save_pred: as for a call.
+            out_dir: as for a call.
+            **kwargs: as for a call. There is no progress bar.
 
         Yields:
             per image a dict of `prediction`, one of a call's `predictions`, and `visualization`,
@@ -107,21 +129,34 @@ class PanopticInferencer(DetInferencer):
                     yield dict(prediction=prediction, visualization=picture)
 
     def find_images(self, inputs: object) -> list[ImageInput]:
-        """The files, URLs, arrays, PIL images and bytes behind `inputs`, in order."""
+        """List the files, URLs, arrays, PIL images and bytes of `inputs`, in order."""
         return self._inputs_to_list(inputs)
 
     def visualize(self, inputs: Sequence, preds: Sequence[DetDataSample],
                   return_vis: bool = False, *args, no_save_vis: bool = False,
                   img_out_dir: str = '', **kwargs) -> list[np.ndarray] | None:
-        """Pictures of the predictions, upright as the predictions are."""
+        """Draw the predictions, with the orientation of the predictions.
+
+        Args:
+            inputs: images.
+            preds: a data sample for each.
+            return_vis: return the pictures.
+            *args: further arguments of DetInferencer's method.
+            no_save_vis: do not write pictures.
+            img_out_dir: folder for pictures (default: none are written).
+            **kwargs: further arguments of DetInferencer's method.
+
+        Returns:
+            with ``return_vis`` a uint8 RGB picture per image, else None.
+        """
         save = bool(img_out_dir) and not no_save_vis
         if not (save or return_vis or kwargs.get('show')):
             return None
-        # mmdet reads files anew, with other orientations and depths than the model saw
+        # mmdet would read files again, with another orientation and depth than the pipeline
         images = [self._picture(source, pred) for source, pred in zip(inputs, preds)]
         pictures = super().visualize(images, preds, return_vis or save, *args, **kwargs)
         if save:
-            # mmdet's names are the same for images of two folders
+            # mmdet uses the same name for images of two folders
             names, folder = self._picture_names(img_out_dir), Path(img_out_dir, 'vis')
             for source, picture in zip(inputs, pictures):
                 name = (picture_name(names.of(source)) if isinstance(source, str)
@@ -130,7 +165,7 @@ class PanopticInferencer(DetInferencer):
         return pictures if return_vis else None
 
     def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
-        """uint8 RGB [H,W,3] of an input."""
+        """Picture of an input, uint8 RGB [H, W, 3]."""
         if isinstance(source, str):
             return read_sample_image(dict(pred.metainfo, img_path=source), self._backend_args)
         if not isinstance(source, np.ndarray):
@@ -140,7 +175,21 @@ class PanopticInferencer(DetInferencer):
     def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
                     return_datasamples: bool = False, *args, no_save_pred: bool = False,
                     pred_out_dir: str = '', return_predictions: bool = True, **kwargs) -> dict:
-        """Predictions as they are returned; written if there is a folder."""
+        """Convert the predictions to the result of a call, and write them.
+
+        Args:
+            preds: data samples of the images.
+            visualization: pictures of :meth:`visualize`.
+            return_datasamples: return data samples instead of dicts.
+            *args: further arguments of DetInferencer's method.
+            no_save_pred: do not write results.
+            pred_out_dir: folder for results (default: nothing is written).
+            return_predictions: whether predictions are part of the result.
+            **kwargs: further arguments of DetInferencer's method.
+
+        Returns:
+            dict of `predictions` and `visualization`.
+        """
         if return_datasamples and pred_out_dir and not no_save_pred:
             for sample in preds:
                 self.pred2dict(sample, pred_out_dir)
@@ -152,6 +201,7 @@ class PanopticInferencer(DetInferencer):
 
     @contextmanager
     def _silent(self) -> Iterator[None]:
+        """Switch the progress bar off."""
         shown, self.show_progress = self.show_progress, False
         try:
             yield
@@ -160,7 +210,13 @@ class PanopticInferencer(DetInferencer):
 
     @contextmanager
     def _saving(self, found: Sequence, out_dir: str | Path, no_save_pred: bool) -> Iterator[None]:
-        """Names for what is written of a call's images; lists of it are complete at the end."""
+        """Choose file names for the images of a call, and complete the JSON files at its end.
+
+        Args:
+            found: images of the call.
+            out_dir: folder for pictures and results; empty if nothing is written.
+            no_save_pred: whether results are not written.
+        """
         sources = [image for image in found if isinstance(image, str)]
         if out_dir:
             self._picture_names(str(out_dir)).add(sources)
@@ -177,15 +233,22 @@ class PanopticInferencer(DetInferencer):
             files.finish()
 
     def _picture_names(self, out_dir: str) -> ResultNames:
+        """File names of the pictures in a folder."""
         return self._pictures.setdefault(out_dir, ResultNames(keep_ending=True))
 
     @cached_property
     def _ids(self) -> DatasetIds:
+        """Ids of the config's test dataset."""
         meta = self.model.dataset_meta
         return DatasetIds(meta['classes'], meta.get('label2cat'), self._test_dataset(self.cfg))
 
     def pred2dict(self, data_sample: DetDataSample, pred_out_dir: str = '') -> dict:
-        """One prediction as described at the class; written too if there is a folder."""
+        """Convert a prediction to a dict as described at the class, and write it.
+
+        Args:
+            data_sample: with `pred_panoptic_seg`, `pred_instances` or `pred_sem_seg`.
+            pred_out_dir: folder for results (default: nothing is written).
+        """
         result = {}
         if 'pred_panoptic_seg' in data_sample:
             result.update(self._segments(data_sample.pred_panoptic_seg))
@@ -204,7 +267,8 @@ class PanopticInferencer(DetInferencer):
     def _segments(self, coded: PixelData) -> dict:
         """`panoptic_seg` and `segments_info` of a map in mmdet's coding."""
         values = coded.sem_seg[0].cpu().numpy()
-        panoptic_seg, segments = np.zeros(values.shape, dtype=np.int32), []
+        panoptic_seg = np.zeros(values.shape, dtype=np.int32)
+        segments: list[dict] = []
         for info in coded.metainfo['segments_info']:
             segment = dict(
                 id=len(segments) + 1, label=int(info['label']),
@@ -215,9 +279,10 @@ class PanopticInferencer(DetInferencer):
         return dict(segments_info=segments, panoptic_seg=panoptic_seg)
 
     def _instances(self, found: InstanceData) -> list[dict]:
+        """`instances` of a prediction."""
         masks = (found.masks if isinstance(found.masks, list)
                  else [encode_mask(mask) for mask in found.masks])
-        # text instead of bytes, as JSON wants it
+        # text, since JSON has no bytes
         masks = [dict(size=list(mask['size']), counts=mask['counts'].decode()) for mask in masks]
         return [dict(label=label, class_name=self._class_name(label), score=score, bbox=bbox,
                      mask=mask)
@@ -225,18 +290,23 @@ class PanopticInferencer(DetInferencer):
                     found.labels.tolist(), found.scores.tolist(), found.bboxes.tolist(), masks)]
 
     def _class_name(self, label: int) -> str:
+        """Name of a class."""
         return self.model.dataset_meta['classes'][label]
 
-    def _init_model(self, cfg: ConfigDict, *args, **kwargs) -> nn.Module:
+    def _init_model(self, cfg: ConfigDict, weights: str | None, *args, **kwargs) -> nn.Module:
+        """Build the model, with the config's edits for tiles."""
+        config = str(cfg.filename or 'CONFIG') if isinstance(cfg, Config) else 'CONFIG'
+        if weights is not None and (text := foreign_file(str(weights), config)):
+            raise CheckpointError(text)
         if self._tile is not None:
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:
-            raise ValueError('overlap without tile: give the size of the tiles too')
-        return super()._init_model(cfg, *args, **kwargs)
+            raise ValueError('overlap is given without tile: give the size of the tiles too')
+        return super()._init_model(cfg, weights, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
                                cfg: ConfigDict) -> None:
-        """Weights, and class names from the config's dataset where the checkpoint has none."""
+        """Load weights, and class names of the config's dataset if the checkpoint has none."""
         meta = (checkpoint or {}).get('meta') or {}
         configured = {} if 'dataset_meta' in meta or 'CLASSES' in meta else config_metainfo(cfg)
         if checkpoint is not None and configured:
@@ -245,7 +315,7 @@ class PanopticInferencer(DetInferencer):
         super()._load_weights_to_model(model, checkpoint, cfg)
 
     def _test_dataset(self, cfg: ConfigDict) -> BaseDataset:
-        """The config's test dataset, the first of several, not loaded."""
+        """Build the config's test dataset (the first of several) without loading it."""
         options = copy.deepcopy(first_dataset(cfg.test_dataloader.dataset))
         return DATASETS.build(dict(options, lazy_init=True))
 
@@ -254,6 +324,7 @@ class PanopticInferencer(DetInferencer):
         return FUNCTIONS.get(cfg.test_dataloader.get('collate_fn', 'pseudo_collate'))
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
+        """Build the test pipeline for all kinds of inputs, with errors that name the input."""
         pipeline: Compose = super()._init_pipeline(cfg)
         reader = next(step.from_file for step in pipeline.transforms
                       if isinstance(step, InferencerLoader))
@@ -265,15 +336,15 @@ class PanopticInferencer(DetInferencer):
             try:
                 return pipeline(image)
             except (AssertionError, OSError, cv2.error) as error:
-                # Not all readers say which file they failed on.
+                # not all readers name the file
                 name = image if isinstance(image, str) else 'the given array'
                 raise ImageError(f'{name} cannot be read as an image: the file is empty, damaged '
-                                 f'or of another kind ({str(error).strip()})') from error
+                                 f'or of another type ({str(error).strip()})') from error
 
         return load
 
     def _init_visualizer(self, cfg: ConfigDict) -> Visualizer:
-        """The config's visualizer without storage: pictures go to `out_dir` or the caller."""
+        """Build the config's visualizer without backends, which would also store pictures."""
         if 'visualizer' in cfg:
             cfg.visualizer.vis_backends = []
         return super()._init_visualizer(cfg)

@@ -1,9 +1,10 @@
-"""Predictions of an inferencer as files in COCO's formats."""
+"""Prediction files of an inferencer, in COCO's formats."""
 import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -14,16 +15,19 @@ from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_p
 from mmpanseg.structures.result_file_names import ResultNames
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
-# what is known of images whose predictions the JSON files do not list yet, a line for each
+# one line for each image whose predictions are not in the JSON files yet
 JOURNAL = 'unfinished.jsonl'
 SEMANTIC = '_semantic'
 
 
-class SavedPrediction(dict):
-    """A prediction whose arrays, ``panoptic_seg`` and ``sem_seg``, lie in files.
+Content = TypeVar('Content', dict, list)
 
-    ``panoptic_seg_path`` and ``sem_seg_path`` say where; ``prediction['panoptic_seg']`` reads the
-    file each time.
+
+class SavedPrediction(dict):
+    """A prediction with its arrays, ``panoptic_seg`` and ``sem_seg``, in files.
+
+    ``panoptic_seg_path`` and ``sem_seg_path`` are their paths; each access to
+    ``prediction['panoptic_seg']`` reads the file.
     """
 
     def __missing__(self, key: str) -> np.ndarray:
@@ -37,20 +41,20 @@ class SavedPrediction(dict):
 class PredictionFiles:
     """Writes the predictions for images to one folder.
 
-    - panoptic: a PNG of `panoptic_seg` in COCO's color coding, {name}.png, and panoptic.json that
-      describes the PNGs;
+    - panoptic: a PNG of `panoptic_seg` in COCO's color coding, {name}.png, and panoptic.json with
+      the segments of all PNGs;
     - instances: instances.json, a list of results in COCO's format, masks as run lengths;
     - semantic: a PNG of the labels, {name}_semantic.png, 16 bit from 257 classes on;
-    - images.json: which image has which id, and the categories.
+    - images.json: the ids of the images, and the categories.
 
-    Names are those of :class:`ResultNames`. The JSON files are written by :meth:`finish`; until
-    then a journal keeps their entries, and the next run that writes to the folder takes over the
-    journal of one that broke off. Several runs may write to a folder: the JSON files list the
-    images of all of them, an image predicted again with its last prediction.
+    Names are those of :class:`ResultNames`. :meth:`finish` writes the JSON files; until then their
+    entries are in a journal. After an interrupted run, the next run that writes to the folder adds
+    the journal's entries to the JSON files. Several runs can write to a folder: the JSON files list
+    the images of all of them, with the last prediction for each.
 
     Args:
-        folder: where to; made when needed.
-        ids: of images and categories. Images that are not the data set's have further ids.
+        folder: output folder; created when needed.
+        ids: ids of images and categories. Images outside the data set get further ids.
         num_things: labels below are things.
 
     Raises:
@@ -64,11 +68,11 @@ class PredictionFiles:
         self.categories = [dict(id=number, name=name, isthing=int(label < num_things))
                            for label, (number, name) in enumerate(zip(
                                self.category_ids, ids.classes))]
-        # of a run that broke off
+        # entries of an interrupted run
         self.finish()
-        known = self._load(IMAGES)
+        known = self._load(IMAGES, {})
         if known.get('categories', self.categories) != self.categories:
-            raise ValueError(f'{folder} has results of other categories than those of this model; '
+            raise ValueError(f'{folder} has results with other categories than this model; '
                              'write to another folder, or remove it')
         images = known.get('images', [])
         self._names = ResultNames(suffixes=('', SEMANTIC), used={
@@ -78,7 +82,11 @@ class PredictionFiles:
         self._free = max([ids.first_free_image, *(number + 1 for number in numbers)])
 
     def announce(self, sources: Iterable[str]) -> None:
-        """Give names to the images of a call, which depend on all of them."""
+        """Choose names for the images of a call; they depend on all of them.
+
+        Args:
+            sources: paths or URLs of the images.
+        """
         self._names.add(sources)
 
     def write(self, source: str | None, size: tuple[int, int],
@@ -88,10 +96,10 @@ class PredictionFiles:
         Args:
             source: path of the image; None for an array.
             size: (H, W) of the image.
-            prediction: dict as the inferencer gives it.
+            prediction: dict of an image as :class:`PanopticInferencer` returns it.
 
         Returns:
-            the prediction, its arrays replaced by their files.
+            the prediction, with paths of files in place of its arrays.
 
         Raises:
             ValueError: a score is not finite; the text names the image.
@@ -99,7 +107,7 @@ class PredictionFiles:
         name = self._names.unnamed() if source is None else self._names.of(source)
         saved = SavedPrediction(prediction)
         image = self._image(name, source, size)
-        entry = dict(image=image)
+        entry: dict[str, Any] = dict(image=image)
         if 'instances' in prediction:
             entry['instances'] = [self._coco_result(image, found)
                                   for found in prediction['instances']]
@@ -117,16 +125,16 @@ class PredictionFiles:
         try:
             line = json.dumps(entry, allow_nan=False)
         except ValueError as error:
-            raise ValueError(f'{source or name}: a predicted score or box is not finite, and no '
-                             'JSON can hold it; check the weights and the image') from error
+            raise ValueError(f'{source or name}: a predicted score or box is not finite, which '
+                             'JSON cannot represent; check the weights and the image') from error
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / JOURNAL, 'a', encoding='utf-8') as file:
-            # behind what another process may have been cut off in
+            # on a line of its own after an entry that an interrupted process left incomplete
             file.write(f'\n{line}\n')
         return saved
 
     def finish(self) -> None:
-        """Put the entries of the journal into the JSON files, and remove it."""
+        """Move the entries of the journal to the JSON files."""
         journal = self.folder / JOURNAL
         if not journal.is_file():
             return
@@ -138,28 +146,28 @@ class PredictionFiles:
                     yield entry[key]
 
         images = {image['id']: image for image in (
-            *self._load(IMAGES).get('images', []), *new('image'))}
+            *self._load(IMAGES, {}).get('images', []), *new('image'))}
         head = dict(images=list(images.values()), categories=self.categories)
         _write(self.folder / IMAGES, head)
         replaced = {annotation['image_id'] for annotation in new('annotation')}
-        kept = [annotation for annotation in self._load(PANOPTIC).get('annotations', [])
+        kept = [annotation for annotation in self._load(PANOPTIC, {}).get('annotations', [])
                 if annotation['image_id'] not in replaced]
         if kept or replaced:
             _write(self.folder / PANOPTIC, head, 'annotations',
                    itertools.chain(kept, new('annotation')))
         replaced = {entry['image']['id'] for entry in _entries(journal) if 'instances' in entry}
-        kept = [result for result in self._load(INSTANCES)
+        kept = [result for result in self._load(INSTANCES, [])
                 if result['image_id'] not in replaced]
         if kept or replaced:
             _write(self.folder / INSTANCES, None, '', itertools.chain(
                 kept, itertools.chain.from_iterable(new('instances'))))
         journal.unlink()
 
-    def _load(self, name: str) -> dict | list:
-        """Content of a JSON file, empty where there is none."""
+    def _load(self, name: str, default: Content) -> Content:
+        """Content of a JSON file; ``default`` if the file does not exist."""
         path = self.folder / name
         if not path.is_file():
-            return {}
+            return default
         try:
             return json.loads(path.read_text(encoding='utf-8'))
         except ValueError as error:
@@ -167,21 +175,24 @@ class PredictionFiles:
                              'it; write to another folder, or remove it') from error
 
     def _image(self, name: str, source: str | None, size: tuple[int, int]) -> dict:
-        """What the JSON files say of an image; ids are the data set's where it has the image."""
+        """Entry of an image in images.json; images of the data set get their id there."""
         known = None if source is None else self.ids.image(source, size)
+        number: int | str
         if known is not None and self._used.get(known.id, name) == name:
             number, file_name = known
         else:
-            number = next((used for used, of in self._used.items() if of == name), None)
             file_name = source or f'{name}.png'
-            if number is None:
-                number, self._free = self._free, self._free + 1
+            number = next((used for used, other in self._used.items() if other == name),
+                          self._free)
+            if number == self._free:
+                self._free += 1
         self._used[number] = name
         origin = f'{name}.png' if source is None else source
         return dict(id=number, file_name=file_name, height=size[0], width=size[1], name=name,
                     source=origin if '://' in origin else os.path.abspath(origin))
 
     def _annotation(self, image: dict, segments: list[dict], ids: np.ndarray) -> dict:
+        """Entry of a panoptic prediction in panoptic.json."""
         areas = np.bincount(ids.ravel(), minlength=len(segments) + 1)
         return dict(image_id=image['id'], file_name=f'{image["name"]}.png', segments_info=[
             dict(id=segment['id'], category_id=self.category_ids[segment['label']], iscrowd=0,
@@ -189,6 +200,7 @@ class PredictionFiles:
             for segment in segments])
 
     def _coco_result(self, image: dict, found: dict) -> dict:
+        """Entry of an instance in instances.json."""
         x1, y1, x2, y2 = found['bbox']
         return dict(image_id=image['id'], category_id=self.category_ids[found['label']],
                     score=found['score'], bbox=[x1, y1, x2 - x1, y2 - y1],
@@ -196,7 +208,7 @@ class PredictionFiles:
 
 
 def _entries(journal: Path) -> Iterator[dict]:
-    """Entries of a journal, one for each image written; one that was cut off is left out."""
+    """Entries of a journal, one per written image; incomplete ones are left out."""
     with open(journal, encoding='utf-8') as file:
         for line in file:
             try:
@@ -207,8 +219,13 @@ def _entries(journal: Path) -> Iterator[dict]:
 
 
 def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] = ()) -> None:
-    """Write a JSON file in one go, its many items a line each: a dict of ``head`` and, under
-    ``key``, the items; or, without head, the list of items.
+    """Write a JSON file, one item per line, and move it to its place when it is complete.
+
+    Args:
+        path: of the file.
+        head: dict to write; None to write the list of items.
+        key: key of the items in the dict; without, no items are written.
+        items: entries of the list.
     """
     unfinished = path.with_name(f'{path.name}.unfinished')
     with open(unfinished, 'w', encoding='utf-8') as file:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmpanseg.checkpoints.sources import CheckpointError, find_source
+from mmpanseg.checkpoints.sources import foreign_format
 
 # Parameters of each kind that an error text names.
 _NAMED = 6
@@ -15,6 +15,8 @@ _DERIVED = re.compile(r'(.+\.)?(num_batches_tracked|relative_position_index)')
 _WITHOUT_EFFECT = re.compile(
     r'(.+\.)?(loss_\w+|criterion)\..+|(.+\.)?(total_ops|total_params)|'
     r'panoptic_head\.label_embed\.weight')
+# checkpoints of earlier versions spell a module of SpatiallyModulatedAttention so; it maps the name
+_OLD_CENTER = re.compile(r'(?<=\.cross_attn\.)centre(?=\.)')
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class CheckpointFit:
                   and not _DERIVED.fullmatch(name) and not _WITHOUT_EFFECT.fullmatch(name)]
         if not self.reshaped and not missing and not unused:
             return ''
-        if not self.fitting:
+        if not self.fitting or self.foreign():
             return self.nothing()
         problems = []
         if self.reshaped:
@@ -73,17 +75,24 @@ class CheckpointFit:
         return [f'{name} {theirs}, here {ours}'
                 for name, (theirs, ours) in self.reshaped.items()]
 
-    def nothing(self) -> str:
-        """Text for a checkpoint that has nothing of the model; where it comes from, if known."""
+    def foreign(self, file: str = 'FILE', config: str = 'CONFIG') -> str:
+        """Text for a checkpoint of another code base, with the command that converts it.
+
+        Args:
+            file: path of the checkpoint, for the command.
+            config: path of the config, for the command.
+
+        Returns:
+            '' for checkpoints of this library and of code bases that are not known.
+        """
+        return foreign_format(self.examples[0], file, config)
+
+    def nothing(self, file: str = 'FILE', config: str = 'CONFIG') -> str:
+        """Text for a checkpoint of another code base, or without any tensor of the model."""
         found, wanted = self.examples
-        text = (f'no tensor of the checkpoint ({", ".join(found[:2]) or "empty"}, ...) fits the '
-                f'model ({", ".join(wanted[:2])}, ...)')
-        try:
-            source = find_source(found)
-        except CheckpointError:
-            return text
-        return (f'{text}; it is one of {source.title}: convert it with '
-                'tools/model_converters/convert.py')
+        return self.foreign(file, config) or (
+            f'no tensor of the checkpoint ({", ".join(found[:2]) or "empty"}, ...) fits the model '
+            f'({", ".join(wanted[:2])}, ...)')
 
 
 def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFit:
@@ -94,7 +103,8 @@ def compare_tensors(found: Mapping, model: Mapping[str, Tensor]) -> CheckpointFi
             of wrapped models is removed.
         model: name -> tensor of the model.
     """
-    tensors = {re.sub(r'^module\.', '', name): value for name, value in found.items()
+    tensors = {_OLD_CENTER.sub('center', re.sub(r'^module\.', '', name)): value
+               for name, value in found.items()
                if isinstance(value, Tensor)}
     here = {name: value for name, value in tensors.items() if name in model}
     reshaped = {name: (list(value.shape), list(model[name].shape))

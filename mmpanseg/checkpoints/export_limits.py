@@ -77,9 +77,9 @@ _HEAD = dict(
     in_channels=STORED, num_things_classes=STORED, num_stuff_classes=STORED, num_queries=STORED,
     channels=STORED, out_channels=STORED, levels=one_of((0, 1, 2)), multi_scale=one_of('efficient'),
     # supervision of the initial queries affects training only
-    query_features=one_of('supervised', 'unsupervised'),
+    query_feat=one_of('supervised', 'unsupervised'),
     # 'none' is exported as zeros
-    query_positions=one_of('learned', 'none'), project_inputs=STORED, pixel_decoder_fp32=NO_EFFECT,
+    query_pos=one_of('learned', 'none'), project_inputs=STORED, pixel_decoder_fp32=NO_EFFECT,
     pixel_decoder=PART, transformer_decoder=PART, criterion=NO_EFFECT, init_cfg=NO_EFFECT)
 _MODEL = dict(
     num_things_classes=STORED, num_stuff_classes=STORED, backbone=PART, panoptic_head=PART,

@@ -119,7 +119,7 @@ def convert_mp_former(state_dict: dict[str, Tensor],
                       unused: dict[str, str] | None = None) -> dict[str, Tensor]:
     """Convert a published MP-Former checkpoint for ``MaskTransformer`` with ``MPFormerHead``.
 
-    It is a Mask2Former with ``query_positions='none'`` and a table of label embeddings, which is
+    It is a Mask2Former with ``query_pos='none'`` and a table of label embeddings, which is
     of use in training only; a ``Mask2FormerHead`` reports it as unexpected.
 
     Args:

@@ -2,6 +2,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from torch import Tensor
@@ -86,3 +87,57 @@ def find_source(keys: Iterable[str]) -> CheckpointSource:
         f'not a checkpoint of a known model: {len(keys)} tensors, '
         + (f'the first is {keys[0]}; ' if keys else '')
         + 'known are ' + '; '.join(f'{s.name} ({s.title})' for s in SOURCES.values()))
+
+
+# endings of files that mmengine's loader cannot read
+FOREIGN_SUFFIXES = ('.pkl', '.pickle', '.safetensors')
+
+
+def foreign_format(keys: Iterable[str], file: str = 'FILE', config: str = 'CONFIG') -> str:
+    """Text for a checkpoint whose parameters have the names of another code base.
+
+    Args:
+        keys: names of its parameters.
+        file: path of the checkpoint, for the command in the text.
+        config: path of the config, for the command in the text.
+
+    Returns:
+        '' where the names are those of this library, or of no source that is known.
+    """
+    keys = list(keys)
+    try:
+        source = find_source(keys)
+    except CheckpointError:
+        return ''
+    # mmdetection 3.x and this library share their names, mmdetection 2.x has other ones
+    if source.things_first and not any('.attentions.' in key for key in keys):
+        return ''
+    return f'the checkpoint has the format of {source.title}: {convert_hint(file, config)}'
+
+
+def foreign_file(path: str, config: str = 'CONFIG') -> str:
+    """Text for a file in a format that only the converter reads, by its ending; '' for others.
+
+    Args:
+        path: path or URL of the checkpoint.
+        config: path of the config, for the command in the text.
+    """
+    suffix = PurePosixPath(path.partition('?')[0]).suffix.lower()
+    if suffix not in FOREIGN_SUFFIXES:
+        return ''
+    return (f'checkpoint {path} is a {suffix} file of another code base: '
+            f'{convert_hint(path, config)}')
+
+
+def convert_hint(path: str, config: str) -> str:
+    """What a user does with a published checkpoint: download and convert it.
+
+    Args:
+        path: path or URL of the checkpoint.
+        config: path of the config.
+    """
+    name = PurePosixPath(path.partition('?')[0])
+    first = f'download it (wget {path}) and ' if '://' in path else ''
+    file = name.name if '://' in path else path
+    return (f'{first}convert it with python tools/model_converters/convert.py {file} '
+            f'{name.stem}_converted.pth --config {config}')

@@ -1,11 +1,11 @@
 """ADE20K (Zhou et al., CVPR 2017) as released for the challenges: 100 things and 50 stuff."""
 from mmdet.datasets import ade20k as mmdet_ade20k
 
-from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.panoptic import PanopticDataset, PanopticInstanceDataset
 from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
 
-# Place of each thing among the 150 classes of the semantic files, from 0. In this order they are
+# Index of each thing among the 150 classes of the semantic files, from 0. In this order they are
 # the classes 1 .. 100 of the instance files.
 THING_PLACES = (
     7, 8, 10, 12, 14, 15, 18, 19, 20, 22, 23, 24, 27, 30, 31, 32, 33, 35, 36, 37, 38, 39, 41, 42,
@@ -15,7 +15,7 @@ THING_PLACES = (
     136, 137, 138, 139, 142, 143, 144, 146, 147, 148, 149)
 STUFF_PLACES = tuple(place for place in range(150) if place not in THING_PLACES)
 
-# label of the panoptic datasets, things first -> place among the 150 classes
+# index among the 150 classes of each label of the panoptic data set, things first
 PANOPTIC_ORDER = THING_PLACES + STUFF_PLACES
 
 _NAMES = mmdet_ade20k.ADE20KPanopticDataset.METAINFO
@@ -29,29 +29,23 @@ CLASSES = tuple(name for _, name in sorted(zip(PANOPTIC_ORDER, _THINGS + _STUFF)
 
 @DATASETS.register_module()
 class ADE20KPanopticDataset(PanopticDataset):
-    """ADE20K as written by ``tools/dataset_converters/ade20k.py``, things first."""
+    """Files that ``tools/dataset_converters/ade20k.py`` writes; things first."""
 
     METAINFO = dict(thing_classes=_THINGS, stuff_classes=_STUFF, classes=_THINGS + _STUFF,
                     palette=_PALETTE)
 
 
 @DATASETS.register_module()
-class ADE20KInstanceDataset(PanopticDataset):
-    """The 100 thing classes of the panoptic annotation; stuff is void.
-
-    Instances of ADE20K do not overlap, so one map holds them.
-    """
+class ADE20KInstanceDataset(PanopticInstanceDataset):
+    """The 100 thing classes of the panoptic annotation; stuff is void."""
 
     METAINFO = dict(thing_classes=_THINGS, stuff_classes=(), classes=_THINGS,
                     palette=_PALETTE[:len(_THINGS)])
 
-    def __init__(self, *args, void_unselected: bool = True, **kwargs) -> None:
-        super().__init__(*args, void_unselected=void_unselected, **kwargs)
-
 
 @DATASETS.register_module()
 class ADE20KSemanticDataset(SemanticDataset):
-    """The 150 classes in the order of the files, where 0 is other and k is class k - 1."""
+    """The 150 classes in the order of the files: value 0 is other, value k is class k - 1."""
 
     METAINFO = dict(
         classes=CLASSES,

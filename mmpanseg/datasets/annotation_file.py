@@ -1,6 +1,6 @@
-"""COCO's annotation files: what they must have, and what is said where they have not.
+"""Reading and checking of COCO's annotation files.
 
-Entries are checked a column at a time, which costs little beside reading the file.
+Checks process one key of all entries at a time, which is fast compared with reading the file.
 """
 import difflib
 from collections import Counter
@@ -12,13 +12,18 @@ from mmengine import fileio
 
 
 class Kind(NamedTuple):
-    """What the values of a key may be."""
+    """Types that the values of a key may have.
+
+    Args:
+        types: the types.
+        text: their description in error texts.
+    """
     types: frozenset
     text: str
 
 
 INTEGER = Kind(frozenset({int}), 'an integer')
-# Cityscapes' and Mapillary Vistas' own scripts number images by their names
+# the scripts of Cityscapes and Mapillary Vistas use file names as ids of images
 IMAGE_ID = Kind(frozenset({int, str}), 'an integer or a text')
 TEXT = Kind(frozenset({str}), 'a text')
 LIST = Kind(frozenset({list}), 'a list')
@@ -35,17 +40,17 @@ _HINTS = {
 
 def read_annotation_file(path: str, keys: Iterable[str], kind: str,
                          backend_args: dict | None = None) -> dict:
-    """Content of a JSON that has lists of dicts under some keys.
+    """Read a JSON with lists of dicts under some keys.
 
     Args:
-        path: of the file.
-        keys: those that it must have.
-        kind: what it should be, for error messages: 'panoptic', 'instance'.
-        backend_args: arguments of mmengine's file backend.
+        path: path of the file.
+        keys: keys that the file must contain.
+        kind: expected kind of file in error texts: 'panoptic', 'instance'.
+        backend_args: arguments of mmengine's file backend; None for the file system.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it is no JSON or lacks a key; the text names file and key.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no JSON or lacks a key; the text names file and key.
     """
     try:
         content = fileio.load(path, file_format='json', backend_args=backend_args)
@@ -65,18 +70,18 @@ def read_annotation_file(path: str, keys: Iterable[str], kind: str,
 
 
 def column(path: str, where: str, entries: Sequence[dict], key: str, kind: Kind) -> list:
-    """Values of a key that every entry must have.
+    """Return the values of a key that every entry must contain.
 
     Args:
-        path: of the file, for error messages.
-        where: what an entry is, for error messages: 'image', 'annotation', ...
-        entries: dicts.
+        path: path of the file, for error texts.
+        where: kind of the entries, for error texts: 'image', 'annotation', ...
+        entries: the entries.
         key: the key.
         kind: types that the values may have.
 
     Raises:
-        ValueError: when an entry lacks the key or its value is of another kind; the text names
-            file, entry and key.
+        ValueError: an entry lacks the key, or its value has another type; the text names file,
+            entry and key.
     """
     try:
         values = [entry[key] for entry in entries]
@@ -90,7 +95,7 @@ def column(path: str, where: str, entries: Sequence[dict], key: str, kind: Kind)
 
 def check_kind(path: str, where: str, entries: Sequence[dict], key: str, kind: Kind,
                values: Sequence) -> None:
-    """Raise a ValueError unless the values of a key, one for each entry, are of a kind."""
+    """Raise a ValueError unless the values of a key, one per entry, have the types of a kind."""
     bad = None
     if not set(map(type, values)) <= kind.types:
         bad = next(i for i, value in enumerate(values) if type(value) not in kind.types)
@@ -102,24 +107,24 @@ def check_kind(path: str, where: str, entries: Sequence[dict], key: str, kind: K
 
 
 def name_of(where: str, entry: dict) -> str:
-    """What error messages call an entry: by the keys that tell it from the others."""
+    """Return the description of an entry in error texts: the keys that identify it."""
     known = [f'{key} {entry[key]!r}' for key in ('id', 'name', 'file_name', 'image_id')
              if isinstance(entry, dict) and key in entry]
     return f'{where} with {", ".join(known)}' if known else f'{where} {entry!r}'[:120]
 
 
 def read_images(path: str, images: Sequence[dict]) -> dict:
-    """Images by their id; every one has id, file_name, height and width.
+    """Return images by id, each with id, file_name, height and width.
 
     Raises:
-        ValueError: when one lacks a key or has it with another type, or two have one id.
+        ValueError: an image lacks a key, a value has another type, or two images share an id.
     """
     column(path, 'image', images, 'file_name', TEXT)
     return read_sizes(path, images)
 
 
 def read_sizes(path: str, images: Sequence[dict]) -> dict:
-    """Images by their id; every one has id, height and width. Errors as :func:`read_images`."""
+    """Return images by id, each with id, height, width. Errors as :func:`read_images`."""
     by_id = by_image_id(path, 'image', images, 'id')
     for key in ('height', 'width'):
         values = column(path, 'image', images, key, INTEGER)
@@ -131,10 +136,10 @@ def read_sizes(path: str, images: Sequence[dict]) -> dict:
 
 
 def by_image_id(path: str, where: str, entries: Sequence[dict], key: str) -> dict:
-    """Entries by the id of their image, which ``key`` holds; one for each image.
+    """Return entries by the id of their image, the value of ``key``.
 
     Raises:
-        ValueError: when an entry has no id, or two have the same; the text names their files.
+        ValueError: an entry has no id, or two entries share one; the text names their files.
     """
     ids = column(path, where, entries, key, IMAGE_ID)
     by_id = dict(zip(ids, entries))
@@ -148,14 +153,14 @@ def by_image_id(path: str, where: str, entries: Sequence[dict], key: str) -> dic
 
 
 def read_panoptic_annotations(path: str, annotations: Sequence[dict]) -> dict:
-    """Panoptic annotations by the id of their image.
+    """Return panoptic annotations by the id of their image.
 
-    Every one has image_id, file_name and segments_info; segments have id and category_id, and 0 or
-    1 in iscrowd where they have it.
+    Each annotation has image_id, file_name and segments_info; each segment has id, category_id and
+    optionally iscrowd (0 or 1).
 
     Raises:
-        ValueError: when a key is absent or its value of another type, or an image has two
-            annotations. The text names file, entry and key.
+        ValueError: a key is absent, a value has another type, or an image has two annotations. The
+            text names file, entry and key.
     """
     column(path, 'annotation', annotations, 'segments_info', LIST)
     column(path, 'annotation', annotations, 'file_name', TEXT)
@@ -164,10 +169,10 @@ def read_panoptic_annotations(path: str, annotations: Sequence[dict]) -> dict:
 
 
 def read_categories(path: str, categories: Sequence[dict]) -> dict[int, str]:
-    """Category id -> name; every id and every name once.
+    """Return the name of each category id.
 
     Raises:
-        ValueError: when one lacks id or name, its id is no integer, or two have the same.
+        ValueError: a category lacks id or name, its id is no integer, or an id or name is repeated.
     """
     ids = column(path, 'category', categories, 'id', INTEGER)
     names = column(path, 'category', categories, 'name', TEXT)
@@ -184,10 +189,17 @@ def read_categories(path: str, categories: Sequence[dict]) -> dict[int, str]:
 
 def check_listed(path: str, annotations: Sequence[dict], key: str, known: Iterable,
                  where: str) -> list:
-    """Values of ``image_id`` or ``category_id`` of annotations, which another list must have.
+    """Return the ``image_id`` or ``category_id`` of annotations, checked against another list.
+
+    Args:
+        path: path of the file, for error texts.
+        annotations: the annotations.
+        key: 'image_id' or 'category_id'.
+        known: ids that the other list contains.
+        where: name of the other list, for error texts.
 
     Raises:
-        ValueError: when one is absent, of another type, or not listed.
+        ValueError: an id is absent, has another type or is not listed.
     """
     kind = IMAGE_ID if key == 'image_id' else INTEGER
     values = column(path, 'annotation', annotations, key, kind)
@@ -223,9 +235,9 @@ def _check_segments(path: str, annotations: Sequence[dict]) -> None:
 
 
 def check_classes(path: str, classes: Sequence[str], names: Iterable[str]) -> None:
-    """Raise a ValueError unless every class is, once, the name of a category of the file.
+    """Raise a ValueError unless the classes are distinct names of categories of the file.
 
-    The text lists categories with similar names, or all of them where none is similar.
+    The text lists categories with similar names, or all of them if none is similar.
     """
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice:

@@ -1,20 +1,24 @@
-"""What the datasets of this library have in common."""
+"""Base class of all data sets: index maps, filters, errors that name the image, metainfo."""
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.dataset import force_full_init
 
-from mmpanseg.datasets.transforms.foreign_transforms import carry_map, loads_index_map
+from mmpanseg.datasets.transforms.foreign_transforms import adapt_transforms, loads_index_map
 
 
 class SegmentationDataset(BaseDetDataset):
-    """Images with a segmentation each; errors name the image.
+    """Base class of data sets with one segmentation per image.
 
-    ``shared``, a dict that :meth:`load_data_list` may fill, belongs to every sample: how the files
-    of this data set code labels. It is stored once.
+    Transforms of other packages in the pipeline are adapted to index maps, see
+    :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_transforms`.
 
-    Transforms of the pipeline carry the index map along, with a void border, see
-    :func:`mmpanseg.datasets.transforms.foreign_transforms.carry_map`; one that cannot
-    is an error here.
+    Attributes:
+        shared: entries that belong to every sample, such as the coding of labels in the files.
+            :meth:`load_data_list` fills them; they are stored once.
+
+    Raises:
+        ValueError: a transform cannot be applied to index maps.
+        RuntimeError: an image cannot be loaded or transformed; the text names its file.
     """
 
     METAINFO: dict = {}
@@ -23,14 +27,14 @@ class SegmentationDataset(BaseDetDataset):
         self.shared: dict = {}
         super().__init__(*args, **kwargs)
         if loads_index_map(self.pipeline):
-            carry_map(self.pipeline)
+            adapt_transforms(self.pipeline)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
         return super().get_data_info(idx) | self.shared
 
     def filter_data(self) -> list[dict]:
-        """Images to train on, by ``filter_cfg``: ``min_size`` and ``filter_empty_gt``."""
+        """Select the images for training by ``filter_cfg``: ``min_size``, ``filter_empty_gt``."""
         if self.test_mode:
             return self.data_list
         config = self.filter_cfg or {}
@@ -45,14 +49,14 @@ class SegmentationDataset(BaseDetDataset):
         return kept
 
     def has_ground_truth(self, info: dict) -> bool:
-        """Whether an image has anything that counts: not void, no crowd."""
+        """Return whether an image shows a segment that is neither void nor a crowd."""
         return True
 
     def prepare_data(self, idx: int) -> dict | None:
         try:
             return super().prepare_data(idx)
         except Exception as error:
-            # image readers do not say which file they failed on
+            # errors of image readers do not name the file
             info = self.get_data_info(idx)
             if info['img_path'] in str(error) or str(info.get('seg_map_path')) in str(error):
                 raise
@@ -61,7 +65,7 @@ class SegmentationDataset(BaseDetDataset):
                 f'image: {error}') from error
 
     def _check_palette(self) -> None:
-        """Raise a ValueError unless the metainfo has a color for each class, or none at all."""
+        """Raise a ValueError if the metainfo has a palette with another number of colors."""
         palette, classes = self._metainfo.get('palette'), self._metainfo['classes']
         if palette is not None and len(palette) != len(classes):
             raise ValueError(f'metainfo.palette has {len(palette)} colors for {len(classes)} '
@@ -69,7 +73,11 @@ class SegmentationDataset(BaseDetDataset):
 
     @classmethod
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
-        """mmengine's, where names that the user gives replace what belongs to the class's names."""
+        """Merge the metainfo of the user with that of the class, as mmengine does.
+
+        Class names of the user select and order the colors and category ids of the class, and
+        replace all of its other lists of names.
+        """
         meta = super()._load_metainfo(metainfo)
         given = set(metainfo or ())
         if not given & {'classes', 'thing_classes', 'stuff_classes'}:
@@ -89,12 +97,12 @@ class SegmentationDataset(BaseDetDataset):
 
 
 def _names(meta: dict) -> tuple[str, ...]:
-    """Names by label."""
+    """Return the class names by label."""
     if 'classes' in meta:
         return tuple(meta['classes'])
     return (*meta.get('thing_classes', ()), *meta.get('stuff_classes', ()))
 
 
 def with_slashes(file_name: str) -> str:
-    """A file name of an annotation file, which may have been written on another system."""
+    """Return a file name with slashes: annotation files of Windows have backslashes."""
     return file_name.replace('\\', '/')

@@ -1,13 +1,13 @@
 """CamVid (Brostow et al. 2009): street photographs with 11 classes.
 
-``tools/dataset_converters/camvid.py`` writes what the three data sets here read.
+``tools/dataset_converters/camvid.py`` writes the files of the three data sets in this module.
 """
 from mmpanseg.datasets.instance import InstanceDataset
 from mmpanseg.datasets.panoptic import PanopticDataset
 from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
 
-# by label in the raw files: name, is a thing, color; the label after the last is void
+# name, is a thing, color of each label in the raw files; the label after the last is void
 RAW_CLASSES = (
     ('Sky', False, (128, 180, 230)), ('Building', False, (150, 80, 80)),
     ('Pole', False, (190, 190, 130)), ('Road', False, (128, 64, 128)),

@@ -1,13 +1,20 @@
 """Cityscapes (Cordts et al., CVPR 2016): street scenes with 8 thing and 11 stuff classes."""
 from typing import NamedTuple
 
-from mmpanseg.datasets.panoptic import PanopticDataset
+from mmpanseg.datasets.panoptic import PanopticDataset, PanopticInstanceDataset
 from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
 
 
 class CityscapesLabel(NamedTuple):
-    """A class that counts: its id in the original files, its name, kind and color."""
+    """An evaluated class.
+
+    Args:
+        id: id in the original files.
+        name: name.
+        is_thing: thing or stuff.
+        color: RGB, 0 .. 255.
+    """
 
     id: int
     name: str
@@ -43,7 +50,7 @@ STUFF = tuple(label for label in LABELS if not label.is_thing)
 
 @DATASETS.register_module()
 class CityscapesPanopticDataset(PanopticDataset):
-    """Cityscapes as written by ``tools/dataset_converters/cityscapes.py``, things first."""
+    """Files that ``tools/dataset_converters/cityscapes.py`` writes; things first."""
 
     METAINFO = dict(
         thing_classes=tuple(label.name for label in THINGS),
@@ -53,11 +60,8 @@ class CityscapesPanopticDataset(PanopticDataset):
 
 
 @DATASETS.register_module()
-class CityscapesInstanceDataset(PanopticDataset):
-    """The 8 thing classes of the panoptic annotation; stuff and groups are void.
-
-    Instances of Cityscapes do not overlap, so one map holds them.
-    """
+class CityscapesInstanceDataset(PanopticInstanceDataset):
+    """The 8 thing classes of the panoptic annotation; stuff and groups are void."""
 
     METAINFO = dict(
         thing_classes=tuple(label.name for label in THINGS),
@@ -65,16 +69,13 @@ class CityscapesInstanceDataset(PanopticDataset):
         classes=tuple(label.name for label in THINGS),
         palette=[label.color for label in THINGS])
 
-    def __init__(self, *args, void_unselected: bool = True, **kwargs) -> None:
-        super().__init__(*args, void_unselected=void_unselected, **kwargs)
-
 
 @DATASETS.register_module()
 class CityscapesSemanticDataset(SemanticDataset):
     """The 19 classes in the order of their train ids, read from ``*_gtFine_labelIds.png``.
 
-    ``seg_map_suffix='_gtFine_labelTrainIds.png'`` and a metainfo with ``label_map=None`` read the
-    train ids of Cityscapes' own scripts. All ids that do not count are ignored.
+    Ids that are not evaluated are ignored. To read the train ids that Cityscapes' own scripts
+    write, set ``seg_map_suffix='_gtFine_labelTrainIds.png'`` and ``metainfo=dict(label_map=None)``.
     """
 
     METAINFO = dict(

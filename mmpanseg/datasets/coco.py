@@ -6,7 +6,7 @@ from mmpanseg.datasets.panoptic import PanopticDataset
 from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.registry import DATASETS
 
-# ids of the categories in COCO's files, by label; its lists of test images do not have them all
+# ids of the categories in COCO's files by label; the lists of test images contain only some
 CATEGORY_IDS = (
     *(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)),
     92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148,
@@ -30,13 +30,13 @@ class CocoPanopticDataset(PanopticDataset):
         label2cat=dict(enumerate(CATEGORY_IDS)))
 
 
-# values of things that COCO named but never annotated (street sign, hat, shoe, ...)
+# values of things that COCO defines but never annotated (street sign, hat, shoe, ...)
 _UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 
 
 @DATASETS.register_module()
 class CocoSemanticDataset(SemanticDataset):
-    """The 133 classes of COCO panoptic, read from maps of labels with 255 = void.
+    """The 133 classes of COCO panoptic in label maps, where 255 is void.
 
     ``tools/dataset_converters/coco_semantic.py`` writes the maps from the panoptic annotation. The
     labels have the order of :class:`CocoPanopticDataset`: 80 things, then 53 stuff classes.

@@ -1,4 +1,4 @@
-"""Data sets in COCO instance format, whose objects may overlap."""
+"""Data sets in COCO instance format, where objects may overlap."""
 import os.path as osp
 
 from mmdet.datasets import CocoDataset
@@ -17,27 +17,31 @@ from mmpanseg.registry import DATASETS
 
 @DATASETS.register_module()
 class InstanceDataset(SegmentationDataset):
-    """Any data set in COCO instance format: a JSON with polygons or run lengths for each object.
+    """Data set in COCO instance format: a JSON with polygons or run lengths of each object.
 
-    ``ann_file`` is the JSON, ``data_prefix=dict(img=...)`` the folder of images. ``metainfo``
-    (``classes``, optionally ``palette``) selects and orders the JSON's categories by name; without
-    it classes are the JSON's, in its order (then known only after ``full_init``). Objects of other
-    categories are left out.
+    Boxes are computed from the masks; ``bbox`` and ``area`` of the JSON may be absent or wrong. As
+    in mmdet, objects narrower or lower than a pixel are omitted, and crowds are ignored in
+    training.
 
-    Boxes come from the masks; ``bbox`` and ``area`` of the JSON may be absent or wrong. As in
-    mmdet, objects narrower or lower than a pixel are left out, and crowds are ignored in training.
+    Each sample contains img_path, img_id, height, width, label2cat and instances, a list of
+    dict(bbox, bbox_label, mask, ignore_flag, iscrowd) for :class:`LoadInstanceMasks` and mmdet's
+    LoadAnnotations.
 
-    ``filter_cfg`` applies to training: ``filter_empty_gt`` drops images without an object that
-    counts, ``min_size`` drops images with a shorter side. ``test_mode`` keeps everything.
-
-    Each sample has img_path, img_id, height, width, label2cat and instances, a list of dict(bbox,
-    bbox_label, mask, ignore_flag, iscrowd) as :class:`LoadInstanceMasks` and mmdet's
-    LoadAnnotations read it.
+    Args:
+        ann_file: path of the JSON.
+        data_prefix: dict of the folder of images, ``img``.
+        metainfo: ``classes``, which select and order the categories of the JSON by name, and
+            optionally ``palette``, a color per class. Objects of other categories are omitted.
+            Without classes all categories of the JSON, in its order, known only after
+            ``full_init``.
+        filter_cfg: filters in training: ``filter_empty_gt=True`` removes images without an object
+            that is no crowd, ``min_size`` removes images with a shorter side in pixels.
+        test_mode: no filters.
 
     Raises:
-        ValueError: naming file and entry, when the JSON is broken or incomplete, names an unknown
-            image or category, has an id or name twice, does not have a class of ``metainfo``, or
-            has a mask that is none; when nothing is left to train on.
+        ValueError: the JSON is broken or incomplete, refers to an unknown image or category,
+            repeats an id or name, lacks a class of ``metainfo`` or contains an invalid mask (the
+            text names file and entry); no image is left for training.
     """
 
     METAINFO: dict = {}
@@ -52,7 +56,7 @@ class InstanceDataset(SegmentationDataset):
         categories = check_listed(self.ann_file, annotations, 'category_id', labels, 'categories')
         check_listed(self.ann_file, annotations, 'image_id', images, 'images')
         boxes = read_boxes(self.ann_file, annotations, images)
-        # no pixel of them is sure to be drawn
+        # smaller masks may not contain the center of any pixel
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1).tolist()
 
         instances: dict = {image_id: [] for image_id in images}
@@ -81,7 +85,7 @@ class InstanceDataset(SegmentationDataset):
         return _counted(info['instances'])
 
     def _labels_of_categories(self, categories: list[dict]) -> dict:
-        """Category id -> label, None where the metainfo does not select the category."""
+        """Map category ids to labels, None for categories that the metainfo does not select."""
         names = read_categories(self.ann_file, categories)
         meta = self._metainfo
         meta['classes'] = tuple(meta.get('classes') or names.values())
@@ -106,5 +110,5 @@ class CocoInstanceDataset(InstanceDataset):
 
 
 def _counted(instances: list[dict]) -> bool:
-    """Whether an object counts."""
+    """Return whether one of the objects is no crowd."""
     return any(not instance['ignore_flag'] for instance in instances)

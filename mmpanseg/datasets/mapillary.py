@@ -9,7 +9,14 @@ from mmpanseg.registry import DATASETS
 
 
 class VistasLabel(NamedTuple):
-    """A class: name, kind and color. Its place in the list is its value in the files."""
+    """A class, whose index in the list is its value in the files.
+
+    Args:
+        name: name.
+        is_thing: thing or stuff.
+        color: RGB, 0 .. 255.
+        evaluated: False for classes that become void.
+    """
 
     name: str
     is_thing: bool
@@ -52,7 +59,7 @@ _THINGS_1_2 = (
     (59, 'Other Vehicle', (128, 64, 64)), (60, 'Trailer', (0, 0, 110)),
     (61, 'Truck', (0, 0, 70)), (62, 'Wheeled Slow', (0, 0, 192)))
 
-# label of the panoptic dataset, things first -> value in the files
+# value in the files of each label of the panoptic data set, things first
 PANOPTIC_ORDER = tuple(row[0] for row in _THINGS_1_2 + _STUFF_1_2)
 
 LABELS = tuple(VistasLabel(name, (value, name, color) in _THINGS_1_2, color)
@@ -60,14 +67,15 @@ LABELS = tuple(VistasLabel(name, (value, name, color) in _THINGS_1_2, color)
 
 
 def read_labels(config_file: str, backend_args: dict | None = None) -> tuple[VistasLabel, ...]:
-    """The classes in the JSON that comes with the data set, in the order of their values.
+    """Read the classes from the JSON of the data set, in the order of their values.
 
     Args:
-        config_file: ``config.json``, ``config_v1.2.json`` or ``config_v2.0.json`` of the download.
-        backend_args: arguments of mmengine's file backend.
+        config_file: path of ``config.json``, ``config_v1.2.json`` or ``config_v2.0.json``.
+        backend_args: arguments of mmengine's file backend; None for the file system.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, when it is missing or something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file has another content; the text names it.
     """
     try:
         content = fileio.load(config_file, file_format='json', backend_args=backend_args)
@@ -88,9 +96,9 @@ def read_labels(config_file: str, backend_args: dict | None = None) -> tuple[Vis
 class MapillaryPanopticDataset(PanopticDataset):
     """Version 1.2, things first: 37 thing and 28 stuff classes.
 
-    Reads the panoptic annotation of the download (``panoptic/panoptic_2018.json`` and PNGs), or
-    what ``tools/dataset_converters/mapillary.py`` writes. For version 2.0 use
-    :class:`PanopticDataset`, which takes the classes from ``panoptic_2020.json``.
+    Reads the panoptic annotation of the download (``panoptic/panoptic_2018.json`` and PNGs), or the
+    files that ``tools/dataset_converters/mapillary.py`` writes. For version 2.0 use
+    :class:`PanopticDataset`, which reads the classes from ``panoptic_2020.json``.
     """
 
     METAINFO = dict(
@@ -105,9 +113,9 @@ class MapillarySemanticDataset(SemanticDataset):
     """The 65 classes of version 1.2 in the order of the files, where 65 is unlabeled.
 
     Args:
-        config_file: JSON of another version, relative to ``data_root``; its evaluated classes are
-            then the data set's, and the others are ignored. Once the data are loaded the metainfo
-            has them.
+        config_file: path of the JSON of another version, relative to ``data_root``. Its evaluated
+            classes replace those of version 1.2 in the metainfo once the data are loaded; all
+            others are ignored.
     """
 
     METAINFO = dict(

@@ -1,4 +1,4 @@
-"""Class names that a config's data set gives to labels."""
+"""Metainfo of data sets: names of classes in a config, in a checkpoint, of several data sets."""
 import copy
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ _LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 def config_metainfo(cfg: Config) -> dict:
-    """Metainfo with ``classes`` of the first data set in a config that names any.
+    """Return the metainfo of the first data set in a config with class names.
 
-    Test data come before validation and training data. The annotation file is read only where
-    the config leaves the names to it, and if it is there.
+    The order is test, validation, training data. The annotation file is read only if it exists and
+    the config does not contain the names.
 
     Returns:
-        the metainfo, {} if nothing names classes.
+        the metainfo with ``classes``; {} if no data set has class names.
     """
     for loader in _LOADERS:
         dataset = (cfg.get(loader) or {}).get('dataset')
@@ -29,7 +29,7 @@ def config_metainfo(cfg: Config) -> dict:
 
 
 def dataset_metainfo(dataset: dict) -> dict:
-    """Metainfo of a data set's config, of the first one inside wrappers; see above."""
+    """Return the metainfo of a data set's config, of the first one inside wrappers."""
     options = dict(copy.deepcopy(first_dataset(dataset)), pipeline=[], lazy_init=True)
     built = DATASETS.build(options)
     meta = dict(built.metainfo)
@@ -40,13 +40,13 @@ def dataset_metainfo(dataset: dict) -> dict:
             return {}
         meta = dict(built.metainfo)
     if 'thing_classes' in meta and 'stuff_classes' in meta:
-        # of data sets that complete their metainfo when they read their files
+        # data sets that read their files later do not have `classes` yet
         meta['classes'] = (*meta['thing_classes'], *meta['stuff_classes'])
     return meta
 
 
 def first_dataset(dataset: dict) -> dict:
-    """Config of a data set inside wrappers (concatenated, repeated, ...), the first of several."""
+    """Return the config of the first data set inside wrappers (concatenated, repeated, ...)."""
     while 'datasets' in dataset or 'dataset' in dataset:
         dataset = dataset['datasets'][0] if 'datasets' in dataset else dataset['dataset']
     return dataset
@@ -54,15 +54,16 @@ def first_dataset(dataset: dict) -> dict:
 
 def check_class_names(num_classes: int, known: Sequence[str] | None,
                       configured: Sequence[str] | None = None) -> None:
-    """Compare the names of a checkpoint with the model's classes and the config's names.
+    """Compare the class names of a checkpoint and of a config with each other and the model.
 
     Args:
-        num_classes: of the model.
-        known: names by label in the checkpoint, None or empty if it has none.
-        configured: names by label of the config's data set, the same.
+        num_classes: number of classes of the model.
+        known: names by label in the checkpoint; None or empty if there are none.
+        configured: names by label of the config's data set; None or empty if there are none.
 
     Raises:
-        ValueError: a number is not the model's, or the same names have another order.
+        ValueError: the number of names is not that of the model, or both lists contain the same
+            names in another order.
     """
     for names, where, remedy in (
             (configured, "the config's data set",
@@ -83,18 +84,23 @@ def check_class_names(num_classes: int, known: Sequence[str] | None,
 
 
 def common_metainfo(metainfo: dict | Sequence[dict] | None) -> dict | None:
-    """One metainfo for several sources: mmdet's ConcatDataset gives a list where they differ.
+    """Merge the metainfo of concatenated data sets, of which mmdet's ConcatDataset makes a list.
 
-    They may differ in how their files number the classes, which every sample carries itself. The
-    first one's colors count.
+    Their ids of categories may differ: every sample contains its own.
+
+    Args:
+        metainfo: metainfo of one or of several data sets; None is returned as it is.
+
+    Returns:
+        the metainfo of the first data set.
 
     Raises:
-        ValueError: when the classes of two sources differ.
+        ValueError: the classes of two data sets differ.
     """
     if metainfo is None or isinstance(metainfo, dict):
         return metainfo
-    # a source may be concatenated itself
-    first, *others = map(common_metainfo, metainfo)
+    # a data set may be concatenated itself
+    first, *others = (common_metainfo(source) or {} for source in metainfo)
     for number, other in enumerate(others, 1):
         for key in ('classes', 'thing_classes', 'stuff_classes'):
             ours, theirs = tuple(first.get(key, ())), tuple(other.get(key, ()))
@@ -106,11 +112,11 @@ def common_metainfo(metainfo: dict | Sequence[dict] | None) -> dict | None:
 
 
 class CommonMetainfo:
-    """For metrics and visualizers: ``dataset_meta`` is one dict also for concatenated data sets."""
+    """Mixin of metrics and visualizers: ``dataset_meta`` is one dict for concatenated data sets."""
 
     @property
     def dataset_meta(self) -> dict | None:
-        """Metainfo of the data set; in every process, as each draws its own images."""
+        """Metainfo of the data set, in every process because each one draws its own images."""
         return self._dataset_meta
 
     @dataset_meta.setter

@@ -1,4 +1,4 @@
-"""Dataset for transforms that mix several samples."""
+"""Data sets for transforms that combine several samples."""
 import logging
 
 import mmdet.datasets
@@ -7,45 +7,48 @@ from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmengine.logging import print_log
 
 from mmpanseg.datasets.base import SegmentationDataset
-from mmpanseg.datasets.transforms.foreign_transforms import carry_map, loads_index_map
+from mmpanseg.datasets.transforms.foreign_transforms import adapt_transforms, loads_index_map
 from mmpanseg.registry import DATASETS
 
 
 @MMDET_DATASETS.register_module(force=True)
 class MultiImageMixDataset(mmdet.datasets.MultiImageMixDataset):
-    """mmdet's class of the same name, in its place, for data sets with index maps too.
+    """Replacement of mmdet's class of the same name that also supports index maps.
 
-    Arguments are mmdet's.
+    Arguments are those of mmdet's class.
 
     Raises:
-        ValueError: see
-            :func:`mmpanseg.datasets.transforms.foreign_transforms.carry_map`.
+        ValueError: a transform cannot be applied to index maps, see
+            :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_transforms`.
     """
+
+    pipeline: list
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if isinstance(self.dataset, SegmentationDataset) and loads_index_map(
                 self.dataset.pipeline):
-            self.pipeline = carry_map(self.pipeline)
+            self.pipeline = adapt_transforms(self.pipeline)
 
 
 @DATASETS.register_module()
 class ResamplingMixDataset(MultiImageMixDataset):
-    """mmdet's mix of samples, where an unusable sample makes way for a random other one.
+    """mmdet's ``MultiImageMixDataset`` that replaces a rejected sample by another random one.
 
-    (mmdet repeats the transform that gave the sample up, on the same sample.)
+    A transform rejects a sample by returning None. (mmdet repeats the transform on the same
+    sample.)
 
     Args:
-        dataset: config of the dataset, whose pipeline loads image and annotations.
-        pipeline: configs of the further transforms; one with ``get_indexes`` finds the samples it
-            asked for under ``mix_results``.
-        max_refetch: number of samples to give up before an error.
-        max_first: the same as long as no sample was usable at all.
+        dataset: config of the data set, whose pipeline loads image and annotations.
+        pipeline: configs of the further transforms. A transform with ``get_indexes`` finds the
+            samples of these indices under ``mix_results``.
+        max_refetch: number of samples rejected in a row that is an error.
+        max_first: the same number before the first accepted sample.
 
     Raises:
-        RuntimeError: so many samples in a row were given up; the text names the last ones and the
-            transform. ValueError: see
-            :func:`mmpanseg.datasets.transforms.foreign_transforms.carry_map`.
+        RuntimeError: too many samples in a row were rejected; the text names the last ones and the
+            transform.
+        ValueError: a transform cannot be applied to index maps.
     """
 
     def __init__(self, dataset: dict, pipeline: list[dict], max_refetch: int = 1000,
@@ -56,24 +59,28 @@ class ResamplingMixDataset(MultiImageMixDataset):
 
     def __getitem__(self, idx: int) -> dict:
         limit = self.max_refetch if self._any_usable else min(self.max_refetch, self.max_first)
-        given_up = []
+        rejected = []
         for number in range(1, limit + 1):
-            results, reason = self._draw(idx)
+            results, reason = self._load(idx)
             if results is not None:
                 self._any_usable = True
                 return results
-            given_up.append(reason)
+            rejected.append(reason)
             if number == self.max_first < limit:
-                print_log(f'ResamplingMixDataset: {self._story(given_up)}; the loading of data is '
-                          'slow where this happens often', logger='current',
+                print_log(f'ResamplingMixDataset: {self._story(rejected)}; loading is slow if '
+                          'this happens often', logger='current',
                           level=logging.WARNING)
             idx = np.random.randint(len(self))
-        raise RuntimeError(f'{self._story(given_up)}. Do its filters fit the data? Give '
-                           'mmpanseg.FilterLabeledPixels a smaller min_pixels, annotate more of '
-                           'the images, or take the filter out')
+        raise RuntimeError(f'{self._story(rejected)}. Do its filters fit the data? Set '
+                           'a smaller min_pixels of mmpanseg.FilterLabeledPixels, annotate more '
+                           'of the images, or remove the filter')
 
-    def _draw(self, idx: int) -> tuple[dict | None, str]:
-        """A sample; or None and what gave it up."""
+    def _load(self, idx: int) -> tuple[dict | None, str]:
+        """Load and transform a sample.
+
+        Returns:
+            the sample and ''; or None and the path, transform and reason of its rejection.
+        """
         results = self.dataset[idx]
         path = results.get('img_path')
         for transform in self.pipeline:
@@ -86,7 +93,7 @@ class ResamplingMixDataset(MultiImageMixDataset):
                 return None, f'{path} by {transform}' + (f' ({reason})' if reason else '')
         return results, ''
 
-    def _story(self, given_up: list[str]) -> str:
-        """What happened, with the last samples."""
-        return (f'the pipeline of ResamplingMixDataset gave up {len(given_up)} samples in a row, '
-                f'the last ones {"; ".join(given_up[-3:])}')
+    def _story(self, rejected: list[str]) -> str:
+        """Return the text on rejected samples, with the last three."""
+        return (f'the pipeline of ResamplingMixDataset rejected {len(rejected)} samples in a row, '
+                f'the last ones {"; ".join(rejected[-3:])}')

@@ -1,6 +1,6 @@
-"""Masks of a COCO instance JSON, polygons or run lengths: what is wrong with them, where they lie.
+"""Checks, boxes and encoding of the masks in a COCO instance JSON, polygons or run lengths.
 
-N annotations.
+N: number of annotations.
 """
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -11,25 +11,28 @@ from pycocotools import mask as rle_tools
 from mmpanseg.datasets.annotation_file import FLAG, check_kind
 from mmpanseg.structures.encoded_masks import encode_segmentation
 
-# Annotations whose coordinates are in arrays at a time.
+# number of annotations whose coordinates are converted to arrays together
 CHUNK = 20000
 
 
 def read_boxes(path: str, annotations: Sequence[dict], images: Mapping) -> np.ndarray:
-    """Boxes (x1, y1, x2, y2) around the masks in pixels, float64 [N, 4].
+    """Compute the boxes of all masks and check them.
 
-    Parts of fewer than three points enclose nothing and are left out, here and by
+    Polygons of fewer than three points enclose no area and are omitted, here and by
     :func:`outline`. ``bbox`` and ``area`` of the JSON are not read.
 
     Args:
-        path: of the JSON, for error messages.
-        annotations: with image_id, category_id, segmentation and, for crowds, iscrowd.
-        images: image id -> image with height and width.
+        path: path of the JSON, for error texts.
+        annotations: N annotations with image_id, category_id, segmentation and optionally iscrowd.
+        images: images by id, with height and width.
+
+    Returns:
+        boxes (x1, y1, x2, y2) in pixels, float64 [N, 4].
 
     Raises:
-        ValueError: when a mask is absent or empty, no polygon and no run lengths, of another size
-            than its image or wholly outside of it, or ``iscrowd`` is neither 0 nor 1; when there
-            are annotations and all of them are crowds. The text names file and annotation.
+        ValueError: a mask is absent or empty, neither polygons nor run lengths, of another size
+            than its image or completely outside of it; ``iscrowd`` is neither 0 nor 1; all
+            annotations are crowds. The text names file and annotation.
     """
     crowd = [a.get('iscrowd', 0) for a in annotations]
     check_kind(path, 'annotation', annotations, 'iscrowd', FLAG, crowd)
@@ -45,14 +48,14 @@ def read_boxes(path: str, annotations: Sequence[dict], images: Mapping) -> np.nd
 
 
 def outline(segmentation: list | dict) -> list[np.ndarray] | dict:
-    """A mask as transforms take it: polygons float64 [2 n] with n >= 3, or run lengths."""
+    """Convert a mask for transforms: polygons float64 [2 n] with n >= 3 points, or run lengths."""
     if isinstance(segmentation, dict):
         return segmentation
     return [np.asarray(part, np.float64) for part in segmentation if len(part) >= 6]
 
 
 def encode_annotation(annotation: dict, height: int, width: int) -> dict:
-    """Compressed run lengths of an annotation that :func:`read_boxes` has seen."""
+    """Encode the mask of an annotation that :func:`read_boxes` accepted as run lengths."""
     segmentation = annotation['segmentation']
     if isinstance(segmentation, list):
         segmentation = [part for part in segmentation if len(part) >= 6]
@@ -61,7 +64,7 @@ def encode_annotation(annotation: dict, height: int, width: int) -> dict:
 
 def _fill_boxes(path: str, annotations: Sequence[dict], images: Mapping,
                 boxes: np.ndarray) -> None:
-    """Boxes [n, 4] of some annotations, in place."""
+    """Fill in the boxes [n, 4] of n annotations."""
     parts, owners, encoded = [], [], []
     for number, annotation in enumerate(annotations):
         segmentation = annotation.get('segmentation')
@@ -90,7 +93,7 @@ def _fill_boxes(path: str, annotations: Sequence[dict], images: Mapping,
 
 
 def _polygons(path: str, annotation: dict) -> list[list]:
-    """Parts of an annotation that have three points or more."""
+    """Return the polygons of an annotation with three points or more."""
     segmentation = annotation['segmentation']
     if not isinstance(segmentation, list) or not all(
             isinstance(part, list) for part in segmentation):
@@ -109,7 +112,7 @@ def _polygons(path: str, annotation: dict) -> list[list]:
 
 def _polygon_boxes(path: str, annotations: Sequence[dict], parts: list[list], owners: np.ndarray,
                    boxes: np.ndarray) -> None:
-    """Boxes around all parts of each annotation, in place."""
+    """Fill in the boxes around all polygons of each annotation."""
     lengths = np.asarray([len(part) for part in parts])
     try:
         points = np.fromiter(chain.from_iterable(parts), np.float64, lengths.sum()).reshape(-1, 2)
@@ -130,7 +133,7 @@ def _all_numbers(part: list) -> bool:
 
 
 def _encoded_box(path: str, annotation: dict, image: dict) -> np.ndarray:
-    """Box around run lengths."""
+    """Return the box around run lengths."""
     segmentation, size = annotation['segmentation'], (image['height'], image['width'])
     counts = segmentation.get('counts')
     if not isinstance(counts, (str, list)) or not isinstance(segmentation.get('size'), list):
@@ -152,7 +155,8 @@ def _encoded_box(path: str, annotation: dict, image: dict) -> np.ndarray:
             raise _error(path, annotation, 'has a segmentation without a pixel; remove it')
         x, y, width, height = rle_tools.toBbox(rle)
     except (TypeError, UnicodeError) as error:
-        raise _error(path, annotation, f'has a segmentation that is no run lengths: {error}')
+        raise _error(path, annotation, f'has a segmentation that is no run lengths: {error}'
+                     ) from error
     return np.asarray([x, y, x + width, y + height])
 
 

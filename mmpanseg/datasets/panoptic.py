@@ -1,4 +1,4 @@
-"""Datasets in COCO panoptic format: a JSON file, and one id-coded PNG per image."""
+"""Data sets in COCO panoptic format: a JSON file, and a PNG of segment ids per image."""
 import os.path as osp
 
 from mmdet.datasets.transforms import LoadPanopticAnnotations
@@ -20,35 +20,36 @@ from mmpanseg.registry import DATASETS
 
 @DATASETS.register_module()
 class PanopticDataset(SegmentationDataset):
-    """Any dataset in COCO panoptic format.
+    """Data set in COCO panoptic format.
 
-    ``ann_file`` is the JSON, ``data_prefix=dict(img=..., seg=...)`` the folders of images and PNGs.
-    Labels are contiguous, things first. Classes come from ``metainfo`` (``thing_classes`` and
-    ``stuff_classes``, optionally ``palette``), which selects and orders the JSON's categories by
-    name; ``classes`` alone does too, and ``isthing`` of the JSON says which are things. Without
-    it they come from the JSON itself, in its order (then known only after ``full_init``). The
-    lists of COCO's test images, whose categories are things without ``isthing`` and stuff is
-    absent, take all from the metainfo.
+    Labels are contiguous, things first. ``metainfo`` selects and orders the categories of the JSON
+    by name: ``thing_classes`` and ``stuff_classes``, or ``classes`` alone, of which the ``isthing``
+    of the JSON separates things and stuff. Without metainfo the classes are the categories of the
+    JSON in its order, known only after ``full_init``. For the lists of COCO's test images, which
+    contain things only and no ``isthing``, all classes come from the metainfo.
 
-    ``filter_cfg`` applies to training: ``filter_empty_gt`` drops images without any segment that
-    counts (thing or stuff, not crowd), ``min_size`` drops images with a shorter side. ``test_mode``
-    keeps everything. An image without annotation has no ground truth: void everywhere.
+    An image without annotation has no ground truth: all of its pixels are void. Once the data are
+    loaded, ``metainfo['label2cat']`` maps labels to category ids of the JSON. Each sample contains
+    it too, because concatenated data sets may have different ids.
 
-    ``metainfo['label2cat']`` maps labels to the JSON's category ids once the data are loaded; every
-    sample has the same ``label2cat``, for concatenated sources with other ids.
-
-    Each sample has img_path, img_id, height, width, seg_map_path and segments_info, a list of
-    dict(id, category, is_thing, iscrowd, area) where ``category`` is the contiguous label. Where
-    segments were made void, ``void_ids`` lists their ids.
+    Each sample contains img_path, img_id, height, width, seg_map_path and segments_info, a list of
+    dict(id, category, is_thing, iscrowd, area), where ``category`` is the contiguous label; and
+    ``void_ids``, the ids of segments that ``void_unselected`` makes void.
 
     Args:
-        void_unselected: segments of categories that the metainfo does not select are void, as for
-            instance segmentation with a file that has stuff too; by default they are an error.
+        ann_file: path of the JSON.
+        data_prefix: dict of the folders of images, ``img``, and of PNGs, ``seg``.
+        metainfo: names of classes, see above, and optionally ``palette``, a color per class.
+        filter_cfg: filters in training: ``filter_empty_gt=True`` removes images without a segment
+            that is no crowd, ``min_size`` removes images with a shorter side in pixels.
+        test_mode: no filters.
+        void_unselected: segments of categories that the metainfo does not select become void, as
+            for instance segmentation with annotations that include stuff. False: they are an error.
 
     Raises:
-        ValueError: naming file and place, when the JSON is broken or incomplete, names an unknown
-            image or category, has an id or name twice, or does not have a class of ``metainfo``;
-            when nothing is left to train on; when the pipeline loads what mmdet's data sets give.
+        ValueError: the JSON is broken or incomplete, refers to an unknown image or category,
+            repeats an id or name, or lacks a class of ``metainfo`` (the text names file and entry);
+            no image is left for training; the pipeline contains mmdet's loader of annotations.
     """
 
     METAINFO: dict = {}
@@ -57,7 +58,7 @@ class PanopticDataset(SegmentationDataset):
         self.void_unselected = void_unselected
         super().__init__(*args, **kwargs)
         if any(isinstance(step, LoadPanopticAnnotations) for step in self.pipeline.transforms):
-            # mmdet's lists things a second time, with their boxes, which this data set does not
+            # mmdet's loader reads boxes, which the samples here do not contain
             raise ValueError(
                 f"{type(self).__name__} does not give what mmdet's LoadPanopticAnnotations reads: "
                 'use mmpanseg.LoadPanopticMap and mmpanseg.PackPanopticInputs in its pipeline, or '
@@ -104,11 +105,11 @@ class PanopticDataset(SegmentationDataset):
         return any(not segment['iscrowd'] for segment in info['segments_info'])
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels of all segments of a sample."""
+        """Return the labels of all segments of a sample."""
         return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
 
     def _set_classes(self, content: dict) -> None:
-        """Fill what the metainfo lacks: classes, thing_classes, stuff_classes, palette."""
+        """Complete the metainfo: classes, thing_classes, stuff_classes, palette."""
         meta, categories = self._metainfo, content['categories']
         read_categories(self.ann_file, categories)
         if ('thing_classes' in meta) != ('stuff_classes' in meta):
@@ -133,12 +134,12 @@ class PanopticDataset(SegmentationDataset):
         self._check_palette()
 
     def _labels_of_categories(self, content: dict) -> dict[int, int | None]:
-        """Category id -> label, None where the metainfo does not select the category."""
+        """Map category ids to labels, None for categories that the metainfo does not select."""
         names, categories = self._metainfo['classes'], content['categories']
         by_name = {c['name']: c for c in categories}
         listed = by_name
         if 'annotations' not in content:
-            # COCO's lists of test images know its things only
+            # COCO's lists of test images contain things only
             listed = {**by_name, **dict.fromkeys(names)}
         check_classes(self.ann_file, names, listed)
         for label, name in enumerate(names):
@@ -152,7 +153,7 @@ class PanopticDataset(SegmentationDataset):
                     f'metainfo has it among the {"thing" if is_thing else "stuff"}_classes')
         label_of = {name: label for label, name in enumerate(names)}
         self._category_names = {c['id']: c['name'] for c in categories}
-        # results written in COCO's format carry the data set's own category ids
+        # results in COCO's format contain the category ids of the data set
         self._metainfo['label2cat'] = self.shared['label2cat'] = {
             **self._metainfo.get('label2cat', {}),
             **{label_of[c['name']]: c['id'] for c in categories if c['name'] in label_of}}
@@ -174,3 +175,14 @@ class PanopticDataset(SegmentationDataset):
             is_thing=label < num_things,
             iscrowd=int(segment.get('iscrowd', 0)),
             area=segment.get('area'))
+
+
+class PanopticInstanceDataset(PanopticDataset):
+    """The things of a panoptic annotation, for instance segmentation; all other segments are void.
+
+    Suits data sets whose instances do not overlap, so that one map contains them. Arguments are
+    those of :class:`PanopticDataset`; ``void_unselected`` is True by default.
+    """
+
+    def __init__(self, *args, void_unselected: bool = True, **kwargs) -> None:
+        super().__init__(*args, void_unselected=void_unselected, **kwargs)

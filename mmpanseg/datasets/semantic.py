@@ -1,4 +1,4 @@
-"""Datasets with an image of class labels for each image."""
+"""Data sets with an image of class labels per image."""
 import logging
 import os.path as osp
 
@@ -17,32 +17,33 @@ from mmpanseg.structures.label_image import (
     read_label_image,
 )
 
-# to find out whether they are binary masks
-MAPS_LOOKED_AT = 50
+# number of label maps that the check for binary masks reads
+NUM_CHECKED_MAPS = 50
 
 
 @DATASETS.register_module()
 class SemanticDataset(SegmentationDataset):
-    """Folders of images and of label maps with the same names (and the same subfolders).
+    """Data set of folders of images and of label maps with the same names and subfolders.
 
-    ``data_prefix=dict(img=..., seg=...)`` are the two folders; without ``seg`` there is no ground
-    truth. The image ``{name}{img_suffix}`` has the label map ``{name}{seg_map_suffix}``; capital
-    letters in endings make no difference.
+    The image ``{name}{img_suffix}`` has the label map ``{name}{seg_map_suffix}``; the case of
+    endings is ignored.
 
-    ``metainfo`` holds ``classes`` (by label), ``palette``, and how the label maps are coded:
-    ``ignore_index``, the value of pixels that do not count (255 unless given), and optionally
-    ``label_map``, a dict value in the file -> label or ``ignore_index``. Each sample has img_path,
-    img_id (the name), seg_map_path, num_classes, label_map and ignore_index, for
-    :class:`LoadSemanticMap`; :class:`mmpanseg.evaluation.SemanticMetric` reads the last two in
-    label_coding.
+    Each sample contains img_path, img_id (the name), seg_map_path, num_classes, label_map and
+    ignore_index, for :class:`LoadSemanticMap`, and label_coding, a dict of the last two for
+    :class:`mmpanseg.evaluation.SemanticMetric`.
 
     Args:
-        img_suffix: end of the names of images; by default any ending of image files.
-        seg_map_suffix: end of the names of label maps.
+        data_prefix: dict of the folders of images, ``img``, and of label maps, ``seg``; without
+            ``seg`` there is no ground truth.
+        metainfo: ``classes`` by label, ``palette``, ``ignore_index``, the value of ignored pixels
+            (default 255), and optionally ``label_map``, a dict from values in the files to labels
+            or ``ignore_index``.
+        img_suffix: ending of the names of images; None: any ending of image files.
+        seg_map_suffix: ending of the names of label maps.
 
     Raises:
-        ValueError: when classes are missing, a folder has no image, an image no label map, two
-            images have one name, or label maps look like binary masks of which 255 is ignored.
+        ValueError: no classes are given, a folder contains no image, an image has no label map,
+            two images share a name, or label maps seem to be binary masks whose 255 is ignored.
     """
 
     METAINFO: dict = {}
@@ -59,7 +60,7 @@ class SemanticDataset(SegmentationDataset):
                              'of the labels 0, 1, ...')
         self._check_palette()
         meta.setdefault('ignore_index', IGNORE_INDEX)
-        # mmdet's ConcatDataset wants the same keys of all its sources
+        # mmdet's ConcatDataset requires the same keys in the metainfo of all data sets
         meta.setdefault('label_map', None)
         coding = {key: meta[key] for key in ('label_map', 'ignore_index')}
         self.shared.update(num_classes=len(meta['classes']), label_coding=coding, **coding)
@@ -67,10 +68,11 @@ class SemanticDataset(SegmentationDataset):
         together = map_folder and osp.normpath(map_folder) == osp.normpath(image_folder)
         images, others = self._files(image_folder, self.img_suffix,
                                      self.seg_map_suffix if together else None)
-        maps, maps_alone = {}, []
+        maps: dict[str, str] = {}
+        maps_without_image: list[str] = []
         if map_folder:
             maps, _ = self._files(map_folder, self.seg_map_suffix)
-            maps_alone = [file for name, file in maps.items() if name not in images]
+            maps_without_image = [file for name, file in maps.items() if name not in images]
         if not images:
             raise ValueError(
                 f'{image_folder} has no image *{self.img_suffix or ""}{_some(others, " (only ")}; '
@@ -81,12 +83,12 @@ class SemanticDataset(SegmentationDataset):
                 f'{osp.join(map_folder, absent[0] + self.seg_map_suffix)} does not exist: '
                 f'{len(absent)} of {len(images)} images in {image_folder} have no label map; '
                 'write or download them, or correct data_prefix.seg or seg_map_suffix')
-        for folder, left_out, why in (
+        for folder, omitted, why in (
                 (image_folder, others, f'images do not end in {self.img_suffix}'),
-                (map_folder, maps_alone, 'label maps belong to no image')):
-            if left_out:
-                print_log(f'{folder}: {len(left_out)} {why} and are left out'
-                          f'{_some(left_out, " (")}', logger='current', level=logging.WARNING)
+                (map_folder, maps_without_image, 'label maps belong to no image')):
+            if omitted:
+                print_log(f'{folder}: {len(omitted)} {why} and are left out'
+                          f'{_some(omitted, " (")}', logger='current', level=logging.WARNING)
         data_list = [dict(
             img_path=osp.join(image_folder, images[name]),
             img_id=name,
@@ -97,11 +99,11 @@ class SemanticDataset(SegmentationDataset):
         return data_list
 
     def filter_data(self) -> list[dict]:
-        # what an image shows is known only once its label map is read
+        # the segments of an image are known only after its label map is read
         return self.data_list
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels that occur in a sample; reads its label map."""
+        """Read the label map of a sample and return the labels in it."""
         info = self.get_data_info(idx)
         if info['seg_map_path'] is None:
             return []
@@ -112,7 +114,7 @@ class SemanticDataset(SegmentationDataset):
         return labels[labels >= 0].tolist()
 
     def _check_binary_masks(self, data_list: list[dict]) -> None:
-        """Refuse masks of 0 and 255 whose 255 would be ignored: all that is left is one class."""
+        """Raise a ValueError for masks of 0 and 255 whose 255 is ignored: one class remains."""
         meta, ignored = self._metainfo, self._metainfo['ignore_index']
         known = set(meta.get('label_map') or ())
         steps = [step for step in self.pipeline.transforms if isinstance(step, LoadSemanticMap)]
@@ -120,9 +122,9 @@ class SemanticDataset(SegmentationDataset):
                 step.label_map or step.ignore_index is not None or step.reduce_zero_label
                 for step in steps):
             return
-        looked_at = data_list[::max(1, len(data_list) // MAPS_LOOKED_AT)]
+        checked = data_list[::max(1, len(data_list) // NUM_CHECKED_MAPS)]
         seen: set[int] = set()
-        for info in looked_at:
+        for info in checked:
             seen |= set(distinct_values(
                 read_label_image(info['seg_map_path'], self.backend_args)).tolist())
             if not seen <= {0, ignored}:
@@ -130,21 +132,24 @@ class SemanticDataset(SegmentationDataset):
         if ignored in seen:
             raise ValueError(
                 f'{self.data_prefix["seg"]}: the label maps have the values 0 and {ignored} only '
-                f'({len(looked_at)} looked at), and {ignored} is ignored: nothing could be told '
-                f'apart. Binary masks need metainfo=dict(label_map={{0: 0, {ignored}: 1}}) (with a '
-                f'single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mean pixels that '
-                f'do not count, say so: label_map={{0: 0, {ignored}: {ignored}}}')
+                f'({len(checked)} checked), and {ignored} is ignored: a single class would '
+                f'remain. Binary masks need metainfo=dict(label_map={{0: 0, {ignored}: 1}}) (with '
+                f'a single class {{0: {ignored}, {ignored}: 0}}); if {ignored} does mark ignored '
+                f'pixels, set label_map={{0: 0, {ignored}: {ignored}}}')
 
     def _files(self, folder: str, suffix: str | None,
                not_suffix: str | None = None) -> tuple[dict[str, str], list[str]]:
-        """Files in a folder and its subfolders, by name without suffix; images of other suffixes.
+        """List the files in a folder and its subfolders.
 
         Args:
-            folder: where to look.
-            suffix: None for any of images.
-            not_suffix: of other files that lie there too.
+            folder: the folder.
+            suffix: ending of the names; None: any ending of image files.
+            not_suffix: ending of other files in the same folder, which are skipped; None: none.
+
+        Returns:
+            files by name without suffix, and the images with other suffixes.
         """
-        # other storage than a disk may know no folders
+        # other storage than a file system may have no folders
         if self.backend_args is None and '://' not in folder and not osp.isdir(folder):
             raise ValueError(f'{folder}: no such folder; correct data_root or data_prefix')
         files = sorted(fileio.list_dir_or_file(folder, list_dir=False, recursive=True,
@@ -169,5 +174,5 @@ def _ends(name: str, *suffixes: str) -> bool:
 
 
 def _some(names: list[str], opening: str) -> str:
-    """Some of the names, in brackets; nothing for none."""
+    """Return some of the names in brackets; '' for no names."""
     return f'{opening}{", ".join(names[:5])}{", ..." if len(names) > 5 else ""})' if names else ''

@@ -11,6 +11,7 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
+from mmpanseg.checkpoints.sources import foreign_file
 from mmpanseg.checkpoints.weight_files import describe_broken_file
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.registry import RUNNERS
@@ -87,16 +88,23 @@ def check_device(device: str | None) -> None:
                          'omit the option') from error
 
 
-def check_checkpoint(path: str) -> str:
+def check_checkpoint(path: str, config: str = 'CONFIG') -> str:
     """Check that a checkpoint is a URL or an existing file.
+
+    Args:
+        path: path or URL.
+        config: path of the config, for error texts.
 
     Returns:
         The path, unchanged.
 
     Raises:
-        UsageError: the file is missing, or its first bytes show that it is no complete checkpoint.
+        UsageError: the file is missing, its first bytes show that it is no complete checkpoint, or
+            only tools/model_converters/convert.py reads its format.
     """
     if '://' in path:
+        if text := foreign_file(path, config):
+            raise UsageError(text)
         return path
     if Path(path).is_dir():
         raise UsageError(f'checkpoint {path} is a folder; tools/model_converters/convert.py '
@@ -106,6 +114,8 @@ def check_checkpoint(path: str) -> str:
     kind = describe_broken_file(path)
     if kind:
         raise UsageError(f'{path} is not a checkpoint, or not all of one: {kind}')
+    if text := foreign_file(path, config):
+        raise UsageError(text)
     return path
 
 

@@ -7,15 +7,12 @@ import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from mmpanseg.models.heads import Mask2FormerHead, MPFormerHead
 from mmpanseg.models.losses import MaskCriterion
 from mmpanseg.models.losses.mask_criterion import MASK_COMPARISONS, PointSampler
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
 from mmpanseg.utils.config_checks import resolve_option
-
-PARTS = ('matching', 'piloted')
 
 
 class FixedPoints(PointSampler):
@@ -59,23 +56,13 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
         ValueError: a sample has no ground truth; or see :func:`check_traceable`.
     """
     check_traceable(model, part, match_on)
-    head = model.panoptic_head
-    preprocessor = model.data_preprocessor
-    assert isinstance(preprocessor, nn.Module)
-    data = preprocessor(data, False)
+    data = model.data_preprocessor(data, False)
     samples = data['data_samples']
     segments = SegmentBatch([aligned_segments(sample) for sample in samples],
                             samples[0].batch_input_shape)
-    mask_features, maps = head.decode_pixels(model.extract_feat(data['inputs']))
-    if part == 'matching':
-        decoded = head.decode_queries(mask_features, maps)
-        counts = [decoded[0].queries.shape[1]] * len(segments)
-    else:
-        pilots = head.piloting.clean()(segments)
-        decoded = [prediction.split(pilots.num_slots)[0]
-                   for prediction in head.decode_piloted(mask_features, maps, pilots)]
-        counts = pilots.counts
-    cls_logits, mask_logits = head.classify(decoded, mask_features)
+    head = model.panoptic_head
+    cls_logits, mask_logits, counts = head.layer_predictions(
+        model.extract_feat(data['inputs']), segments, part)
     assignments = match_queries(
         reproducible(head.criterion, match_on), cls_logits.float(), mask_logits.float(), segments,
         counts)
@@ -87,7 +74,8 @@ def trace_queries(model: MaskTransformer, data: dict, part: str = 'matching',
         num_segments=segments.counts[image])) for image, count in enumerate(counts)]
 
 
-def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'points') -> None:
+def check_traceable(model: nn.Module, part: str = 'matching',
+                    match_on: str = 'points') -> MaskTransformer:
     """Check that :func:`trace_queries` supports a model.
 
     Args:
@@ -95,22 +83,20 @@ def check_traceable(model: nn.Module, part: str = 'matching', match_on: str = 'p
         part: see :func:`trace_queries`.
         match_on: see :func:`trace_queries`.
 
+    Returns:
+        the model.
+
     Raises:
         ValueError: an option is unknown, or the head of the model has no predictions of every
             layer; the text names it.
     """
-    if part not in PARTS:
-        raise ValueError(f'part={part!r} is unknown; choose one of {", ".join(PARTS)}')
     resolve_option('match_on', match_on, dict.fromkeys(MASK_COMPARISONS))
-    head = getattr(model, 'panoptic_head', None)
-    name = type(model if head is None else head).__name__
-    if not isinstance(head, Mask2FormerHead):
-        raise ValueError(
-            'query consistency compares what each decoder layer makes of the same queries, which '
-            f'mmpanseg.Mask2FormerHead and mmpanseg.MPFormerHead tell; this model has {name}')
-    if part == 'piloted' and not isinstance(head, MPFormerHead):
-        raise ValueError("part='piloted' needs model.panoptic_head.type='mmpanseg.MPFormerHead', "
-                         f'this one is {name}')
+    if not isinstance(model, MaskTransformer):
+        raise ValueError(f'{type(model).__name__} has no predictions of every decoder layer: query '
+                         'consistency needs a mmpanseg.MaskTransformer with a '
+                         'mmpanseg.Mask2FormerHead or mmpanseg.MPFormerHead')
+    model.panoptic_head.check_query_part(part)
+    return model
 
 
 def aligned_segments(sample: DetDataSample) -> SegmentMap:

@@ -4,12 +4,38 @@ Shapes: B images, N queries, h heads, d channels of a head, S tokens, H, W size 
 selected queries.
 """
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from mmpanseg.utils.device import chunk_rows
+
+
+class QueryMasks(Protocol):
+    """Masks of one layer, computed on request; :class:`AttentionMasks` is one kind."""
+
+    @property
+    def query(self) -> Tensor:
+        """Scaled queries of the attention [B, h, N, d]."""
+
+    @property
+    def key(self) -> Tensor:
+        """Keys of the attention [B, h, S, d]."""
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(h, w) of the levels that the keys are from."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the masks."""
+
+    def attention(self, image: int, index: Tensor | None = None) -> Tensor:
+        """Compute attention logits [M, h, S] of queries ``index`` of an image; None: all."""
+
+    def masks(self, image: int, index: Tensor | None = None) -> Tensor:
+        """Compute masks [M, H, W] of queries ``index`` of an image; None: all."""
 
 
 class AttentionMasks(NamedTuple):

@@ -1,7 +1,7 @@
-"""Class colors and instance shades in OKLCh, where equal steps look equally large.
+"""Class colors and instance shades in OKLCh, a perceptually uniform color space.
 
 Colors are RGB, 0-255. The OKLab matrices are those of B. Ottosson, "A perceptual color space for
-image processing" (2020); lightness lies in 0..1, chroma in 0..0.4, hue in turns.
+image processing" (2020); lightness is in 0..1, chroma in 0..0.4, hue in turns.
 """
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,7 +23,7 @@ _LMS_TO_RGB = np.linalg.inv(_RGB_TO_LMS)
 
 
 def rgb_to_oklch(color: Sequence[int]) -> tuple[float, float, float]:
-    """Lightness, chroma and hue (turns) of an sRGB color."""
+    """Convert an sRGB color, 0-255, to lightness, chroma and hue (turns)."""
     srgb = np.asarray(color, dtype=np.float64) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     lightness, a, b = _LMS_TO_LAB @ np.cbrt(_RGB_TO_LMS @ linear)
@@ -31,7 +31,13 @@ def rgb_to_oklch(color: Sequence[int]) -> tuple[float, float, float]:
 
 
 def oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
-    """The sRGB color; chroma shrinks as far as the color would leave the sRGB gamut."""
+    """Convert to an sRGB color; chroma is reduced until the color is inside the sRGB gamut.
+
+    Args:
+        lightness: 0..1.
+        chroma: 0..0.4.
+        hue: in turns.
+    """
     direction = np.array([np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)])
     for shrink in np.linspace(1, 0, 21):
         lab = np.array([lightness, *(chroma * shrink * direction)])
@@ -46,7 +52,7 @@ def oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
 
 @lru_cache
 def _candidates() -> tuple[list[Color], np.ndarray]:
-    """Colors of medium lightness and their places in OKLab, [N,3]."""
+    """Colors of medium lightness, and their OKLab coordinates [N, 3]."""
     colors = sorted({oklch_to_rgb(lightness, chroma, hue / 36)
                      for lightness in (0.50, 0.60, 0.70, 0.80, 0.88)
                      for chroma in (0.05, 0.10, 0.15) for hue in range(36)})
@@ -56,13 +62,16 @@ def _candidates() -> tuple[list[Color], np.ndarray]:
 
 
 def generate_palette(num_classes: int) -> list[Color]:
-    """Distinct colors for classes without a palette of their own; the same on every call.
+    """Generate distinct colors for classes without a palette; the same on every call.
 
-    Each color is the candidate furthest from those before it, so few classes get very different
-    colors, and more classes do not change the first ones.
+    Each color is the candidate with the largest distance from the colors before it, so few classes
+    get very different colors, and the first colors do not depend on the number of classes.
+
+    Args:
+        num_classes: number of colors.
     """
     colors, places = _candidates()
-    # On a picture, whose light and shade shine through, hue tells more than lightness.
+    # overlays are transparent, and the picture below changes their lightness more than their hue
     places = places * (0.7, 1, 1)
     chosen = [int(np.linalg.norm(places - (0.45, 0.05, -0.13), axis=1).argmin())]
     gap = np.full(len(places), np.inf)
@@ -73,9 +82,13 @@ def generate_palette(num_classes: int) -> list[Color]:
 
 
 def instance_shade(color: Sequence[int], index: int) -> Color:
-    """The class color for the first instance (index 0), and a neighbor of it for each next one.
+    """Color of an instance: the class color for the first one, similar colors for the next ones.
 
-    Hue and lightness move little enough (20 degrees, 0.15) for the class to stay recognisable.
+    Hue and lightness differ by at most 20 degrees and 0.15, so the class remains recognizable.
+
+    Args:
+        color: RGB color of the class.
+        index: number of the instance in its class, from 0.
     """
     if index == 0:
         return int(color[0]), int(color[1]), int(color[2])

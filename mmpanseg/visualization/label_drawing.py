@@ -1,4 +1,4 @@
-"""Text on segments: where it goes, and drawing it."""
+"""Placement and drawing of text on segments."""
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,15 +8,26 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.visualization.color import Color, oklch_to_rgb, rgb_to_oklch
 
-# Placing needs no more than this many pixels on the longer side.
+# labels are placed on a map of at most this many pixels on the longer side
 _PLACING_SIDE = 800
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text centerd at (x, y), in pixels, in a rounded box of width x height."""
+    """A text in a rounded box.
+
+    Args:
+        text: what to draw.
+        color: RGB color of the segment.
+        x: center of the box in pixels.
+        y: center of the box in pixels.
+        width: of the box in pixels.
+        height: of the box in pixels.
+        font_size: in pixels.
+    """
     text: str
     color: Color
     x: float
@@ -28,42 +39,53 @@ class Label:
 
 @lru_cache(maxsize=32)
 def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans Bold, which matplotlib brings on every system, at `size` pixels."""
+    """Load DejaVu Sans Bold, which matplotlib includes on every system, at `size` pixels."""
     path = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans-Bold.ttf'
     return ImageFont.truetype(str(path), size)
 
 
 def box_size(text: str, font_size: int) -> tuple[int, int]:
-    """Width and height in pixels of the box that holds `text`."""
+    """Width and height in pixels of the box around `text` at `font_size` pixels."""
     width = load_font(font_size).getlength(text)
     return round(width + 0.8 * font_size), round(1.4 * font_size)
 
 
 class LabelPlacer:
-    """Puts labels one after another on an image so that none covers another or leaves the image.
+    """Places labels one after the other so that they do not overlap and are inside the image.
 
-    A label's center lies in its own segment. Of the places left, the one is taken where most of
-    the box lies on the segment, and of equally good ones the one furthest from the segment's edge
-    (the pole of inaccessibility). A label that would lie mostly off its segment is tried smaller,
-    then left out.
+    The center of a label is a pixel of its segment. Among the free centers, the one with the
+    largest part of the box on the segment is selected, and among equal ones that with the largest
+    distance from the segment's border (the pole of inaccessibility). A label with too little of its
+    box on the segment is tried at a smaller font size, then left out.
+
+    Args:
+        pan_map: integers [H, W], segment ids.
+        font_size: in pixels.
     """
 
-    # Shares of the full font size that are tried.
+    # tried one after the other, relative to the full font size
     sizes = (1.0, 0.82)
 
     def __init__(self, pan_map: np.ndarray, font_size: int) -> None:
         height, width = pan_map.shape
         self.scale = min(1.0, _PLACING_SIDE / max(height, width))
-        self.map = resize_map(pan_map, (max(1, round(height * self.scale)),
-                                        max(1, round(width * self.scale))))
+        self.map = resize_nearest(pan_map, (max(1, round(height * self.scale)),
+                                            max(1, round(width * self.scale))))
         self.taken = np.zeros(self.map.shape, dtype=np.float32)
         self.font_size = font_size
 
     def place(self, segment_id: int, text: str, color: Color,
               min_coverage: float) -> Label | None:
-        """The label for one segment, or None where there is no room for it.
+        """Place the label of one segment.
 
-        `min_coverage` is the share of the text's box that has to lie on the segment.
+        Args:
+            segment_id: value of the segment in the map.
+            text: what to draw.
+            color: RGB color of the segment.
+            min_coverage: least share of the text's box that must be on the segment, 0..1.
+
+        Returns:
+            the label; None without enough space.
         """
         mask = (self.map == segment_id).astype(np.uint8)
         if not mask.any():
@@ -72,7 +94,7 @@ class LabelPlacer:
         for share in self.sizes:
             font_size = max(8, round(share * self.font_size))
             full = box_size(text, font_size)
-            box = tuple(int(np.ceil(side * self.scale)) + 2 for side in full)
+            box = (int(np.ceil(full[0] * self.scale)) + 2, int(np.ceil(full[1] * self.scale)) + 2)
             center = self._best_center(mask, depth, box, min_coverage)
             if center is not None:
                 x, y = center
@@ -83,6 +105,7 @@ class LabelPlacer:
 
     def _best_center(self, mask: np.ndarray, depth: np.ndarray, box: tuple[int, int],
                      min_coverage: float) -> tuple[int, int] | None:
+        """Best free center (x, y) of a box (width, height) in a mask; None without any."""
         (height, width), (half_w, half_h) = mask.shape, (box[0] // 2 + 1, box[1] // 2 + 1)
         inside = np.zeros(mask.shape, dtype=bool)
         inside[half_h:height - half_h, half_w:width - half_w] = True
@@ -96,24 +119,26 @@ class LabelPlacer:
         return (int(x), int(y)) if coverage[y, x] >= min_coverage else None
 
     def _take(self, x: int, y: int, box: tuple[int, int]) -> None:
+        """Mark a box (width, height) with center (x, y) as occupied."""
         half_w, half_h = box[0] // 2 + 1, box[1] // 2 + 1
         self.taken[max(0, y - half_h):y + half_h + 1, max(0, x - half_w):x + half_w + 1] = 1
 
 
-def resize_map(pan_map: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An integer map at (height, width), by nearest neighbor; values are kept exactly."""
-    rows = (np.arange(shape[0]) + 0.5) * pan_map.shape[0] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * pan_map.shape[1] / shape[1]
-    return pan_map[rows.astype(int)[:, None], columns.astype(int)[None]]
-
-
 def _mean(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Mean of `values` over a window (width, height) around each pixel, zero outside."""
+    """Mean of `values` over a window (width, height) around each pixel, zero-padded."""
     return cv2.boxFilter(values, cv2.CV_32F, window, borderType=cv2.BORDER_CONSTANT)
 
 
 def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
-    """The uint8 RGB image [H,W,3] with the labels on it: light text on a dark box of its hue."""
+    """Draw labels: light text on dark boxes with the hue of the segment.
+
+    Args:
+        image: uint8 RGB [H, W, 3].
+        labels: placed labels.
+
+    Returns:
+        a copy of the image with the labels.
+    """
     canvas = image.copy()
     height, width = image.shape[:2]
     for label in labels:
@@ -134,7 +159,17 @@ def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
 
 
 def text_ink(text: str, font_size: int, width: int, height: int) -> np.ndarray:
-    """Coverage 0..1 of a text centerd in a box, float [height,width]."""
+    """Render a text in the center of a box.
+
+    Args:
+        text: what to render.
+        font_size: in pixels.
+        width: of the box in pixels.
+        height: of the box in pixels.
+
+    Returns:
+        coverage 0..1, float [height, width].
+    """
     plate = Image.new('L', (width, height))
     ImageDraw.Draw(plate).text((width / 2, height / 2), text, fill=255, font=load_font(font_size),
                                anchor='mm')
@@ -142,7 +177,7 @@ def text_ink(text: str, font_size: int, width: int, height: int) -> np.ndarray:
 
 
 def _rounded_box(width: int, height: int, radius: float) -> np.ndarray:
-    """Anti-aliased coverage 0..1 of a rounded rectangle that fills [height,width]."""
+    """Anti-aliased coverage 0..1 of a rounded rectangle, float [height, width]."""
     dx = np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius)
     dy = np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius)
     outside = np.hypot(np.maximum(dx[None, :], 0), np.maximum(dy[:, None], 0))

@@ -1,4 +1,4 @@
-"""Drawing of panoptic maps, as pure functions on arrays."""
+"""Drawing of panoptic maps, with pure functions on arrays."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,22 +10,37 @@ from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels, text_
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One segment of a map: its value there, class label, kind and (predictions) score 0..1."""
+class DrawnSegment:
+    """A segment as it is drawn.
+
+    Args:
+        id: its value in the map.
+        label: its class.
+        is_thing: whether the class is a thing.
+        score: 0..1, of predictions.
+    """
     id: int
     label: int
     is_thing: bool
     score: float | None = None
 
 
-def segment_colors(pan_map: np.ndarray, segments: Sequence[Segment],
+def segment_colors(pan_map: np.ndarray, segments: Sequence[DrawnSegment],
                    palette: Sequence[Color]) -> dict[int, Color]:
-    """Color of each segment id: the class color, shaded by instance for things.
+    """Compute the color of each segment: the class color, varied by instance for things.
 
-    Instances of a class take their shades from left to right, so that a prediction and a ground
-    truth with the same objects look alike.
+    Instances of a class are numbered from left to right, so that a prediction and a ground truth
+    with the same objects get the same colors.
+
+    Args:
+        pan_map: integers [H, W].
+        segments: segments of the map.
+        palette: RGB color of each label.
+
+    Returns:
+        id -> color.
     """
-    colors = {}
+    colors: dict[int, Color] = {}
     by_class: dict[int, list[tuple[float, int]]] = {}
     for segment in segments:
         if segment.is_thing:
@@ -33,7 +48,8 @@ def segment_colors(pan_map: np.ndarray, segments: Sequence[Segment],
             center = float(columns.mean()) if len(columns) else 0.0
             by_class.setdefault(segment.label, []).append((center, segment.id))
         else:
-            colors[segment.id] = tuple(int(c) for c in palette[segment.label])
+            red, green, blue = palette[segment.label]
+            colors[segment.id] = int(red), int(green), int(blue)
     for label, instances in by_class.items():
         for index, (_, segment_id) in enumerate(sorted(instances)):
             colors[segment_id] = instance_shade(palette[label], index)
@@ -42,32 +58,32 @@ def segment_colors(pan_map: np.ndarray, segments: Sequence[Segment],
 
 def draw_panoptic(image: np.ndarray,
                   pan_map: np.ndarray,
-                  segments: Sequence[Segment],
+                  segments: Sequence[DrawnSegment],
                   classes: Sequence[str] | None = None,
                   palette: Sequence[Color] | None = None,
                   alpha: float = 0.55,
                   min_side: int = 800,
                   with_labels: bool = True,
                   with_scores: bool = True) -> np.ndarray:
-    """A panoptic overlay: tint per segment, outlines between segments, names on them.
+    """Draw a panoptic overlay: colored segments, outlines between them, class names on them.
 
     Args:
-        image: uint8 RGB [H,W,3].
-        pan_map: integers [H,W]; values that no segment names are void and stay as they are.
-        segments: what is drawn.
-        classes: name of each label; without them nothing is written.
-        palette: RGB color of each label; generated when absent.
-        alpha: opacity of the tint, 0..1.
-        min_side: images whose longer side is shorter than this many pixels are enlarged to it,
-            since text and lines need room.
-        with_labels: write the classes' names.
-        with_scores: write scores (percent) behind the names of things that have one.
+        image: uint8 RGB [H, W, 3].
+        pan_map: integers [H, W]; values without a segment are void and not drawn.
+        segments: segments to draw.
+        classes: name of each label (default: no names are written).
+        palette: RGB color of each label (default: generated).
+        alpha: opacity of the colors, 0..1.
+        min_side: images with a longer side of fewer pixels are enlarged to it, so that text and
+            lines fit.
+        with_labels: write class names.
+        with_scores: write scores (percent) after the names of things that have one.
 
     Returns:
-        uint8 RGB [H',W',3]; H' = H and W' = W unless enlarged.
+        uint8 RGB [H', W', 3]; H' = H and W' = W unless enlarged.
 
     Raises:
-        ValueError: sizes of image and map differ, or a label has no class name or color.
+        ValueError: the sizes of image and map differ, or a label has no class name or color.
     """
     if image.shape[:2] != pan_map.shape:
         raise ValueError(f'the image has {image.shape[:2]} pixels (height, width), '
@@ -77,8 +93,8 @@ def draw_panoptic(image: np.ndarray,
         palette = generate_palette(max(num_labels, len(classes or ())))
     for what, values in (('classes', classes), ('palette', palette)):
         if values is not None and len(values) < num_labels:
-            raise ValueError(f'label {num_labels - 1} is to be drawn, but {what} has only '
-                             f'{len(values)} entries')
+            raise ValueError(f'{what} has {len(values)} entries, but a segment has the label '
+                             f'{num_labels - 1}: give an entry for each label')
 
     ids, index = np.unique(pan_map, return_inverse=True)
     index = index.reshape(pan_map.shape).astype(np.int32)
@@ -104,7 +120,7 @@ def draw_panoptic(image: np.ndarray,
     rank = {int(i): k for k, i in enumerate(ids)}
     areas = np.bincount(index.ravel(), minlength=len(ids))
     drawn = [segment for segment in segments if segment.id in rank]
-    # Large segments first; a thing counts for more than stuff of its size.
+    # large segments first; things before stuff of up to four times their size
     drawn.sort(key=lambda s: -areas[rank[s.id]] * (4 if s.is_thing else 1))
     labels = [placer.place(rank[s.id], _caption(s, classes, with_scores), colors[s.id],
                            min_coverage=0.28 if s.is_thing else 0.6)
@@ -113,13 +129,13 @@ def draw_panoptic(image: np.ndarray,
 
 
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures in a row on white, a caption under each, a thin gutter between them.
+    """Combine pictures to a row on white, each with a caption below.
 
     Args:
-        panels: pairs of caption and uint8 RGB picture; all are brought to the largest height.
+        panels: pairs of caption and uint8 RGB picture; all are resized to the largest height.
 
     Returns:
-        uint8 RGB [H',W',3].
+        uint8 RGB [H', W', 3].
     """
     height = max(picture.shape[0] for _, picture in panels)
     size = font_size_for(max((p.shape[:2] for _, p in panels), key=lambda s: s[0] * s[1]))
@@ -137,12 +153,12 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 
 def font_size_for(shape: tuple[int, int]) -> int:
-    """Font size in pixels that reads well on a picture of (height, width)."""
+    """Font size in pixels for a picture of (height, width)."""
     return max(11, round(0.023 * (shape[0] * shape[1]) ** 0.5))
 
 
-def _caption(segment: Segment, classes: Sequence[str], with_scores: bool) -> str:
-    """The class name without COCO's bookkeeping suffixes, and the score in percent."""
+def _caption(segment: DrawnSegment, classes: Sequence[str], with_scores: bool) -> str:
+    """The class name without COCO's suffixes for merged classes, and the score in percent."""
     name = str(classes[segment.label])
     for suffix in ('-merged', '-other', '-stuff'):
         name = name.removesuffix(suffix)
@@ -152,7 +168,10 @@ def _caption(segment: Segment, classes: Sequence[str], with_scores: bool) -> str
 
 
 def _enlarge_index(index: np.ndarray, num_ids: int, size: tuple[int, int]) -> np.ndarray:
-    """`index` at (width, height) with smooth borders: each pixel goes to the strongest segment."""
+    """Enlarge `index` to (width, height) with smooth borders.
+
+    Each pixel gets the number whose cubically interpolated mask is largest there.
+    """
     best = np.full(size[::-1], -1, dtype=np.float32)
     enlarged = np.zeros(size[::-1], dtype=np.int32)
     for k in range(num_ids):
@@ -163,15 +182,15 @@ def _enlarge_index(index: np.ndarray, num_ids: int, size: tuple[int, int]) -> np
 
 
 def _bands(height: int) -> list[slice]:
-    """Row ranges to blend one at a time, which keeps the memory of large pictures low."""
+    """Row ranges to blend one at a time, which limits the memory for large pictures."""
     return [slice(top, top + 256) for top in range(0, height, 256)]
 
 
 def _tint(image: np.ndarray, index: np.ndarray, table: np.ndarray, visible: np.ndarray,
           alpha: float) -> np.ndarray:
-    """Blend colors (rows of `table`) over a picture whose own colors are muted.
+    """Blend colors (rows of `table`) with a picture.
 
-    Muted, so that the hues seen are those of the classes.
+    The picture is desaturated, so that hues are those of the classes.
     """
     result = image.copy()
     for rows in _bands(len(image)):
@@ -185,10 +204,10 @@ def _tint(image: np.ndarray, index: np.ndarray, table: np.ndarray, visible: np.n
 
 def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
              is_thing: np.ndarray) -> None:
-    """Draw, in place, a thin light line with a dark seam on the borders between segments.
+    """Draw, in place, a thin light line with dark edges on the borders between segments.
 
-    Light beside dark stands out on any background. Borders between stuff are fainter: they are
-    long and rough, and would outshout the things.
+    Light next to dark is visible on any background. Borders between stuff are fainter, because
+    they are long and rough and would distract from the things.
     """
     width = max(1.0, 0.0019 * (index.shape[0] * index.shape[1]) ** 0.5)
     thing = is_thing[index]
@@ -199,7 +218,7 @@ def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
         if not edge.any():
             continue
         reach = share * width
-        # Distance to the border between the pixels, smoothed: this anti-aliases the steps.
+        # distance to the border between the pixels; the blur anti-aliases its steps
         distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) + 0.5
         distance = cv2.GaussianBlur(np.minimum(distance, 2 * reach + 3), (0, 0), 0.7)
         for rows in _bands(len(canvas)):
@@ -211,7 +230,7 @@ def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
 
 
 def _edges(index: np.ndarray) -> np.ndarray:
-    """Pixels on either side of a border between two values, bool [H,W]."""
+    """Pixels on both sides of each border between two values, bool [H, W]."""
     edge = np.zeros(index.shape, dtype=bool)
     across, down = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
     edge[:, 1:] |= across

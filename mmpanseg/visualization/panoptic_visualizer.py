@@ -1,5 +1,6 @@
 """The visualizer that runner hooks and inferencers call."""
 import sys
+from typing import Any
 
 import matplotlib
 import mmcv
@@ -17,17 +18,17 @@ from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.image_file import match_loaded_image
+from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.visualization.color import Color
-from mmpanseg.visualization.label_drawing import resize_map
-from mmpanseg.visualization.panoptic import Segment, draw_panoptic, side_by_side
+from mmpanseg.visualization.panoptic import DrawnSegment, draw_panoptic, side_by_side
 
 
 class NoDisplayError(RuntimeError):
-    """A window was asked for where there can be none."""
+    """A window is requested where none can be opened."""
 
 
 def require_display() -> None:
-    """Refuse to show pictures where matplotlib can open no window: it would wait for ever.
+    """Check that matplotlib can open a window; without one it would wait for ever.
 
     Raises:
         NoDisplayError: there is no display, or no toolkit for windows.
@@ -35,7 +36,7 @@ def require_display() -> None:
     from matplotlib import pyplot
     backend = pyplot.get_backend()
     name = backend.lower().removeprefix('module://')
-    # notebooks show pictures in the page
+    # notebooks show pictures without a window
     if 'inline' in name or 'ipympl' in name or 'notebook' in name or 'nbagg' in name:
         return
     if name in {known.lower() for known in _interactive()}:
@@ -47,14 +48,15 @@ def require_display() -> None:
 
 
 def _interactive() -> list[str]:
+    """Names of matplotlib's backends that open windows."""
     try:
         from matplotlib.backends.registry import BackendFilter, backend_registry
         return backend_registry.list_builtin(BackendFilter.INTERACTIVE)
     except ImportError:  # matplotlib < 3.9
-        return matplotlib.rcsetup.interactive_bk
+        return matplotlib.rcsetup.interactive_bk  # type: ignore[attr-defined]  # of old versions
 
 
-# Value of void in the maps drawn here: no segment has it.
+# value of void in the maps drawn here, which no segment has
 _VOID = -1
 
 
@@ -62,22 +64,24 @@ _VOID = -1
 class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
     """Draws image, prediction and ground truth side by side as panoptic overlays.
 
-    Of a prediction the panoptic map is drawn; without one the instances, better ones on top, or
-    else the semantic map. Samples without masks or maps are drawn by mmdet's visualizer.
+    A prediction is drawn as panoptic map if it has one, else as instances (those with higher scores
+    on top), else as semantic map. Samples without masks or maps are drawn by mmdet's visualizer.
 
     Args:
-        alpha: opacity of the tint, 0..1.
-        min_side: pictures whose longer side is shorter are enlarged to this many pixels.
+        name: of the visualizer instance.
+        *args: further arguments of mmdet's DetLocalVisualizer.
+        alpha: opacity of the colors, 0..1.
+        min_side: pictures with a longer side of fewer pixels are enlarged to it.
         with_labels: write class names on the segments.
-        with_scores: write scores, in percent, behind the names of predicted things.
-        **kwargs: of mmdet's DetLocalVisualizer (name, vis_backends, save_dir, ...).
+        with_scores: write scores, in percent, after the names of predicted things.
+        **kwargs: further arguments of mmdet's DetLocalVisualizer (vis_backends, save_dir, ...).
     """
 
     def __init__(self, name: str = 'visualizer', *args, alpha: float = 0.55, min_side: int = 800,
                  with_labels: bool = True, with_scores: bool = True, **kwargs) -> None:
         super().__init__(name, *args, alpha=alpha, **kwargs)
-        self.draw_options = dict(alpha=alpha, min_side=min_side, with_labels=with_labels,
-                                 with_scores=with_scores)
+        self.draw_options: dict[str, Any] = dict(
+            alpha=alpha, min_side=min_side, with_labels=with_labels, with_scores=with_scores)
 
     @master_only
     def add_datasample(self,
@@ -91,18 +95,18 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
                        out_file: str | None = None,
                        pred_score_thr: float = 0.3,
                        step: int = 0) -> None:
-        """Draw a sample, then show it, write it to `out_file` or give it to the backends.
+        """Draw a sample, then show it, write it to `out_file` or pass it to the backends.
 
         Args:
-            name: identifier of the picture; the window's title.
-            image: RGB [H,W,3], 0..255.
-            data_sample: the prediction and `gt_segments` are drawn where present. Maps of another
-                size than the image are resized to it.
+            name: identifier of the picture, and title of the window.
+            image: RGB [H, W, 3], 0..255.
+            data_sample: sample whose prediction and `gt_segments` are drawn, as far as it has
+                them. Maps of another size than the image are resized to it.
             draw_gt: draw the ground truth.
             draw_pred: draw the prediction.
-            show: open a window (nothing goes to the backends then).
-            wait_time: seconds that the window stays; 0 means until a key is pressed.
-            out_file: path of the picture; its suffix sets the format.
+            show: open a window (the backends get nothing then).
+            wait_time: seconds until the window closes; 0 means until a key is pressed.
+            out_file: path of the picture; its suffix determines the format.
             pred_score_thr: predicted things with a lower score are left out.
             step: step under which backends store the picture.
         """
@@ -122,13 +126,22 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
 
     def picture(self, image: np.ndarray, data_sample: DetDataSample | None, draw_gt: bool = True,
                 draw_pred: bool = True, pred_score_thr: float = 0.3) -> np.ndarray | None:
-        """What :meth:`add_datasample` draws, in any process; arguments as there.
+        """Create the picture of :meth:`add_datasample`, on any rank.
+
+        Args:
+            image: RGB [H, W, 3], 0..255.
+            data_sample: see :meth:`add_datasample`.
+            draw_gt: draw the ground truth.
+            draw_pred: draw the prediction.
+            pred_score_thr: predicted things with a lower score are left out.
 
         Returns:
-            uint8 RGB [H', W', 3], None where only mmdet's visualizer can draw the sample.
+            uint8 RGB [H', W', 3]; None if only mmdet's visualizer can draw the sample.
         """
-        has_pred = draw_pred and data_sample is not None and _has_prediction(data_sample)
-        has_gt = draw_gt and data_sample is not None and 'gt_segments' in data_sample
+        if data_sample is None:
+            return None
+        has_pred = draw_pred and _has_prediction(data_sample)
+        has_gt = draw_gt and 'gt_segments' in data_sample
         if not has_pred and not has_gt:
             return None
         image = match_loaded_image(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
@@ -145,7 +158,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         return panels[0][1]
 
     def show(self, *args, **kwargs) -> None:
-        """Show a picture in a window, see mmengine's Visualizer.
+        """Show a picture in a window, see :meth:`mmengine.visualization.Visualizer.show`.
 
         Raises:
             NoDisplayError: no window can be opened.
@@ -154,19 +167,20 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             require_display()
         return super().show(*args, **kwargs)
 
-    def _draw(self, image: np.ndarray, pan_map: np.ndarray, segments: list[Segment]) -> np.ndarray:
+    def _draw(self, image: np.ndarray, pan_map: np.ndarray,
+              segments: list[DrawnSegment]) -> np.ndarray:
         num_labels = max((segment.label for segment in segments), default=-1) + 1
-        return draw_panoptic(image, resize_map(pan_map, image.shape[:2]), segments,
+        return draw_panoptic(image, resize_nearest(pan_map, image.shape[:2]), segments,
                              self._classes(num_labels), self._palette(num_labels),
                              **self.draw_options)
 
     def _classes(self, num_labels: int) -> list[str]:
-        """Names of the labels; the number stands in for a missing one."""
+        """Names of the labels; labels without a name are called by their number."""
         classes = list((self.dataset_meta or {}).get('classes') or [])
         return classes + [f'class {label}' for label in range(len(classes), num_labels)]
 
     def _palette(self, num_labels: int) -> list[Color] | None:
-        """The dataset's colors, or None where it has none (or too few)."""
+        """Colors of the dataset; None if it has none, or too few."""
         palette = (self.dataset_meta or {}).get('palette')
         if isinstance(palette, str) and palette != 'random':
             palette = get_palette(palette, num_labels)
@@ -175,32 +189,32 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         return palette
 
     def _prediction(self, sample: DetDataSample,
-                    score_thr: float) -> tuple[np.ndarray, list[Segment]]:
-        """Map and segments of whatever was predicted."""
+                    score_thr: float) -> tuple[np.ndarray, list[DrawnSegment]]:
+        """Map and segments of a prediction of any kind."""
         if 'pred_panoptic_seg' in sample:
             return self._panoptic(sample.pred_panoptic_seg, score_thr)
         if 'pred_instances' in sample:
             return _instances(sample.pred_instances, tuple(sample.ori_shape[:2]), score_thr)
         labels = _to_numpy(sample.pred_sem_seg.sem_seg).squeeze(0)
-        return labels, [Segment(int(k), int(k), False) for k in np.unique(labels)]
+        return labels, [DrawnSegment(int(k), int(k), False) for k in np.unique(labels)]
 
-    def _panoptic(self, pred: PixelData, score_thr: float) -> tuple[np.ndarray, list[Segment]]:
-        """Map and segments of a prediction in mmdet's coding."""
+    def _panoptic(self, pred: PixelData, score_thr: float) -> tuple[np.ndarray, list[DrawnSegment]]:
+        """Map and segments of a panoptic prediction in mmdet's coding."""
         pan_map = _to_numpy(pred.sem_seg).squeeze(0)
         infos = pred.metainfo.get('segments_info')
         if infos is not None:
-            segments = [Segment(int(info['id']), int(info['label']), bool(info['isthing']),
+            segments = [DrawnSegment(int(info['id']), int(info['label']), bool(info['isthing']),
                                 info.get('score')) for info in infos]
         else:
             num_classes = len((self.dataset_meta or {}).get('classes') or ()) or INSTANCE_OFFSET
-            segments = [Segment(int(i), int(i) % INSTANCE_OFFSET, int(i) >= INSTANCE_OFFSET)
+            segments = [DrawnSegment(int(i), int(i) % INSTANCE_OFFSET, int(i) >= INSTANCE_OFFSET)
                         for i in np.unique(pan_map) if int(i) % INSTANCE_OFFSET < num_classes]
         return pan_map, [segment for segment in segments
                          if not segment.is_thing or segment.score is None
                          or segment.score >= score_thr]
 
-    def _ground_truth(self, truth: SegmentMap) -> tuple[np.ndarray, list[Segment]]:
-        """Map and segments of a ground truth; of overlapping masks, smaller ones lie on top."""
+    def _ground_truth(self, truth: SegmentMap) -> tuple[np.ndarray, list[DrawnSegment]]:
+        """Map and segments of a ground truth; smaller ones of overlapping masks are on top."""
         labels = _to_numpy(truth.labels)
         if truth.map is not None:
             pan_map = _to_numpy(truth.map)
@@ -210,23 +224,24 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             for k in np.argsort(-masks.sum(axis=(1, 2)), kind='stable'):
                 pan_map[masks[k]] = k
         num_things = self._num_things()
-        return pan_map, [Segment(k, int(label), int(label) < num_things)
+        return pan_map, [DrawnSegment(k, int(label), int(label) < num_things)
                          for k, label in enumerate(labels)]
 
     def _num_things(self) -> int:
-        """Labels below this are things; all of them where the dataset does not say."""
+        """Number of thing classes; unlimited if the dataset does not have ``thing_classes``."""
         things = (self.dataset_meta or {}).get('thing_classes')
         return sys.maxsize if things is None else len(things)
 
 
 def _has_prediction(sample: DetDataSample) -> bool:
+    """Whether a sample has a prediction with maps or masks."""
     return ('pred_panoptic_seg' in sample or 'pred_sem_seg' in sample
             or 'masks' in sample.get('pred_instances', ()))
 
 
 def _instances(pred: InstanceData, size: tuple[int, int],
-               score_thr: float) -> tuple[np.ndarray, list[Segment]]:
-    """Map and segments of instances that may overlap; those with a higher score lie on top."""
+               score_thr: float) -> tuple[np.ndarray, list[DrawnSegment]]:
+    """Map and segments of instances; those with a higher score are on top of others."""
     pan_map, segments = np.full(size, _VOID, dtype=np.int64), []
     scores, labels = _to_numpy(pred.scores), _to_numpy(pred.labels)
     for k in np.argsort(scores, kind='stable'):
@@ -235,7 +250,7 @@ def _instances(pred: InstanceData, size: tuple[int, int],
         mask = pred.masks[k]
         mask = rle_tools.decode(mask).astype(bool) if isinstance(mask, dict) else _to_numpy(mask)
         pan_map[mask] = k
-        segments.append(Segment(int(k), int(labels[k]), True, float(scores[k])))
+        segments.append(DrawnSegment(int(k), int(labels[k]), True, float(scores[k])))
     return pan_map, segments
 
 

@@ -5,14 +5,14 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch import nn
 
 from mmpanseg.datasets.scenes.generator import write_scenes
+from mmpanseg.models.heads import PanopticHead
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 
-class NoisyTruth(nn.Module):
+class NoisyTruth(PanopticHead):
     """Head whose predictions are the ground truth of one image after the other, with noise."""
 
     def __init__(self, samples, num_classes):
@@ -25,7 +25,7 @@ class NoisyTruth(nn.Module):
         self.samples = iter(self.all_samples)
         self.generator = torch.Generator().manual_seed(0)
 
-    def predict(self, features):
+    def predict(self, features, metainfos=None):
         segments = next(self.samples)['data_samples'][0].gt_segments
         masks = F.adaptive_avg_pool2d(segments.dense().float(), (12, 16)) * 8 - 4
         masks = torch.cat([masks, masks[:3].roll(3, -1)])
@@ -49,7 +49,7 @@ def model_and_loader(repo_root, scenes):
     cfg = Config.fromfile(
         repo_root / 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py')
     cfg.test_dataloader.dataset.data_root = str(scenes)
-    cfg.model.panoptic_fusion_head.score_thr = 0.3
+    cfg.model.panoptic_fusion_head.object_mask_thr = 0.3
     loader = Runner.build_dataloader(cfg.test_dataloader)
     model = MODELS.build(cfg.model).eval()
     model.panoptic_head = NoisyTruth(list(loader), 12)

@@ -69,8 +69,7 @@ def test_picture_shows_each_pixel_in_the_color_of_its_query():
     assert (picture[:64, :96] == 0).all()
 
 
-def test_other_heads_have_no_clusters():
-    model = torch.nn.Module()
-    model.panoptic_head = torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match='model.panoptic_head is a Linear'):
-        cluster_maps(model, {})
+def test_other_heads_have_no_clusters(model_and_loader):
+    _, model, loader = model_and_loader
+    with pytest.raises(ValueError, match='NoisyTruth has no cluster assignments: .*KMaXDeepLab'):
+        cluster_maps(model, next(iter(loader)))

@@ -53,12 +53,12 @@ def test_palettes_and_ink():
 @pytest.mark.parametrize('make, error, text', [
     (lambda bgr: bgr / 255, TypeError, 'float64 is not taken'),
     (lambda bgr: bgr.transpose(2, 0, 1), ValueError, 'put the channels last'),
-    (lambda bgr: torch.from_numpy(bgr), TypeError, 'a torch tensor is not taken; give uint8'),
-    (lambda bgr: [torch.from_numpy(bgr)], TypeError, 'a torch tensor is not taken'),
-    (lambda bgr: dict(img=bgr), TypeError, 'dict is not taken; give image files'),
-    (lambda bgr: 7, TypeError, 'int is not taken'),
-    (lambda bgr: None, TypeError, 'NoneType is not taken'),
-    (lambda bgr: io.StringIO('text'), TypeError, 'opened for bytes'),
+    (lambda bgr: torch.from_numpy(bgr), TypeError, 'torch tensors are not accepted; give uint8'),
+    (lambda bgr: [torch.from_numpy(bgr)], TypeError, 'torch tensors are not accepted'),
+    (lambda bgr: dict(img=bgr), TypeError, 'dict is not accepted; give image files'),
+    (lambda bgr: 7, TypeError, 'int is not accepted'),
+    (lambda bgr: None, TypeError, 'NoneType is not accepted'),
+    (lambda bgr: io.StringIO('text'), TypeError, 'must be in binary mode'),
     (lambda bgr: b'no image', ImageError, 'the given image of 8 bytes cannot be read')])
 def test_inputs_that_are_no_images(make, error, text):
     with pytest.raises(error, match=text):
@@ -74,10 +74,10 @@ def test_folders(tmp_path, monkeypatch):
     (tmp_path / 'sub').mkdir()
     (tmp_path / 'sub/d.png').touch()
     assert [Path(p).name for p in list_images(tmp_path)] == ['a.PNG', 'b.Jpeg', 'c.tif']
-    assert len(said) == 1 and '1 of 4 files have no ending of images' in said[0]
+    assert len(said) == 1 and '1 of 4 files have no suffix of images' in said[0]
     assert 'notes.txt' in said[0]
     for name in ('a.PNG', 'b.Jpeg', 'c.tif'):
         (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=r'none of its 1 files .* 1 lie in its subfolders: '
+    with pytest.raises(FileNotFoundError, match=r'none of its 1 files .* its subfolders have 1: '
                                                 r"give the pattern '.*/\*\*/\*'"):
         list_images(tmp_path)

@@ -38,8 +38,8 @@ SMALL = {
     'model.panoptic_head.num_queries': 8,
     'model.panoptic_head.pixel_decoder.num_layers': 1,
     'model.panoptic_head.transformer_decoder.num_layers': 1,
-    'model.panoptic_fusion_head.score_thr': 0.0,
-    'model.panoptic_fusion_head.overlap_thr': 0.0,
+    'model.panoptic_fusion_head.object_mask_thr': 0.0,
+    'model.panoptic_fusion_head.iou_thr': 0.0,
 }
 META = dict(thing_classes=('cat', 'dog'), stuff_classes=('grass',),
             classes=('cat', 'dog', 'grass'), palette=[(200, 60, 60), (60, 60, 200), (60, 160, 60)])
@@ -257,7 +257,7 @@ def test_tiles(files):
     assert small.model.tiling.overlap == 4
     result = small(path)['predictions'][0]
     assert result['panoptic_seg'].shape == result['sem_seg'].shape == (48, 72)
-    with pytest.raises(ValueError, match='overlap without tile'):
+    with pytest.raises(ValueError, match='overlap is given without tile'):
         PanopticInferencer(with_outputs(files), device='cpu', overlap=4)
 
 
@@ -376,7 +376,7 @@ def test_image_demo(files, tmp_path):
     (('text.jpg', 'tiny.py', 'tiny.pth'), 'text.jpg cannot be read'),
     (('images/a.png', 'tiny.py', 'tiny.pth', '--show'), 'no window to show pictures in'),
     (('images/a.png', 'tiny.py', 'tiny.pth', '--tile', 32, 40, '--overlap', 32),
-     'overlap=32 must lie between 1 and 31')])
+     'overlap=32 must be between 1 and 31')])
 def test_image_demo_mistakes(files, args, line):
     done = demo(files, *args)
     assert done.returncode == 1

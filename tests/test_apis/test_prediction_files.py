@@ -146,7 +146,7 @@ def test_results_of_other_classes_are_not_mixed(tmp_path):
     files = open_files(tmp_path)
     files.write('1.png', SIZE, prediction())
     files.finish()
-    with pytest.raises(ValueError, match='results of other categories'):
+    with pytest.raises(ValueError, match='results with other categories'):
         open_files(tmp_path, classes=('cat', 'dog', 'sea'))
 
 

@@ -76,7 +76,7 @@ HEAD, PIXEL, DECODER = (f'panoptic_head{part}' for part in (
 BOTH = {
     f'{DECODER}.cross_attention': 'plain', f'{DECODER}.order': ['self', 'cross', 'ffn'],
     f'{DECODER}.pre_norm': True, f'{HEAD}.multi_scale': 'naive', f'{HEAD}.levels': [0, 1],
-    f'{HEAD}.query_features': 'zero', f'{PIXEL}.num_encoder_levels': 2,
+    f'{HEAD}.query_feat': 'zero', f'{PIXEL}.num_encoder_levels': 2,
     f'{PIXEL}.type': 'mmpanseg.FPNPixelDecoder', f'{HEAD}.type': 'mmpanseg.KMaXDeepLabHead',
     'backbone.type': 'mmpanseg.ConvNeXt', f'{DECODER}.own': 1, f'{DECODER}.type': 'Other'}
 TRANSFORMERS = {
@@ -132,13 +132,13 @@ def test_other_swins_are_refused_by_name(key, value):
     ('everything that concerns training', dict(
         backbone=dict(frozen_stages=4, norm_eval=False, with_cp=False, init_cfg=None,
                       norm_cfg=dict(type='SyncBN', requires_grad=False)),
-        panoptic_head=dict(query_features='unsupervised', pixel_decoder_fp32=False,
+        panoptic_head=dict(query_feat='unsupervised', pixel_decoder_fp32=False,
                            pixel_decoder=dict(dropout=0.2), transformer_decoder=dict(dropout=0.1),
                            criterion=dict(type='mmpanseg.MaskCriterion', no_object_weight=0.3)))),
     ('projections', dict(panoptic_head=dict(project_inputs=True))),
     ('widths', dict(panoptic_head=dict(channels=64, out_channels=48,
                                        pixel_decoder=dict(channels=32)))),
-    ('no position codes', dict(panoptic_head=dict(query_positions='none'))),
+    ('no position codes', dict(panoptic_head=dict(query_pos='none'))),
     ('stem', dict(backbone=dict(stem_channels=12))),
     ('bottlenecks', dict(backbone=dict(depth=50, base_channels=4, stem_channels=8))),
     ('swin', dict(backbone=dict(_delete_=True, **SWIN, mlp_ratio=2, qkv_bias=False,
@@ -250,7 +250,7 @@ def test_there_and_back(tool, tmp_path, to, things, stuff):
 
 def test_without_position_codes_there_and_back(tool, tmp_path):
     pytest.importorskip('safetensors', reason='safetensors is not installed')
-    model = config(query_positions='none')
+    model = config(query_pos='none')
     path = write_config(tmp_path / 'config.py', model, names(1, 2))
     state = built(model).state_dict()
     torch.save(dict(state_dict=state), tmp_path / 'ours.pth')

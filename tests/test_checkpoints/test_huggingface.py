@@ -65,7 +65,7 @@ def ours(backbone, channels):
             transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=3,
                                      num_heads=4, feedforward_channels=40)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.1, overlap_thr=0.1))
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.1, iou_thr=0.1))
 
 
 @pytest.fixture

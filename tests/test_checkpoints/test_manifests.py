@@ -125,7 +125,7 @@ def test_mp_former_with_swin(repo_root, published):
     state[f'{predictor}label_enc.weight'] = state[f'{predictor}class_embed.weight'][:-1]
     config = Config.fromfile(repo_root / (
         'configs/mp_former/mp_former_swin-l-p4-w12-384-in21k_16xb1-lsj-72e_coco-panoptic.py'))
-    config.model.panoptic_head.query_positions = 'none'  # as in the released code
+    config.model.panoptic_head.query_pos = 'none'  # as in the released code
     result = convert(state)
     assert result.source == 'mp_former'
     check_fit(result, build_on_meta(config.model))

@@ -19,13 +19,12 @@ def test_learning_rate(repo_root, golden, data):
     published = json.loads(path.read_text())[data]
     config = Config.fromfile(repo_root / f'configs/_base_/schedules/{FILES[data]}.py')
     lr = config.optim_wrapper.optimizer.lr
-    assert (lr, config.max_iters) == (published['base_lr'], published['max_iters'])
-    assert config.train_cfg.max_iters == config.max_iters
+    assert (lr, config.train_cfg.max_iters) == (published['base_lr'], published['max_iters'])
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     schedulers = [PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=optimizer))
                   for scheduler in config.param_scheduler]
     optimizer.step()
-    for iteration in range(config.max_iters):
+    for iteration in range(config.train_cfg.max_iters):
         expected = published['learning_rate_at_iteration'].get(str(iteration))
         if expected is not None:
             assert optimizer.param_groups[0]['lr'] == pytest.approx(expected, rel=1e-6)

@@ -50,6 +50,6 @@ def test_lengths(configs):
 def test_released_code_setting(configs):
     for task in ('panoptic', 'instance'):
         head = configs[f'mp_former_r50_released-code_8xb2-lsj-12e_coco-{task}'].model.panoptic_head
-        assert head.query_positions == 'none'
+        assert head.query_pos == 'none'
         assert head.piloting == dict(
             num_groups=1, budget=None, mask_noise='none', label_flip='any')

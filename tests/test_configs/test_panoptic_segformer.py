@@ -76,7 +76,7 @@ def test_the_first_version_needs_no_stuff_decoder(repo_root, build):
     config, model = build(folder(repo_root) / (
         'panoptic_segformer-v1_r50_8xb1-50e_coco-panoptic.py'))
     head = model.panoptic_head
-    assert head.stuff_mask_decoder is None and head.num_located == 133
+    assert head.stuff_mask_decoder is None and head.num_location_classes == 133
     assert len(head.mask_decoder.layers) == 4 and head.num_queries == 400
     assert config.optim_wrapper.optimizer.lr == 1.8e-4
     assert [step.type for step in config.train_dataloader.dataset.pipeline][3] == (

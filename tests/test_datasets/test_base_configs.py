@@ -98,7 +98,8 @@ def _config(repo_root, name, data_folder):
 
 
 def test_documentation_lists_the_configs(repo_root):
-    rows = [row.split('|')[1:-1] for row in (repo_root / 'docs/data.md').read_text().splitlines()
+    rows = [row.split('|')[1:-1] for row in (
+        repo_root / 'docs/datasets.md').read_text().splitlines()
             if row.startswith('| `')]
     classes = {row[0].strip(' `'): sum(int(part) for part in row[1].split('+')) for row in rows}
     for name, case in CASES.items():
@@ -163,11 +164,11 @@ def _prediction(name, sample, data, original):
     ('mapillary_semantic', 2048, 8192)])
 def test_published_sizes_and_order(repo_root, name, short, longest):
     config = Config.fromfile(repo_root / f'configs/_base_/datasets/{name}.py')
-    steps = [step['type'].split('.')[-1] for step in config.train_pipeline]
+    steps = [step['type'].split('.')[-1] for step in config.train_dataloader.dataset.pipeline]
     assert steps[2:6] == ['RandomChoiceResize', 'RandomCrop', 'SSDColorJitter', 'RandomFlip']
     assert ('Pad' in steps) == ('cityscapes' not in name)
     # the published list is int(0.1 x size) for x = 5 .. 20
-    assert list(config.train_pipeline[2]['scales']) == [
+    assert list(config.train_dataloader.dataset.pipeline[2]['scales']) == [
         (longest, int(x * 0.1 * short)) for x in range(5, 21)]
 
 

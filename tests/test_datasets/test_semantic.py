@@ -139,7 +139,10 @@ def test_images_and_maps_side_by_side(tmp_path):
         cv2.imwrite(str(tmp_path / f'{name}.png'), LABELS)
     for options in ({}, dict(img_suffix='.jpg')):
         data = _build(tmp_path, data_prefix=dict(img='', seg=''), seg_map_suffix='.png', **options)
-        assert [data.get_data_info(k)['img_id'] for k in range(len(data))] == ['a', 'b']
+        assert [(info['img_id'], info['img_path'], info['seg_map_path']) for info in map(
+            data.get_data_info, range(len(data)))] == [
+                (name, str(tmp_path / f'{name}.jpg'), str(tmp_path / f'{name}.png'))
+                for name in 'ab']
 
 
 def _binary(root, meta, **kwargs):
@@ -150,7 +153,7 @@ def _binary(root, meta, **kwargs):
 
 
 def test_binary_masks(root):
-    with pytest.raises(ValueError, match=r'values 0 and 255 only \(2 looked at\), and 255 is '
+    with pytest.raises(ValueError, match=r'values 0 and 255 only \(2 checked\), and 255 is '
                                          r'ignored.*label_map=\{0: 0, 255: 1\}'):
         _binary(root, {})
     with pytest.raises(ValueError, match='values 0 and 255 only'):

@@ -118,6 +118,8 @@ def test_commands_are_understood(block, monkeypatch):
             check_python(words, monkeypatch)
         elif program == 'pip':
             check_pip(words)
+        elif program == 'source':
+            assert words[1:] == ['.venv/bin/activate']
         elif words[0].startswith('tools/'):
             check_shell(words, monkeypatch)
         elif program == 'make':

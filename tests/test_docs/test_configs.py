@@ -15,7 +15,7 @@ from mmpanseg.registry import DATASETS, METRICS, MODELS
 # what blocks without a `_base_` are meant for
 USUAL = 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 # package of the example, and the class in it
-PACKAGE, CLASS = 'my_package', 'mmpanseg.MyFusionHead'
+PACKAGE, CLASS = 'my_package', 'mmpanseg.ClassThresholdFusionHead'
 
 
 def read(block, folder) -> Config:
@@ -35,7 +35,7 @@ def test_configs_are_valid(block, tmp_path):
     cfg = read(block, tmp_path)
     if 'model' in cfg and 'type' in cfg.model:
         if cfg.model.panoptic_fusion_head.type == CLASS:  # registered by the block beside it
-            cfg.model.panoptic_fusion_head.type = 'mmpanseg.PixelwiseFusionHead'
+            cfg.model.panoptic_fusion_head = dict(type='mmpanseg.PixelwiseFusionHead')
         build_on_meta(cfg.model)
     for loader in ('train_dataloader', 'val_dataloader'):
         dataset = copy.deepcopy(cfg[loader].dataset)
@@ -104,14 +104,15 @@ def test_own_data_train_as_printed(block, own_data, tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_variant(tmp_path):
-    """The class of the architecture document becomes a fusion head by its registered name."""
-    source, = (b for b in blocks_of('script') if 'register_module' in b.text)
+    """The fusion rule of the page becomes a fusion head by its registered name."""
+    name = CLASS.removeprefix('mmpanseg.')
+    source, = (b for b in blocks_of('script') if name in b.text)
     config, = (b for b in blocks_of('config') if CLASS in b.text)
-    space = {}
+    space: dict = {}
     try:
         exec(source.text, space)
         cfg = read(config, tmp_path)
         model = build_on_meta(cfg.model)
-        assert type(model.panoptic_fusion_head) is space['MyFusionHead']
+        assert type(model.panoptic_fusion_head) is space[name]
     finally:
-        MODELS.module_dict.pop('MyFusionHead', None)
+        MODELS.module_dict.pop(name, None)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from blocks import blocks_of
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
+from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
 from mmpanseg.registry import MODELS
+from mmpanseg.structures import SegmentMap
 
 
 @pytest.fixture
@@ -29,25 +32,32 @@ def space(tmp_path, tiny_config, monkeypatch):
                 pan_map=np.ones((64, 96), np.int32))
 
 
+EXTEND = 'docs/extend.md'
+
+
 def run(word, space):
     """Execute the one example that has the word in it; its variables."""
-    block, = (block for block in blocks_of('script') if word in block.text)
+    block, = (block for block in blocks_of('script')
+              if word in block.text and (block.page == EXTEND) == (word in EXTENSIONS))
     exec(compile(block.text, str(block), 'exec'), space)
     return space
 
 
 # word -> the test that runs the example
-EXAMPLES = ('PanopticInferencer', 'inference_detector', 'draw_panoptic', 'pq_compute',
-            'read_weights', 'register_module')
+EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw_panoptic',
+            'pq_compute', 'read_weights')
+EXTENSIONS = ('ClassThresholdFusionHead', 'ConvPyramid', 'SumPixelDecoder', 'PresenceHead',
+              'MeadowDataset', 'Count the segments')
 
 
 def test_every_example_is_run():
-    left = [str(b) for b in blocks_of('script') if not any(word in b.text for word in EXAMPLES)]
+    left = [str(b) for b in blocks_of('script') if not any(
+        word in b.text for word in (EXTENSIONS if b.page == EXTEND else EXAMPLES))]
     assert not left, f'add a test for {left}'
 
 
 def test_inferencer(space, tmp_path, capsys):
-    found = run('PanopticInferencer', space)['prediction']
+    found = run('inferencer.stream', space)['prediction']
     assert found['panoptic_seg'].shape == (64, 96) and found['panoptic_seg'].dtype == np.int32
     ids = {segment['id'] for segment in found['segments_info']}
     assert ids == set(np.unique(found['panoptic_seg'])) - {0} and ids
@@ -57,6 +67,12 @@ def test_inferencer(space, tmp_path, capsys):
         assert [str(segment[k]) for k in ('id', 'class_name', 'isthing')] in printed
     assert len(list((tmp_path / 'results/vis').iterdir())) == 2
     assert len(list((tmp_path / 'results/preds').rglob('*.png'))) == 2
+
+
+def test_first_prediction(space, capsys):
+    found = run('print(len(result', space)['result']
+    assert capsys.readouterr().out.split()[-2:] == [str(len(found['segments_info'])), 'segments']
+    assert found['panoptic_seg'].max() == len(found['segments_info'])
 
 
 def test_functions_of_mmdet(space):
@@ -109,3 +125,78 @@ def test_conversion(space, published, tmp_path):
     result = run('read_weights', dict(space, model=model))['result']
     assert result.state_dict.keys() == model.state_dict().keys()
     assert all(value.eq(0).all() for value in model.parameters())
+
+
+@pytest.fixture
+def own_classes():
+    """The registries forget the classes of the examples afterwards."""
+    from mmpanseg.registry import DATASETS
+    before = {registry: dict(registry.module_dict) for registry in (MODELS, DATASETS)}
+    yield
+    for registry, modules in before.items():
+        registry._module_dict.clear()
+        registry._module_dict.update(modules)
+
+
+def test_own_parts_make_a_model(space, own_classes):
+    """All model parts of the page in one model: it learns, it predicts, the threshold applies."""
+    for word in EXTENSIONS[:4]:
+        run(word, {})
+    cfg = Config.fromfile(space['CONFIG'])
+    cfg.merge_from_dict(dict(model=dict(
+        backbone=dict(_delete_=True, type='mmpanseg.ConvPyramid', widths=(4, 8, 16, 32)),
+        panoptic_head=dict(
+            type='mmpanseg.PresenceHead', in_channels=[4, 8, 16, 32], presence_weight=3.0,
+            pixel_decoder=dict(_delete_=True, type='mmpanseg.SumPixelDecoder')))))
+    cfg.model.panoptic_fusion_head = dict(
+        type='mmpanseg.ClassThresholdFusionHead', class_thr=[0.0, 0.0, 2.0])
+    fusion = cfg.model.panoptic_fusion_head
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    labels = torch.tensor([0, 2])
+    index = torch.zeros(64, 64, dtype=torch.int32)
+    index[32:] = 1
+    sample = DetDataSample(gt_segments=SegmentMap(labels, index), metainfo=dict(
+        img_shape=(64, 64), ori_shape=(64, 64), batch_input_shape=(64, 64), pad_shape=(64, 64)))
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    losses = model.loss(images, [sample])
+    features = model.backbone(images)
+    logits = model.panoptic_head.presence(features[-1].mean((2, 3)))[0]
+    expected = -(logits[labels].sigmoid().log().sum() + (-logits[1]).sigmoid().log()) / 3
+    torch.testing.assert_close(losses['loss_presence'], 3 * expected)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.panoptic_head.pixel_decoder.parameters())
+    # class 2 needs a score above 1
+    scores, of = torch.tensor([0.99, 0.98]), torch.tensor([0, 2])
+    masks = FixedMasks(torch.stack([index == 0, index == 1]).float() * 20 - 10)
+    head = MODELS.build(dict(fusion, num_things_classes=1, num_stuff_classes=2))
+    found = head.panoptic(scores, of, masks)
+    assert [info['label'] for info in found.metainfo['segments_info']] == [0]
+    assert found.sem_seg[0, 0, 0] == 1000 and found.sem_seg[0, 40, 0] == 3
+
+
+class FixedMasks:
+    """Mask logits [Q, H, W] that are there."""
+
+    def __init__(self, logits):
+        self.logits, self.size = logits, tuple(logits.shape[1:])
+        self.activation = MASK_ACTIVATIONS['sigmoid']
+
+    def chunks(self, queries):
+        yield self.logits[queries]
+
+    def max_probs(self, queries):
+        return self.logits[queries].flatten(1).amax(1).sigmoid()
+
+
+def test_own_data_set(own_classes):
+    built = run('MeadowDataset', {})['MeadowDataset'](lazy_init=True)
+    assert built.metainfo['thing_classes'] == ('cow', 'sheep')
+    assert built.metainfo['stuff_classes'] == ('grass', 'sky')
+
+
+def test_own_command(space, monkeypatch, capsys):
+    monkeypatch.setattr('sys.argv', ['count.py', space['CONFIG'], space['CKPT'], 'photos'])
+    run('Count the segments', dict(__name__='__main__'))
+    counts = capsys.readouterr().out.splitlines()[-2:]
+    assert all(0 <= int(count) <= 3 for count in counts)

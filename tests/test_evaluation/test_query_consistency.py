@@ -163,7 +163,8 @@ def test_ground_truth_at_another_size_is_resized():
 
 def test_mistakes():
     data = pseudo_collate([item(2)])
-    with pytest.raises(ValueError, match="MPFormerHead.*Mask2FormerHead"):
+    with pytest.raises(
+            ValueError, match="part='piloted' is not a set .* Mask2FormerHead.*MPFormerHead"):
         trace_queries(build_model('Mask2FormerHead'), data, 'piloted')
     with pytest.raises(ValueError, match='matching, piloted'):
         trace_queries(build_model(), data, 'denoising')

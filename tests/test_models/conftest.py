@@ -58,7 +58,7 @@ def tiny_config(path: Path) -> Config:
 
 
 def build_tiny(path: Path) -> nn.Module:
-    """Its model, in training mode, with values that no zero at the start hides."""
+    """Its model, in training mode, with weights that differ from their initial zeros."""
     torch.manual_seed(0)
     model = MODELS.build(tiny_config(path).model)
     model.init_weights()
@@ -76,13 +76,13 @@ def system(request) -> nn.Module:
 
 @pytest.fixture
 def tiny_model() -> Callable[[str], nn.Module]:
-    """Gives the tiny model of a config below ``configs/``."""
+    """Return the tiny model of a config below ``configs/``."""
     return lambda name: build_tiny(ROOT / 'configs' / name)
 
 
 @pytest.fixture
 def tiny_batch():
-    """Two images of noise, and their samples with three segments and with one."""
+    """Two images of noise, with samples of three segments and of one."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(2, 3, *SIZE, generator=generator)
     index = torch.full(SIZE, -1, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""A device that is not there: tensors "on" it compute on the CPU, and every wait for it is counted.
+"""A simulated device: its tensors are computed on the CPU, and synchronizations are counted.
 
 Stands in for a GPU where there is none. Tensors and factory functions with ``device='meta'`` give
 wrappers of tensors on the CPU. As on a GPU, operators refuse to mix them with tensors of the host.
@@ -25,13 +25,13 @@ _READING = {'_local_scalar_dense', 'nonzero', 'masked_select', '_unique2', 'uniq
             'unique_consecutive', 'is_nonzero', 'equal', 'nonzero_numpy', 'bincount', 'histc'}
 _INDEXING = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_index',
              '_unsafe_index_put'}
-# operators of this library, which compute with others: looked into
+# operators of this library, whose inner operators are counted
 _OWN = {'deformable_sampling': deformable_sampling._sample,
         'deformable_sampling_backward': deformable_sampling._sample_backward}
 
 
 class FarTensor(Tensor):
-    """A tensor on the device; ``host`` holds its numbers."""
+    """A tensor on the simulated device; ``host`` holds its values."""
 
     host: Tensor
 
@@ -52,7 +52,7 @@ class FarTensor(Tensor):
 
 
 class PretendedDevice(TorchDispatchMode):
-    """Within it there is the device. ``waits``: what the host waited for, by operator;
+    """Context with the simulated device. ``waits``: synchronizations by operator;
     ``places``: the lines of the library that did.
     """
 
@@ -62,7 +62,7 @@ class PretendedDevice(TorchDispatchMode):
         super().__init__()
         self.waits: Counter = Counter()
         self.places: list[str] = []
-        # where pinned buffers lie
+        # device of pinned buffers
         self.pinned: set[int] = set()
 
     def __enter__(self) -> 'PretendedDevice':
@@ -74,7 +74,7 @@ class PretendedDevice(TorchDispatchMode):
                 (torch, 'tensor', _from_data(torch.tensor)),
                 (torch, 'as_tensor', _from_data(torch.as_tensor)),
                 (Tensor, 'new_tensor', _new_tensor),
-                # refuses subclasses of tensors
+                # does not accept subclasses of tensors
                 (Tensor, 'tolist', lambda x: tolist(x.cpu() if x.device == DEVICE else x))):
             self._patches.enter_context(mock.patch.object(owner, name, value))
         return super().__enter__()
@@ -151,7 +151,7 @@ class PretendedDevice(TorchDispatchMode):
 
 
 def _from_data(original: Callable) -> Callable:
-    """torch.tensor makes a tensor on the host and copies it; on meta it would make no numbers."""
+    """torch.tensor creates a tensor on the host and copies it; on meta it would have no values."""
     def build(data, *args, device=None, **options):
         made = original(data, *args, **options)
         return made if device is None else made.to(device)

@@ -25,7 +25,7 @@ MASK2FORMER = dict(
     data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32, **NORMALIZE),
     backbone=RESNET, panoptic_head=MASKED,
     panoptic_fusion_head=dict(
-        type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0))
+        type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.0))
 SEGFORMER = dict(
     data_preprocessor=dict(type='DetDataPreprocessor', **NORMALIZE),
     backbone=dict(RESNET, out_indices=(1, 2, 3)),
@@ -37,7 +37,7 @@ SEGFORMER = dict(
         mask_decoder=dict(type='mmpanseg.MaskAttentionDecoder', num_layers=1, num_heads=4),
         stuff_mask_decoder=dict(
             type='mmpanseg.MaskAttentionDecoder', num_layers=1, num_heads=4, self_attention=True,
-            query_position='accumulate')),
+            query_pos_mode='accumulate')),
     panoptic_fusion_head=dict(
         type='mmpanseg.MaskWiseFusionHead', t_cnf=0.0, t_keep=0.0, score_activation='sigmoid',
         mask_activation='none', resize_once=True))

@@ -1,4 +1,4 @@
-"""Every ablation config changes what it says and nothing else, and trains."""
+"""Every ablation config changes only what its name states, and trains."""
 import numpy as np
 import pytest
 import torch
@@ -83,7 +83,7 @@ def build(config):
 def default(repo_root):
     model = build(small(
         repo_root / 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'))
-    for parameter in model.parameters():  # no value keeps an initial 0 or 1
+    for parameter in model.parameters():  # no parameter keeps an initial 0 or 1
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=1.5 / parameter[0].numel()**0.5)
         else:
@@ -102,7 +102,7 @@ def batch():
 
 
 def aspects(model, images, samples):
-    """What a model computes, in parts that a switch may or may not change."""
+    """Aspects of a model's computation, which an option changes or not."""
     result = {}
     with torch.no_grad():
         for name, mode in (('evaluated', False), ('trained', True)):
@@ -157,7 +157,7 @@ def test_two_steps_of_training(repo_root, name, batch):
     for _ in range(2):
         total, _ = model.parse_losses(model.loss(*batch))
         total.backward()
-        # a parameter that a step leaves out stops distributed training
+        # a parameter without gradient is an error in distributed training
         assert [key for key, value in model.named_parameters()
                 if value.requires_grad and value.grad is None] == []
         wrapper.optimizer.step()
@@ -177,7 +177,7 @@ def test_all_configs_are_tested(repo_root):
 
 
 def test_published_settings(repo_root):
-    """Numbers of Tables 4, X and XI that only the full-size configs hold."""
+    """Settings of Tables 4, X and XI that only the full-size configs contain."""
     def load(name):
         return Config.fromfile(find(repo_root, name))
 
@@ -194,7 +194,7 @@ def test_published_settings(repo_root):
 
 def test_standard_augmentation(repo_root):
     pipeline = Compose(Config.fromfile(
-        find(repo_root, 'maskformer_r50_8xb2-ms-75e')).train_pipeline[2:])
+        find(repo_root, 'maskformer_r50_8xb2-ms-75e')).train_dataloader.dataset.pipeline[2:])
     np.random.seed(0)
     short_sides = set()
     for _ in range(20):

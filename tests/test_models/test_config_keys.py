@@ -1,4 +1,4 @@
-"""Mistakes in a model's dicts are found when it is built, and the text says what there is."""
+"""Unknown keys in a model's config are errors at build that list the existing keys."""
 import pytest
 
 from mmpanseg.registry import MODELS, TASK_UTILS
@@ -50,18 +50,30 @@ def model(head=None, fusion=None, **options):
      "MultiRoundAssigner has no entry 'one_to_one'", 'round_assigner'),
     (lambda: model(segformer(mask_decoder=dict(num_head=2))),
      "MaskAttentionDecoder has no entry 'num_head', did you mean 'num_heads'?", 'tail'),
-    # arguments that a parent class takes count
+    # arguments of a parent class are known, too
     (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', mask_act='none')),
      "PixelwiseFusionHead has no entry 'mask_act'", 'mask_activation'),
-    (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', fill=True)),
-     "KMaXFusionHead has no entry 'fill'", 'mask_thr'),
+    (lambda: model(fusion=dict(type='mmpanseg.KMaXFusionHead', filter_low_score=True)),
+     "KMaXFusionHead has no entry 'filter_low_score'", 'mask_thr'),
+    (lambda: model(fusion=dict(type='mmpanseg.PixelwiseFusionHead', fill=True)),
+     "PixelwiseFusionHead has no entry 'fill'", 'filter_low_score'),
     (lambda: model(train_cfg=dict(num_points=9)), "model has no entry 'train_cfg'",
-     'settings of panoptic_head.criterion'),
+     'options of panoptic_head.criterion'),
     (lambda: model(test_config=dict()), "'test_config', did you mean 'test_cfg'?", 'backbone')])
 def test_unknown_keys(build, unknown, known):
     with pytest.raises(TypeError) as error:
         build()
     assert unknown in str(error.value) and known in str(error.value)
+
+
+@pytest.mark.parametrize('fusion, former, name', [
+    ('PixelwiseFusionHead', 'score_thr', 'object_mask_thr'),
+    ('PixelwiseFusionHead', 'overlap_thr', 'iou_thr'),
+    ('HeuristicFusionHead', 'overlap_thr', 'mask_overlap')])
+def test_former_names_of_options(fusion, former, name):
+    with pytest.warns(FutureWarning, match=f'{former} is called {name} now'):
+        built = model(fusion={'type': f'mmpanseg.{fusion}', former: 0.3})
+    assert getattr(built.panoptic_fusion_head, name) == 0.3
 
 
 @pytest.mark.parametrize('test_cfg, texts', [
@@ -113,17 +125,17 @@ def test_what_mask2former_cannot_match_with(criterion, text):
      r'mask_costs has mmpanseg.MaskDiceCost.*\(LocationMatchInputs\)'),
     (dict(criterion=dict(location_costs=[dict(type='mmpanseg.SquaredDiceCost')])), ValueError,
      'location_costs has mmpanseg.SquaredDiceCost, but there are no masks at this stage'),
-    # settings without effect
+    # options without effect
     (dict(filter_queries=False, class_from='mask', criterion=dict(
         mask_cls_weight=1.0, assigner=dict(num_rounds=2))), ValueError,
-     'assigner.num_rounds is for the selection.*filter_queries=False'),
+     'assigner.num_rounds is an option of the selection.*filter_queries=False'),
     (dict(filter_queries=False, class_from='mask', criterion=dict(
         mask_cls_weight=1.0, location_costs=[dict(type='mmpanseg.LocationL1Cost')])), ValueError,
-     'location_costs is for the selection'),
+     'location_costs is an option of the selection'),
     (dict(criterion=dict(mask_cls_weight=1.0)), ValueError,
-     'mask_cls_weight=1.0 is for a branch.*mask_decoder.classify=True'),
+     'mask_cls_weight=1.0 is the weight of a branch.*mask_decoder.classify=True'),
     (dict(criterion=dict(mask_giou_weight=1.0)), ValueError,
-     'mask_giou_weight=1.0 is for a branch.*mask_decoder.locate=True')])
+     'mask_giou_weight=1.0 is the weight of a branch.*mask_decoder.locate=True')])
 def test_what_panoptic_segformer_cannot_match_with(options, error, text):
     with pytest.raises(error, match=f'(?s){text}'):
         model(segformer(**options))

@@ -60,7 +60,7 @@ INFERENCE = '''
     from mmpanseg.structures.mask_logits import ProductMaskLogits
 
     torch.manual_seed(0)
-    head = PixelwiseFusionHead(80, 53, score_thr=0.3, overlap_thr=0.02)
+    head = PixelwiseFusionHead(80, 53, object_mask_thr=0.3, iou_thr=0.02)
     embeds = torch.randn(1, 1, 100, 256)
     features = torch.nn.functional.interpolate(torch.randn(1, 256, 9, 12), (208, 256)) / 4
     cls_logits = torch.randn(1, 100, 134)
@@ -103,7 +103,8 @@ SEMANTIC_AND_INSTANCES = '''
     import resource
     import torch
     import mmpanseg
-    from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
+    from mmpanseg.models.fusion_heads import PixelwiseFusionHead
+    from mmpanseg.models.inference.test_cfg import OutputOptions
     from mmpanseg.structures.mask_logits import ProductMaskLogits
 
     torch.manual_seed(0)
@@ -113,7 +114,7 @@ SEMANTIC_AND_INSTANCES = '''
     cls_logits = torch.randn(1, 100, 66)
     meta = dict(batch_input_shape=(768, 1152), img_shape=(768, 1152), ori_shape=(2000, 3000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    head.predict(cls_logits, ProductMaskLogits(embeds, features), [meta], outputs=Outputs(
+    head.predict(cls_logits, ProductMaskLogits(embeds, features), [meta], outputs=OutputOptions(
         panoptic_on=False, instance_on=True, semantic_on=True, mask_format='rle'))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 '''

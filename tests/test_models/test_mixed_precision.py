@@ -1,4 +1,4 @@
-"""Mixed precision: every parameter learns, also where PyTorch keeps half-precision copies.
+"""Mixed precision: every parameter gets a gradient, also where PyTorch caches copies of it.
 
 Up to about 2.10, autocast keeps the first half-precision copy of a weight for the whole step, and
 one that was made without gradients stays without. The test makes such copies itself, so it finds
@@ -18,7 +18,7 @@ VARIANTS = [str(path.relative_to(CONFIGS)) for pattern in (
 
 
 class FirstCopies(TorchFunctionMode):
-    """Hands functions the first half-precision copy of each parameter, with or without gradient."""
+    """Return the first half-precision copy of each parameter, with or without gradient."""
 
     FUNCTIONS = {nn.functional.linear, nn.functional.conv1d, nn.functional.conv2d, torch.matmul,
                  torch.conv1d, torch.conv2d, torch.addmm, torch.bmm, torch.Tensor.matmul,
@@ -56,7 +56,7 @@ def gradients(model, images, samples) -> dict:
 
 
 def without_gradient(model, batch, unused=()) -> set[str]:
-    """Parameters, but for some, that get no gradient in mixed precision."""
+    """Names of parameters without gradient in mixed precision, some excluded."""
     return {name for name, grad in gradients(model, *batch).items()
             if grad is None and not name.startswith(unused)}
 
@@ -67,7 +67,7 @@ def test_every_parameter_learns(system, tiny_batch):
 
 @pytest.mark.parametrize('name', VARIANTS, ids=lambda name: name.rsplit('/')[-1].split('_coco')[0])
 def test_every_parameter_of_the_variants_learns(name, tiny_model, tiny_batch):
-    # released checkpoints of Panoptic SegFormer hold branches without a loss
+    # released checkpoints of Panoptic SegFormer contain branches without a loss
     unused = ('panoptic_head.mask_decoder.reg_branches', 'panoptic_head.mask_decoder.cls_branches')
     unused = unused if 'released-code' in name else ()
     assert not without_gradient(tiny_model(name), tiny_batch, unused)

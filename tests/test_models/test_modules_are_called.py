@@ -1,4 +1,4 @@
-"""What a user puts on or in place of a layer has its effect: its weights are not used directly."""
+"""Layers are called, so that hooks and replaced layers take effect."""
 import copy
 
 import pytest
@@ -22,13 +22,13 @@ def test_every_layer_is_called(system, tiny_batch):
     for name, layer in layers.items():
         layer.register_forward_hook(lambda *_, name=name: called.add(name))
     system.loss(*tiny_batch)
-    inside = {name for name in layers  # PyTorch's own attention uses its weights itself
+    inside = {name for name in layers  # PyTorch's attention reads its weights directly
               if type(layers.get(name.rpartition('.')[0])) is nn.MultiheadAttention}
     assert set(layers) - inside == called - inside
 
 
 class Doubled(nn.Module):
-    """Twice a layer, with the layer's own weight, as adapters have it."""
+    """Doubles the output of a layer and exposes its weight, as adapters do."""
 
     def __init__(self, base):
         super().__init__()
@@ -61,7 +61,7 @@ def changed(generator, name):
 
 @pytest.mark.parametrize('name', ['fuse', 'proj'])
 def test_replaced_layers_of_a_mask_generator(name):
-    """Twice a linear layer is that layer with twice the weights."""
+    """Doubling the output of linear layers equals doubling their weights."""
     torch.manual_seed(0)
     generator = MaskGenerator(4, 3).double()
     sizes = ((8, 6), (4, 3), (2, 2))
@@ -94,13 +94,13 @@ def test_dynamic_quantization(system, tiny_batch):
     quantized = quantize_dynamic(system, {nn.Linear}, dtype=torch.qint8)
     found, masks = quantized.predict_queries(images, metainfos)
     assert masks.dense(-1, 0, torch.arange(3)).isfinite().all()
-    # labels of rows that were picked by their score may change places
+    # candidates sorted by score may swap
     found, expected = (x.sigmoid().amax(-1).sort(-1).values for x in (found, expected))
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0.1)
 
 
 def inference(model, images, samples):
-    """The ways to predictions, by name."""
+    """Functions that predict, by name."""
     metainfos = [sample.metainfo for sample in samples]
     pictures = [to_tensor(image) for image in images]
     yield 'predict_queries', lambda: model.predict_queries(images, metainfos)
@@ -108,7 +108,7 @@ def inference(model, images, samples):
     yield 'test-time augmentation', lambda: PanopticTTAModel(model).test_step(dict(
         inputs=[pictures], data_samples=[[DetDataSample(metainfo=dict(
             meta, flip=False)) for meta in metainfos]]))
-    if hasattr(model.panoptic_head, 'decode_queries'):
+    if model.panoptic_head.query_parts:
         yield 'trace_queries', lambda: trace_queries(
             model, dict(inputs=pictures, data_samples=samples))
 

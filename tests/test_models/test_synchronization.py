@@ -1,4 +1,4 @@
-"""How often the host waits for the device: what the design document says, and no more.
+"""Number of synchronizations of host and device, as in the design document.
 
 Counted from a batch that is on the device already to losses and gradients, or to results.
 """
@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.models.task_modules import OneToOneAssigner
 from mmpanseg.registry import MODELS
 from mmpanseg.structures import SegmentMap
@@ -104,7 +104,7 @@ def test_training_step(name, dense):
         head = build(name).to(DEVICE)
         inputs = [x.to(DEVICE) for x in inputs]
         batch = [sample.to(DEVICE) for sample in batch]
-        head.loss(inputs, batch)  # constants of a size are made once
+        head.loss(inputs, batch)  # constants of a size are computed once
         device.waits.clear()
         device.places.clear()
         losses = head.loss(inputs, batch)
@@ -115,7 +115,7 @@ def test_training_step(name, dense):
 
 @pytest.mark.parametrize('name', ['kmax_deeplab', 'panoptic_segformer'])
 def test_the_pretended_device_computes_what_the_cpu_does(name):
-    """Without random draws: without dropout, and all pixels drawn."""
+    """Disable random sampling: no dropout, and all pixels are sampled."""
     config = dict(HEADS[name])
     if name == 'kmax_deeplab':
         config['criterion'] = dict(type='mmpanseg.KMaXCriterion', num_pixels=9999,
@@ -133,8 +133,8 @@ def test_the_pretended_device_computes_what_the_cpu_does(name):
 
 
 FUSIONS = {  # head, fusion head, waits of an image's panoptic result
-    'pixelwise': ('mask2former', dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.2,
-                                      overlap_thr=0.1), 2),
+    'pixelwise': ('mask2former', dict(type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.2,
+                                      iou_thr=0.1), 2),
     'mask_wise': ('mask2former', dict(type='mmpanseg.MaskWiseFusionHead', t_cnf=0.01), 4),
     'heuristic': ('mp_former', dict(type='mmpanseg.HeuristicFusionHead', score_thr=0.2,
                                     stuff_area_limit=10), 4),
@@ -166,8 +166,9 @@ def test_results(kind):
 
     with torch.no_grad():
         queries = predict()
-        expected = [fusion.predict(*queries, metas, outputs=Outputs(max_per_image=20, **options))
-                    for options, _ in OUTPUTS]
+        expected = [
+            fusion.predict(*queries, metas, outputs=OutputOptions(max_per_image=20, **options))
+            for options, _ in OUTPUTS]
         with PretendedDevice() as device:
             head, inputs = head.to(DEVICE), [x.to(DEVICE) for x in inputs]
             predict()
@@ -175,7 +176,7 @@ def test_results(kind):
             queries = predict()
             assert not device.waits
             for (options, more), wanted in zip(OUTPUTS, expected):
-                outputs = Outputs(max_per_image=20, **options)
+                outputs = OutputOptions(max_per_image=20, **options)
                 results = fusion.predict(*queries, metas, outputs=outputs)
                 waits = more + panoptic * outputs.panoptic_on
                 assert device.waits.total() == len(metas) * waits, device.places

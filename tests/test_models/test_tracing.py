@@ -1,4 +1,4 @@
-"""What traces a model leaves nothing behind: it computes the same numbers before and after."""
+"""Tracing a model has no side effects: its results are the same before and after."""
 import copy
 import pickle
 
@@ -18,7 +18,7 @@ CPU = torch.device('cpu')
 
 
 class Raw(nn.Module):
-    """Class logits and dense masks of all queries, before any fusion."""
+    """Model that returns class logits and dense masks of all queries."""
 
     def __init__(self, model):
         super().__init__()
@@ -54,7 +54,7 @@ TRACERS = {
 @torch.no_grad()
 def test_a_model_survives(system, tracer):
     model = Raw(system.eval())
-    # sizes that no other test has, so that nothing is kept for them yet
+    # sizes of no other test, whose constants are not cached yet
     known, new = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 32, 32 * (5 + len(tracer)))
     expected = model(known)
     traced = TRACERS[tracer](model, new)
@@ -98,7 +98,7 @@ MADE = {
 
 
 @pytest.mark.parametrize('name', MADE)
-def test_constants_are_made_once(name):
+def test_constants_are_cached(name):
     first = MADE[name]()
     assert MADE[name]() is first
     with torch.inference_mode():
@@ -113,7 +113,7 @@ def test_a_pixel_decoder_survives_its_export():
     maps = [torch.randn(1, 8, 6, 10), torch.randn(1, 8, 3, 5)]
     for strict in (False, True):
         traced = torch.export.export(decoder, (maps, ), strict=strict).module()
-        found = decoder(maps)  # its constants are made here
+        found = decoder(maps)  # computes its constants
         torch.testing.assert_close(traced(maps), found)
         assert type(found[0]) is torch.Tensor
 
@@ -131,7 +131,7 @@ def test_constants_of_every_type_and_device():
 
 @pytest.mark.parametrize('context', [
     lambda: FakeTensorMode(), torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_nothing_foreign_is_kept(context):
+def test_tensors_of_tracers_are_not_cached(context):
     @cache_constants(4)
     def ones(count, device):
         return torch.ones(count, device=device), torch.ones(1, requires_grad=False)
@@ -142,7 +142,7 @@ def test_nothing_foreign_is_kept(context):
     assert type(first) is torch.Tensor and not first.is_inference()
     assert first.tolist() == [1, 1, 1] and ones(3, CPU)[0] is first
     weight = torch.ones(3, requires_grad=True)
-    (weight * first).sum().backward()  # inference tensors cannot be kept for this
+    (weight * first).sum().backward()  # fails for inference tensors
     assert weight.grad.tolist() == [1, 1, 1]
 
 

@@ -29,6 +29,7 @@ def test_every_form_of_run_lengths():
     edges = [0, *np.flatnonzero(np.diff(flat)) + 1, flat.size]
     counts = [0] * int(flat[0]) + np.diff(edges).tolist()
     rle = encode_mask(mask)
+    assert encode_mask(torch.from_numpy(mask).bool()) == rle
     text = dict(size=list(SIZE), counts=rle['counts'].decode())
     for given in (rle, text, dict(size=list(SIZE), counts=counts)):
         assert np.array_equal(rle_tools.decode(encode_segmentation(given, *SIZE)), mask)

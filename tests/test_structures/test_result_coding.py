@@ -6,7 +6,7 @@ from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mmpanseg.models.fusion_heads import PixelwiseFusionHead
 from mmpanseg.models.fusion_heads.segments import paint, segment_table
-from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.result_coding import (
     MAX_CLASSES,
     check_class_count,
@@ -43,7 +43,7 @@ def test_many_classes_without_a_segmentor():
     with pytest.raises(ValueError, match='label 1005'):
         segment_table(torch.arange(2), labels, one, one.long(), 1200)
     with pytest.raises(ValueError, match='panoptic_fusion_head has 1200 classes'):
-        PixelwiseFusionHead(1000, 200).fuse([], Outputs())
+        PixelwiseFusionHead(1000, 200).fuse([], OutputOptions())
     values, segments = segment_table(torch.arange(2), torch.tensor([5, 998]), one, one.long(), 998)
     result = paint(torch.tensor([[0, 1]], dtype=torch.int32), values, segments)
     assert result.sem_seg.tolist() == [[[1005, 998]]]

@@ -1,9 +1,11 @@
 """Cells that segments touch, against pooling of dense masks."""
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mmpanseg.structures import SegmentMap
+from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.structures.segment_map import SegmentBatch
 
 
@@ -32,3 +34,13 @@ def test_nothing_to_pool():
     assert SegmentBatch([nothing] * 2, (32, 32)).max_pool((4, 4)).shape == (2, 0, 16)
     masks = SegmentMap(nothing.labels, masks=nothing.dense())
     assert SegmentBatch([masks] * 2, (32, 32)).max_pool((4, 4)).shape == (2, 0, 16)
+
+
+@pytest.mark.parametrize('size', [(7, 3), (3, 4), (1, 1), (12, 9)])
+def test_nearest_neighbor(size):
+    labels = torch.arange(12).view(3, 4)
+    expected = F.interpolate(
+        labels[None, None].double(), size, mode='nearest-exact')[0, 0].long()
+    assert torch.equal(resize_nearest(labels, size), expected)
+    np.testing.assert_array_equal(resize_nearest(labels.numpy(), size), expected.numpy())
+    assert resize_nearest(labels > 5, size).dtype == torch.bool

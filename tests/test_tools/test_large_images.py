@@ -30,7 +30,8 @@ model = dict(
                            feedforward_channels=64),
         transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=1,
                                  feedforward_channels=64)),
-    panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0),
+    panoptic_fusion_head=dict(
+        type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.0),
     test_cfg=dict(semantic_on=True))
 test_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler',
                                                                  shuffle=False), dataset=dict(
@@ -124,4 +125,4 @@ def test_tiled_vs_whole(folder, tmp_path):
     assert '6 tiles of 64x48' in out and re.search(r'kept whole: \d+ of \d+', out)
     assert all(float(peak) > 50 for peak in re.findall(r'(?:whole|tiled) +\d+ +(\d+)', out))
     out = tool(name, *files, '--tile', 16, 16, '--overlap', 16, cwd=tmp_path, expect=1)
-    assert 'overlap=16 must lie between 1 and 15' in out.strip().splitlines()[-1]
+    assert 'overlap=16 must be between 1 and 15' in out.strip().splitlines()[-1]

@@ -33,7 +33,7 @@ def folder(tmp_path_factory, repo_root):
             f'configs/{system}/{system}_r18_1xb4-scratch-demo_scenes-panoptic.py'))
         cfg.test_dataloader.dataset.data_root = str(folder)
         fusion = cfg.model.panoptic_fusion_head
-        fusion.update(dict(score_thr=0.0, overlap_thr=0.0) if system == 'mask2former'
+        fusion.update(dict(object_mask_thr=0.0, iou_thr=0.0) if system == 'mask2former'
                       else dict(t_cnf=0, t_keep=0))
         cfg.test_evaluator.outfile_prefix = str(folder / 'results')
         cfg.dump(folder / f'{system}.py')

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpanseg.visualization import Segment, draw_panoptic, segment_colors, side_by_side
+from mmpanseg.visualization import DrawnSegment, draw_panoptic, segment_colors, side_by_side
 
 RED, GREEN = (200, 30, 30), (30, 160, 60)
 
@@ -16,7 +16,7 @@ def scene():
     pan_map = np.full((120, 160), 99)
     pan_map[:60, 80:] = 1001
     pan_map[60:, 80:] = 1
-    return image, pan_map, [Segment(1001, 0, True), Segment(1, 1, False)]
+    return image, pan_map, [DrawnSegment(1001, 0, True), DrawnSegment(1, 1, False)]
 
 
 def draw(scene, **kwargs):
@@ -58,7 +58,7 @@ def test_small_images_are_enlarged_with_straight_borders():
     image = np.zeros((48, 64, 3), dtype=np.uint8)
     pan_map = np.zeros((48, 64), dtype=int)
     pan_map[:, 32:] = 1
-    drawn = draw_panoptic(image, pan_map, [Segment(0, 0, False), Segment(1, 1, False)],
+    drawn = draw_panoptic(image, pan_map, [DrawnSegment(0, 0, False), DrawnSegment(1, 1, False)],
                           palette=[RED, GREEN], min_side=640)
     assert drawn.shape == (480, 640, 3)
     assert (drawn[:, :310, 0] > drawn[:, :310, 1]).all()
@@ -75,7 +75,7 @@ def test_label_is_written_in_its_segment(scene):
 def test_instances_are_shaded_from_left_to_right():
     pan_map = np.zeros((10, 30), dtype=int)
     pan_map[:, 20:], pan_map[:, :10] = 1001, 2001
-    things = [Segment(1001, 1, True), Segment(2001, 1, True)]
+    things = [DrawnSegment(1001, 1, True), DrawnSegment(2001, 1, True)]
     colors = segment_colors(pan_map, things, [RED, GREEN])
     assert colors[2001] == GREEN and colors[1001] != GREEN
     # The order of the list, and so of a prediction's queries, does not matter.
@@ -86,9 +86,9 @@ def test_errors_say_what_does_not_fit(scene):
     image, pan_map, segments = scene
     with pytest.raises(ValueError, match='resize one of them'):
         draw_panoptic(image[:50], pan_map, segments)
-    with pytest.raises(ValueError, match='palette has only 1'):
+    with pytest.raises(ValueError, match='palette has 1 entries'):
         draw_panoptic(image, pan_map, segments, palette=[RED])
-    with pytest.raises(ValueError, match='classes has only 1'):
+    with pytest.raises(ValueError, match='classes has 1 entries'):
         draw_panoptic(image, pan_map, segments, classes=['car'])
 
 

@@ -7,9 +7,9 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData, PixelData
 
-from mmpanseg.models.fusion_heads.instances import encode_mask
 from mmpanseg.structures import SegmentMap
-from mmpanseg.visualization import PanopticVisualizer, Segment, draw_panoptic
+from mmpanseg.structures.encoded_masks import encode_mask
+from mmpanseg.visualization import DrawnSegment, PanopticVisualizer, draw_panoptic
 
 META = dict(classes=('car', 'sky'), thing_classes=('car',), stuff_classes=('sky',),
             palette=[(200, 30, 30), (70, 130, 180)])
@@ -55,7 +55,7 @@ def saved(visualizer, tmp_path, *args, **kwargs):
     return cv2.imread(str(tmp_path / 'a' / 'b.png'))[..., ::-1]
 
 
-SEGMENTS = [Segment(1, 1, False, 0.8), Segment(1000, 0, True, 0.9)]
+SEGMENTS = [DrawnSegment(1, 1, False, 0.8), DrawnSegment(1000, 0, True, 0.9)]
 
 
 def test_prediction_alone_is_the_overlay(visualizer, image, tmp_path):
@@ -125,7 +125,7 @@ def test_instances_alone(visualizer, image, tmp_path):
     expected_map = np.full(SIZE, -1)
     expected_map[masks[1]], expected_map[masks[0]] = 1, 0
     expected = draw_panoptic(
-        image, expected_map, [Segment(1, 0, True, 0.6), Segment(0, 0, True, 0.9)],
+        image, expected_map, [DrawnSegment(1, 0, True, 0.6), DrawnSegment(0, 0, True, 0.9)],
         META['classes'], META['palette'], min_side=0)
     np.testing.assert_array_equal(saved(visualizer, tmp_path, image, dense), expected)
     np.testing.assert_array_equal(saved(visualizer, tmp_path, image, rle), expected)
@@ -135,7 +135,7 @@ def test_semantic_map_alone(visualizer, image, tmp_path):
     labels = torch.zeros(1, *SIZE, dtype=torch.int32)
     labels[:, 20:] = 1
     sample = DetDataSample(pred_sem_seg=PixelData(sem_seg=labels))
-    expected = draw_panoptic(image, labels[0].numpy(), [Segment(k, k, False) for k in (0, 1)],
+    expected = draw_panoptic(image, labels[0].numpy(), [DrawnSegment(k, k, False) for k in (0, 1)],
                              META['classes'], META['palette'], min_side=0)
     np.testing.assert_array_equal(saved(visualizer, tmp_path, image, sample), expected)
 
@@ -147,4 +147,5 @@ def test_backends_get_the_picture(image, tmp_path):
     visualizer.add_datasample('val_img', image, sample(), step=7)
     stored = list(tmp_path.rglob('val_img_7.png'))
     assert len(stored) == 1
-    assert cv2.imread(str(stored[0])).shape[1] >= 3 * SIZE[1]
+    assert np.array_equal(cv2.imread(str(stored[0]))[..., ::-1],
+                          saved(visualizer, tmp_path, image, sample()))

@@ -48,7 +48,7 @@ def main() -> None:
         for index, sample in enumerate(samples):
             image = read_sample_image(sample.metainfo)
             picture = draw_clusters(image, maps, index, sample.img_shape,
-                                    model.panoptic_head.query_feat.num_embeddings, args.width)
+                                    model.panoptic_head.num_queries, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
             mmcv.imwrite(picture[..., ::-1], str(path))
             drawn += 1

@@ -43,15 +43,13 @@ def main() -> None:
 
     from mmpanseg.analysis.trained_model import load_trained
     from mmpanseg.evaluation import QueryConsistencyMetric, check_traceable, trace_queries
-    from mmpanseg.models.heads import MPFormerHead
 
     model, loader = load_trained(args)
     try:
         check_traceable(model)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    parts = ['matching'] + ['piloted'] * isinstance(model.panoptic_head, MPFormerHead)
-    metrics = {part: QueryConsistencyMetric() for part in parts}
+    metrics = {part: QueryConsistencyMetric() for part in model.panoptic_head.query_parts}
     count = min(args.num_images or len(loader), len(loader))
     batches = zip(range(count), loader)
     for _, data in track_iter_progress((batches, count)):

@@ -99,7 +99,7 @@ def main() -> None:
     if not (cfg.model.get('test_cfg') or {}).get('panoptic_on', True):
         raise UsageError(f'{args.config} has no panoptic results, which this tool compares: add '
                          '--cfg-options model.test_cfg.panoptic_on=True')
-    check_checkpoint(args.checkpoint)
+    check_checkpoint(args.checkpoint, args.config)
     check_device(args.device)
     if not Path(args.image).is_file():
         raise UsageError(f'image {args.image} does not exist')

@@ -37,7 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmpanseg.analysis.cost import FORMULAS
-from mmpanseg.models.heads.base import batch_segments
+from mmpanseg.models.heads.base import PanopticHead
 
 # bytes of a tensor that no cache holds
 _LARGE = 1 << 26
@@ -95,7 +95,7 @@ def training(size: int, device: str) -> Iterator[tuple[str, Callable[[], object]
     """The steps of the head's training step, one after the other."""
     head = build_pair(device).ours.train().panoptic_head
     features = [x.requires_grad_() for x in make_features(1, (size, size), device)]
-    truth = batch_segments(make_samples((size, size), [12], device)['ours'])
+    truth = PanopticHead.batch_segments(make_samples((size, size), [12], device)['ours'])
     state = {}
 
     def decode_pixels() -> None:

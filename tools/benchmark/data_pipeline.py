@@ -71,7 +71,8 @@ def main(args: argparse.Namespace) -> None:
     init_default_scope('mmdet')
     pipelines = {
         'mmdet': Compose(get_config(MMDET_CONFIG).train_pipeline),
-        'ours': Compose(Config.fromfile(OUR_CONFIG).train_pipeline)}
+        'ours': Compose(
+            Config.fromfile(OUR_CONFIG).train_dataloader.dataset.pipeline)}
     for segments in args.segments:
         with tempfile.TemporaryDirectory() as name:
             infos = [make_image(Path(name), k, segments, *args.size) for k in range(args.images)]

@@ -34,7 +34,7 @@ from peers import CLASSES, build_pair, make_features, region_masks
 from timing import default_device, medians, row
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import ProductMaskLogits
 
 # padded input, image in it, file
@@ -73,7 +73,7 @@ def parts(size: str, confident: int, device: str) -> dict[str, dict[str, Callabl
         return their_fusion.predict(sure(cls_logits, confident), masks, samples, rescale=True)
 
     def our_post(cls_logits: Tensor, masks: ProductMaskLogits) -> list:
-        return our_fusion.predict(sure(cls_logits, confident), masks, [meta], True, Outputs())
+        return our_fusion.predict(sure(cls_logits, confident), masks, [meta], True, OutputOptions())
 
     def their_all() -> list:
         cls_logits, masks = theirs(features, samples)

@@ -48,7 +48,7 @@ def build_pair(device: str = 'cpu') -> Pair:
     # mmdet's thresholds are what its config says, ours the published ones: the same for both
     theirs.test_cfg.update(panoptic_on=True, instance_on=False, semantic_on=False,
                            object_mask_thr=0.8, iou_thr=0.8, filter_low_score=True)
-    ours.panoptic_fusion_head.update(score_thr=0.8, overlap_thr=0.8)
+    ours.panoptic_fusion_head.update(object_mask_thr=0.8, iou_thr=0.8)
     ours.test_cfg = dict(panoptic_on=True)
     pair = Pair(MMDET_MODELS.build(theirs), MODELS.build(ours))
     pair.ours.init_weights()

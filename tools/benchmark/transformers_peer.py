@@ -41,7 +41,7 @@ from transformers.models.mask2former.image_processing_pil_mask2former import (
 )
 
 from mmpanseg.checkpoints import convert
-from mmpanseg.models.fusion_heads import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.registry import MODELS
 
 
@@ -69,7 +69,7 @@ def build_pair() -> tuple[nn.Module, nn.Module]:
     config = Config.fromfile(OUR_CONFIG).model
     config.backbone.init_cfg = None
     config.test_cfg = dict(panoptic_on=True)
-    config.panoptic_fusion_head.update(score_thr=0.8, overlap_thr=0.8)
+    config.panoptic_fusion_head.update(object_mask_thr=0.8, iou_thr=0.8)
     MMLogger.get_instance('benchmark', log_level='WARNING')
     init_default_scope('mmdet')
     ours = MODELS.build(config)
@@ -130,7 +130,7 @@ def inferences(theirs: nn.Module, ours: nn.Module, size: int,
     def our_inference() -> list:
         cls_logits, _ = ours.panoptic_head.predict(features)
         return ours.panoptic_fusion_head.predict(
-            sure(cls_logits, confident), product, [meta], True, Outputs())
+            sure(cls_logits, confident), product, [meta], True, OutputOptions())
 
     theirs.eval()
     ours.eval()

@@ -1,6 +1,7 @@
 # ConvNeXt-T with mmpretrain's release of the ImageNet-22K weights, fine-tuned at 384 x 384. A
-# config takes it by
-#   model = dict(backbone=_base_.backbone, panoptic_head=dict(in_channels=_base_.in_channels))
+# config uses it by
+#   model = dict(backbone=_base_.pop('backbone'),
+#                panoptic_head=dict(in_channels=_base_.pop('in_channels')))
 backbone = dict(
     _delete_=True,
     type='mmpanseg.ConvNeXt',

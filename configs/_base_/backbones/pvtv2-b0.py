@@ -1,7 +1,7 @@
-# PVTv2-B0, pre-trained on ImageNet-1K, for models that read strides 8, 16 and 32. A config takes
+# PVTv2-B0, pre-trained on ImageNet-1K, for models that read strides 8, 16 and 32. A config uses
 # it by
-#   model = dict(backbone=dict(_delete_=True, **_base_.backbone),
-#                panoptic_head=dict(in_channels=_base_.in_channels))
+#   model = dict(backbone=dict(_delete_=True, **_base_.pop('backbone')),
+#                panoptic_head=dict(in_channels=_base_.pop('in_channels')))
 backbone = dict(
     type='mmpanseg.PVTv2',
     embed_dims=32,

@@ -1,6 +1,6 @@
-# Swin-T, pre-trained on ImageNet-1K. A config takes it by
-#   model = dict(backbone=dict(_delete_=True, **_base_.backbone),
-#                panoptic_head=dict(in_channels=_base_.in_channels))
+# Swin-T, pre-trained on ImageNet-1K. A config uses it by
+#   model = dict(backbone=dict(_delete_=True, **_base_.pop('backbone')),
+#                panoptic_head=dict(in_channels=_base_.pop('in_channels')))
 backbone = dict(
     type='SwinTransformer',
     embed_dims=96,

@@ -1,24 +1,26 @@
-# ADE20K semantic for the large backbones: short side 0.5 - 2 x 640, crop of 640 x 640.
-_base_ = './ade20k_semantic_512.py'
+# ADE20K semantic, 150 classes, for the large backbones: short side 0.5 to 2 x 640, crop of
+# 640 x 640, color jitter, flip.
+_base_ = './ade20k_panoptic_640.py'
 
-crop_size = (640, 640)
+data = _base_.train_dataloader.dataset
+train_pipeline, test_pipeline = data.pipeline, _base_.val_dataloader.dataset.pipeline
+train_pipeline[1].type = test_pipeline[2].type = 'mmpanseg.LoadSemanticMap'
+train_pipeline[-1].drop_empty = True
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmpanseg.LoadSemanticMap'),
-    dict(type='RandomChoiceResize', scales=[(2560, 64 * k) for k in range(5, 21)],
-         resize_type='Resize', keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, crop_type='absolute', allow_negative_crop=True),
-    dict(type='mmpanseg.SSDColorJitter'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='Pad', size=crop_size, pad_val=dict(img=(128, 128, 128), seg=-1)),
-    dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2560, 640), keep_ratio=True),
-    dict(type='mmpanseg.LoadSemanticMap'),
-    dict(type='mmpanseg.PackPanopticInputs')]
-
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(
+    _delete_=True,
+    type='mmpanseg.ADE20KSemanticDataset',
+    data_root=data.data_root,
+    data_prefix=dict(img='images/training/', seg='annotations/training/'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(
+    _delete_=True,
+    type='mmpanseg.ADE20KSemanticDataset',
+    data_root=data.data_root,
+    data_prefix=dict(img='images/validation/', seg='annotations/validation/'),
+    pipeline=test_pipeline,
+    test_mode=True))
 test_dataloader = val_dataloader
+val_evaluator = dict(type='mmpanseg.SemanticMetric')
+test_evaluator = val_evaluator
+del data, train_pipeline, test_pipeline

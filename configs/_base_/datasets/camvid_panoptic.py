@@ -1,7 +1,6 @@
 # CamVid in COCO panoptic format, written by tools/dataset_converters/camvid.py; half size.
 _base_ = './scenes_panoptic.py'
 
-dataset_type = 'mmpanseg.CamVidPanopticDataset'
 data_root = 'data/camvid/'
 
 train_pipeline = [
@@ -20,7 +19,8 @@ test_pipeline = [
     dict(type='mmpanseg.PackPanopticInputs')]
 
 train_dataloader = dict(dataset=dict(
-    type=dataset_type, data_root=data_root, pipeline=train_pipeline))
+    type='mmpanseg.CamVidPanopticDataset', data_root=data_root, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(
-    type=dataset_type, data_root=data_root, pipeline=test_pipeline))
+    type='mmpanseg.CamVidPanopticDataset', data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+del data_root, train_pipeline, test_pipeline

@@ -2,11 +2,10 @@
 # of the Cityscapes benchmark see docs/evaluation.md.
 _base_ = './cityscapes_panoptic.py'
 
-dataset_type = 'mmpanseg.CityscapesInstanceDataset'
-
-train_dataloader = dict(dataset=dict(type=dataset_type))
-val_dataloader = dict(dataset=dict(type=dataset_type))
+train_dataloader = dict(dataset=dict(type='mmpanseg.CityscapesInstanceDataset'))
+val_dataloader = dict(dataset=dict(type='mmpanseg.CityscapesInstanceDataset'))
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='mmpanseg.InstanceMetric', ann_file='data/cityscapes/annotations/instances_val.json')
+    type='mmpanseg.InstanceMetric',
+    ann_file=_base_.val_dataloader.dataset.data_root + 'annotations/instances_val.json')
 test_evaluator = val_evaluator

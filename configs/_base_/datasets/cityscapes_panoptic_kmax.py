@@ -1,33 +1,21 @@
-# Cityscapes panoptic as kMaX-DeepLab reads it: large-scale jitter 0.5 - 2.0 of 1025 x 2049, color
-# jitter, and panoptic copy-paste of a second image at half the scale.
-_base_ = './cityscapes_panoptic.py'
+# Cityscapes panoptic with kMaX-DeepLab's augmentation: large-scale jitter 0.5 to 2.0 of
+# 1025 x 2049 (height, width).
+_base_ = ['./cityscapes_panoptic.py', '../pipelines/kmax.py']
 
-image_size = (1025, 2049)  # height, width
-backend_args = None
-
-load_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args)]
-train_pipeline = [
-    dict(type='mmpanseg.LargeScaleJitter', size=image_size, scale_range=(0.5, 2.0)),
-    dict(type='mmpanseg.SSDColorJitter'),
-    dict(type='mmpanseg.PanopticCopyPaste', size=image_size, transforms=[
-        dict(type='mmpanseg.LargeScaleJitter', size=image_size, scale_range=(0.25, 1.0)),
-        dict(type='mmpanseg.SSDColorJitter')]),
-    dict(type='mmpanseg.FilterLabeledPixels', min_pixels=4096, stride=4),
-    dict(type='mmpanseg.PackPanopticInputs')]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='Resize', scale=image_size[::-1], keep_ratio=True),
-    dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
-    dict(type='mmpanseg.PackPanopticInputs')]
+kmax = _base_.pop('kmax')
+jitter, _, paste = kmax.train[:3]
+jitter.update(size=(1025, 2049), scale_range=(0.5, 2.0))
+paste.size = (1025, 2049)
+paste.transforms[0].update(size=(1025, 2049), scale_range=(0.25, 1.0))
+kmax.test[1].scale = (2049, 1025)  # width, height
 
 train_dataloader = dict(
     batch_size=1,
     dataset=dict(
         _delete_=True,
         type='mmpanseg.ResamplingMixDataset',
-        dataset=dict(_base_.train_dataloader.dataset, pipeline=load_pipeline),
-        pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+        dataset=dict(_base_.train_dataloader.dataset, pipeline=kmax.load),
+        pipeline=kmax.train))
+val_dataloader = dict(dataset=dict(pipeline=kmax.test))
 test_dataloader = val_dataloader
+del kmax, jitter, _, paste

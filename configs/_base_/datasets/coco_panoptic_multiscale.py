@@ -1,18 +1,16 @@
-# COCO panoptic as DETR's family sees it, without cropping: flip, short side 480 - 800, long side at
-# most 1333. All images that have at least 32 pixels a side.
+# COCO panoptic with the augmentation of DETR without its crop: flip, short side 480 to 800, long
+# side at most 1333. All images that have at least 32 pixels a side.
 _base_ = './coco_panoptic_lsj.py'
 
-backend_args = None
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomChoiceResize', scales=[(1333, 32 * k) for k in range(15, 26)],
-         resize_type='Resize', keep_ratio=True),
-    dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]
 train_dataloader = dict(
     batch_size=1,
     sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
     dataset=dict(
         filter_cfg=dict(_delete_=True, filter_empty_gt=False, min_size=32),
-        pipeline=train_pipeline))
+        pipeline=[
+            dict(type='LoadImageFromFile', backend_args=None),
+            dict(type='mmpanseg.LoadPanopticMap', backend_args=None),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='RandomChoiceResize', scales=[(1333, 32 * k) for k in range(15, 26)],
+                 resize_type='Resize', keep_ratio=True),
+            dict(type='mmpanseg.PackPanopticInputs', drop_empty=True)]))

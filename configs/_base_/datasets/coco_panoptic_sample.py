@@ -1,10 +1,7 @@
 # A few COCO images with the files as the panoptic API's repository lays them out:
 # panoptic_examples.json, panoptic_examples/*.png, input_images/*.jpg.
-# Training and scoring use the same ones.
+# Training and evaluation use the same images.
 _base_ = './scenes_panoptic.py'
-
-dataset_type = 'mmpanseg.CocoPanopticDataset'
-data_root = 'data/coco_panoptic_sample/'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -16,8 +13,8 @@ test_pipeline = [
     dict(type='Resize', scale=(640, 640), keep_ratio=True),
     dict(type='mmpanseg.PackPanopticInputs')]
 files = dict(
-    type=dataset_type,
-    data_root=data_root,
+    type='mmpanseg.CocoPanopticDataset',
+    data_root='data/coco_panoptic_sample/',
     ann_file='panoptic_examples.json',
     data_prefix=dict(img='input_images/', seg='panoptic_examples/'))
 
@@ -26,3 +23,4 @@ train_dataloader = dict(
     dataset=dict(pipeline=train_pipeline, **files))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **files))
 test_dataloader = val_dataloader
+del train_pipeline, test_pipeline, files

@@ -1,14 +1,13 @@
 # Your own images in COCO panoptic format. Short side 640 at test, 0.5 to 1.5 times that in
-# training, in crops of up to 640 x 640. Classes come from the JSON's categories unless the data
-# sets' `metainfo` names them.
+# training, in crops of up to 640 x 640. The classes are the categories of the JSON unless the
+# `metainfo` of the data sets names them.
 #
 # data/custom/
 #   train/  val/                              images
 #   panoptic_train.json  panoptic_train/      annotation, PNG of segment ids per image
 #   panoptic_val.json    panoptic_val/
-_base_ = '../dataloaders.py'
+_base_ = ['../dataloaders.py', '../evaluators/panoptic.py']
 
-dataset_type = 'mmpanseg.PanopticDataset'
 data_root = 'data/custom/'
 test_scale = (1333, 640)
 
@@ -27,18 +26,17 @@ test_pipeline = [
     dict(type='mmpanseg.PackPanopticInputs')]
 
 train_dataloader = dict(dataset=dict(
-    type=dataset_type,
+    type='mmpanseg.PanopticDataset',
     data_root=data_root,
     ann_file='panoptic_train.json',
     data_prefix=dict(img='train/', seg='panoptic_train/'),
     filter_cfg=dict(filter_empty_gt=True),
     pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(
-    type=dataset_type,
+    type='mmpanseg.PanopticDataset',
     data_root=data_root,
     ann_file='panoptic_val.json',
     data_prefix=dict(img='val/', seg='panoptic_val/'),
     pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmpanseg.PanopticMetric')
-test_evaluator = val_evaluator
+del data_root, test_scale, train_pipeline, test_pipeline

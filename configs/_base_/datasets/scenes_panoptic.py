@@ -1,6 +1,7 @@
 # Synthetic scenes of 192 x 256 pixels, written by `python -m mmpanseg.datasets.scenes data/scenes`;
-# the network sees them at three quarters of their size.
-dataset_type = 'mmpanseg.ScenesDataset'
+# they are resized to three quarters of their size.
+_base_ = '../evaluators/panoptic.py'
+
 data_root = 'data/scenes/'
 
 train_pipeline = [
@@ -24,7 +25,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
+        type='mmpanseg.ScenesDataset',
         data_root=data_root,
         ann_file='annotations/panoptic_train.json',
         data_prefix=dict(img='train/', seg='panoptic_train/'),
@@ -35,12 +36,11 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
+        type='mmpanseg.ScenesDataset',
         data_root=data_root,
         ann_file='annotations/panoptic_val.json',
         data_prefix=dict(img='val/', seg='panoptic_val/'),
         test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmpanseg.PanopticMetric')
-test_evaluator = val_evaluator
+del data_root, train_pipeline, test_pipeline

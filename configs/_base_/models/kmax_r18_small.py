@@ -20,3 +20,4 @@ model = dict(
             num_layers=(1, 1, 1), base_channels=64, ffn_channels=512, drop_path=0.0),
         semantic_head=dict(channels=64, low_level_channels=(32, 16)),
         criterion=dict(num_pixels=1024, num_semantic_pixels=1024)))
+del norm_cfg

@@ -32,3 +32,4 @@ model = dict(
         criterion=dict(type='mmpanseg.KMaXCriterion')),
     panoptic_fusion_head=dict(type='mmpanseg.KMaXFusionHead'))
 sync_bn = 'torch'
+del norm_cfg

@@ -52,4 +52,4 @@ model = dict(
             oversample_ratio=3.0,
             importance_ratio=0.75)),
     panoptic_fusion_head=dict(
-        type='mmpanseg.PixelwiseFusionHead', score_thr=0.8, overlap_thr=0.8))
+        type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.8, iou_thr=0.8))

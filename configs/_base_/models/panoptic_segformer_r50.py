@@ -48,7 +48,7 @@ model = dict(
             num_layers=6,
             num_heads=8,
             self_attention=True,
-            query_position='accumulate'),
+            query_pos_mode='accumulate'),
         criterion=dict(
             type='mmpanseg.PanopticSegFormerCriterion',
             # as the paper has it, three rounds of selection too; panoptic_segformer_released.py

@@ -1,6 +1,6 @@
 # Where the released code differs from the paper, and branches that its checkpoints hold. A config
-# takes it by
-#   model = _base_.released
+# uses it by
+#   model = _base_.pop('released')
 released = dict(
     panoptic_head=dict(
         mask_decoder=dict(classify=True, locate=True),

@@ -1,7 +1,7 @@
-# The first version: one set of queries for all classes, all of which pass on to the mask decoder;
+# The first version: one set of queries for all classes, all of which the mask decoder receives;
 # center and scale as the target of the location decoder, in training only. Its encoder is mmdet's
-# Deformable DETR, with four levels, three of which masks are read off. A config takes it by
-#   model = _base_.v1
+# Deformable DETR, with four levels; masks are computed from three of them. A config uses it by
+#   model = _base_.pop('v1')
 v1 = dict(
     panoptic_head=dict(
         num_queries=400,

@@ -1,4 +1,4 @@
-# A random half of the queries takes part in each training iteration.
+# Each training iteration uses a random half of the queries.
 _base_ = './kmax_deeplab_r50_256-queries_32xb2-100k_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(num_train_queries=128))

@@ -1,4 +1,4 @@
 # Learnable queries whose own predictions have no loss (Table Xb).
 _base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 
-model = dict(panoptic_head=dict(query_features='unsupervised'))
+model = dict(panoptic_head=dict(query_feat='unsupervised'))

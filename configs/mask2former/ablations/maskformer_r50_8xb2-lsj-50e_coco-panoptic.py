@@ -4,7 +4,7 @@ _base_ = '../mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(
     levels=[0],
-    query_features='zero',
+    query_feat='zero',
     pixel_decoder=dict(_delete_=True, type='mmpanseg.TransformerFPNPixelDecoder'),
     transformer_decoder=dict(
         num_layers=6, cross_attention='plain', order=['self', 'cross', 'ffn'], dropout=0.1)))

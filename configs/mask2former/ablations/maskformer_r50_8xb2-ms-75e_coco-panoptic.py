@@ -15,13 +15,12 @@ model = dict(panoptic_head=dict(criterion=dict(
     loss_on='masks')))
 
 # the short side is one of these, the long side at most 1333; half of the images are cropped before
-backend_args = None
 short_sides = dict(
     type='RandomChoiceResize', keep_ratio=True, resize_type='Resize',
     scales=[(1333, side) for side in range(480, 801, 32)])
 train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='mmpanseg.LoadPanopticMap', backend_args=backend_args),
+    dict(type='LoadImageFromFile', backend_args=None),
+    dict(type='mmpanseg.LoadPanopticMap', backend_args=None),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomChoice', transforms=[
         [short_sides],
@@ -32,8 +31,8 @@ train_pipeline = [
          short_sides]]),
     dict(type='mmpanseg.PackPanopticInputs')]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+del short_sides, train_pipeline
 
-max_iters = 554400
 optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
-param_scheduler = dict(end=max_iters, milestones=[369600])
-train_cfg = dict(max_iters=max_iters)
+param_scheduler = dict(end=554400, milestones=[369600])
+train_cfg = dict(max_iters=554400)

@@ -1,4 +1,4 @@
-# The mask decoder classifies things, as the paper has it.
+# The mask decoder classifies things, as in the paper.
 _base_ = '../panoptic_segformer_r50_8xb1-24e_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(

@@ -1,4 +1,4 @@
-# All queries pass on to the mask decoder, which classifies them.
+# The mask decoder receives and classifies all queries.
 _base_ = '../panoptic_segformer_r50_8xb1-24e_coco-panoptic.py'
 
 model = dict(panoptic_head=dict(

@@ -20,9 +20,10 @@ model = dict(
     panoptic_fusion_head=dict(
         _delete_=True,
         type='mmpanseg.PixelwiseFusionHead',
-        score_thr=0.3,
-        overlap_thr=0.0,
+        object_mask_thr=0.3,
+        iou_thr=0.0,
         weighted=False,
-        fill=True,
+        filter_low_score=False,
         score_activation='sigmoid',
         mask_activation='none'))
+del detection_costs

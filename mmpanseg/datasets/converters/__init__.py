@@ -1,4 +1,4 @@
-"""From the official downloads of datasets to the files that this library reads."""
+"""Converters of the official downloads of data sets to the formats of this library."""
 from mmpanseg.datasets.converters.ade20k import convert_ade20k
 from mmpanseg.datasets.converters.camvid import convert_camvid
 from mmpanseg.datasets.converters.cityscapes import convert_cityscapes

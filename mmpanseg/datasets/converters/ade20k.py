@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmpanseg.datasets.ade20k import THING_PLACES, ADE20KSemanticDataset
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,
@@ -31,10 +31,10 @@ def convert_ade20k(source: PathLike, target: PathLike, split: str, workers: int 
 
     Reads ``images``, ``annotations`` and ``annotations_instance`` of ``source``
     (ADEChallengeData2016); writes ``ade20k_panoptic_{split}.json``, ``ade20k_panoptic_{split}/``
-    and ``ade20k_instance_{split}.json`` to ``target``. A second run writes the same again.
+    and ``ade20k_instance_{split}.json`` to ``target``. Repeated runs write the same files.
 
-    As for the published panoptic results: stuff is what the semantic annotation says, and the
-    instances are drawn over it. Things that have no instance are void, and so is 0 (other). The
+    As for the published panoptic results, stuff is read from the semantic annotation and the
+    instances are drawn over it. Things without an instance and value 0 (other) are void. The
     red channel of an instance PNG is the class (1 .. 100), the green one the number of the
     instance. Category ids are the places 0 .. 149 of the classes in the semantic annotation.
 
@@ -48,8 +48,8 @@ def convert_ade20k(source: PathLike, target: PathLike, split: str, workers: int 
         number of images.
 
     Raises:
-        ValueError: naming the file, when a folder, an image or an annotation is missing, broken, of
-            another size than its partner, or has an unknown value.
+        ValueError: a folder, an image or an annotation is missing, broken, of another size than its
+            image, or contains an unknown value; the text names it.
     """
     if split not in FOLDERS:
         raise ValueError(f'split {split!r} must be one of {", ".join(FOLDERS)}')
@@ -98,7 +98,7 @@ def _convert_image(path: Path, images: Path, folder: Path, semantic: Path,
 
 def _read_instances(path: Path, size: tuple[int, int],
                     image_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Class and number of the instance of each pixel, int64 [H, W]."""
+    """Read class and number of the instance of each pixel, int64 [H, W]."""
     try:
         pixels = np.asarray(Image.open(path))
     except FileNotFoundError:

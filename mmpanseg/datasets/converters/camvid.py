@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mmpanseg.datasets.camvid import RAW_CLASSES, UNLABELED
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,
@@ -28,10 +28,11 @@ def convert_camvid(source: PathLike, target: PathLike, split: str, workers: int 
 
     Reads ``source/{split}/`` and ``{split}annot/``; writes to ``target`` copies of the images
     (``{split}/``) and of the label maps (``semantic_{split}/``), ``panoptic_{split}/`` and
-    ``annotations/{panoptic,instances}_{split}.json``. A second run writes the same again.
+    ``annotations/{panoptic,instances}_{split}.json``. Repeated runs write the same files.
 
     Args:
-        source, target: folders.
+        source: folder of the download.
+        target: folder to write to.
         split: train, val or test.
         workers: number of processes.
 
@@ -39,8 +40,8 @@ def convert_camvid(source: PathLike, target: PathLike, split: str, workers: int 
         number of images.
 
     Raises:
-        ValueError: for a missing folder or annotation, a file that cannot be read, an annotation of
-            another size than its image, a label outside 0..11; the text names the file.
+        ValueError: a folder or annotation is missing, a file cannot be read, an annotation has
+            another size than its image or a label outside 0..11; the text names the file.
     """
     source, target = Path(source), Path(target)
     for needed in (source / split, source / f'{split}annot'):
@@ -60,16 +61,16 @@ def convert_camvid(source: PathLike, target: PathLike, split: str, workers: int 
 
 
 def split_segments(labels: np.ndarray) -> tuple[np.ndarray, dict[int, Segment]]:
-    """Segments of a raw label map.
+    """Split a raw label map into segments.
 
     Things are 8-connected components: objects of a class that touch become one segment. Components
     of fewer than 32 pixels become void.
 
     Args:
-        labels: uint8 [H, W], 0..11.
+        labels: labels, uint8 [H, W], 0..11.
 
     Returns:
-        int32 [H, W] of segment ids (0 = void), and id -> segment.
+        segment ids int32 [H, W] (0 = void), and the segments by id.
     """
     ids = np.zeros(labels.shape, np.int32)
     segments: dict[int, Segment] = {}

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.cityscapes import LABELS
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,
@@ -20,8 +20,8 @@ from mmpanseg.datasets.converters.writing import (
 )
 from mmpanseg.structures.label_image import distinct_values
 
-# Ids are 0 .. 33 and -1 (license plate), which 8 or 16 bits hold as 255 or 65535. Those that no
-# class has do not count: among them caravan, trailer and groups of poles.
+# Ids are 0 .. 33 and -1 (license plate), which is 255 in 8 bits and 65535 in 16 bits. Ids without
+# an evaluated class become void, among them caravan, trailer and groups of poles.
 LARGEST_ID = 33
 MINUS_ONE = (255, 65535)
 IMAGE_SUFFIX, ANNOTATION_SUFFIX = '_leftImg8bit.png', '_gtFine_instanceIds.png'
@@ -33,10 +33,10 @@ def convert_cityscapes(source: PathLike, target: PathLike, split: str, workers: 
 
     Reads ``source/leftImg8bit/{split}`` and ``source/gtFine/{split}``; writes
     ``target/annotations/panoptic_{split}.json``, ``panoptic_{split}/*.png`` and
-    ``instances_{split}.json``. A second run writes the same again.
+    ``instances_{split}.json``. Repeated runs write the same files.
 
-    A value from 1000 on is an instance of class value // 1000. A smaller one is the class itself:
-    of a stuff class all of it, of a thing class a group of objects (cargroup, ...), a crowd.
+    A value of 1000 or more is an instance of class value // 1000. A smaller value is a class: all
+    pixels of a stuff class, or a group of objects of a thing class (cargroup, ...), a crowd.
     Category ids are those of Cityscapes (7 = road, ...).
 
     Args:
@@ -51,8 +51,8 @@ def convert_cityscapes(source: PathLike, target: PathLike, split: str, workers: 
         number of images.
 
     Raises:
-        ValueError: naming the file, when a folder, an image or an annotation is missing, broken, of
-            another size than its partner, or has an unknown value.
+        ValueError: a folder, an image or an annotation is missing, broken, of another size than its
+            image, or contains an unknown value; the text names it.
     """
     source, target = Path(source), Path(target)
     annotations = source / 'gtFine' / split
@@ -70,14 +70,14 @@ def convert_cityscapes(source: PathLike, target: PathLike, split: str, workers: 
 
 
 def label_segments(values: np.ndarray, path: PathLike) -> dict[int, Segment]:
-    """Value in an instanceIds map -> segment, for the values that count.
+    """Return the segments of the evaluated values of an instanceIds map, by value.
 
     Args:
         values: distinct values of the map.
-        path: for error messages.
+        path: path of the map, for error texts.
 
     Raises:
-        ValueError: for a value that no class has.
+        ValueError: a value belongs to no class.
     """
     labels = {label.id: label for label in LABELS}
     segments = {}

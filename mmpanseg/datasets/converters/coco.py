@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mmpanseg.datasets.coco import CocoPanopticDataset
-from mmpanseg.datasets.converters.writing import PathLike, run_all
+from mmpanseg.datasets.converters.common import PathLike, run_all
 from mmpanseg.datasets.transforms.loading_panoptic import index_segments
 from mmpanseg.structures.label_image import IGNORE_INDEX
 from mmpanseg.structures.panoptic_png import read_panoptic_png
@@ -18,10 +18,11 @@ def convert_coco_semantic(source: PathLike, target: PathLike, split: str,
 
     Reads ``source/annotations/panoptic_{split}.json`` and ``panoptic_{split}/``; writes
     ``target/annotations/panoptic_semseg_{split}/``. All segments of a class have its label, crowds
-    too, since the class of their pixels is known. A second run writes the same again.
+    too, since the class of their pixels is known. Repeated runs write the same files.
 
     Args:
-        source, target: folders; usually both are data/coco.
+        source: folder of the annotations, usually data/coco.
+        target: folder to write to, usually the same.
         split: train2017 or val2017.
         workers: number of processes.
 
@@ -29,8 +30,8 @@ def convert_coco_semantic(source: PathLike, target: PathLike, split: str,
         number of images.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, when it is missing, broken, or says
-            something else than its JSON.
+        FileNotFoundError: a PNG does not exist.
+        ValueError: a file is missing, broken, or does not agree with the JSON; the text names it.
     """
     file = Path(source) / f'annotations/panoptic_{split}.json'
     if not file.is_file():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmpanseg.datasets.converters.writing import (
+from mmpanseg.datasets.converters.common import (
     Converted,
     PathLike,
     Segment,
@@ -32,13 +32,13 @@ def convert_mapillary(source: PathLike, target: PathLike, split: str, version: s
     ``{split}/{version}/instances`` (those of 2.0, which hold both), and the classes from
     ``config.json`` or ``config_{version}.json``. Writes
     ``annotations/panoptic_{version}_{split}.json``, ``panoptic_{version}_{split}/*.png`` and
-    ``instances_{version}_{split}.json`` to ``target``. A second run writes the same again.
+    ``instances_{version}_{split}.json`` to ``target``. Repeated runs write the same files.
 
     A value of an instance PNG is 256 * label + instance. Of a thing class (``instances`` in the
-    config) each value is an object, of the others all values are one segment. Classes that are not
-    evaluated (Unlabeled, ...) are void. Category ids are label + 1, as in the panoptic annotation
-    of the download. That one also says which segments are crowds, instance PNGs do not: where
-    it is there, :class:`MapillaryPanopticDataset` reads it as it is.
+    config) each value is an object; of other classes all values form one segment. Classes that are
+    not evaluated (Unlabeled, ...) are void. Category ids are label + 1, as in the panoptic
+    annotation of the download. If that annotation is available, :class:`MapillaryPanopticDataset`
+    reads it directly; unlike the instance PNGs it marks crowds.
 
     Args:
         source: the unpacked download.
@@ -51,9 +51,9 @@ def convert_mapillary(source: PathLike, target: PathLike, split: str, version: s
         number of images.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, when a folder, an image, an annotation or
-            the config is missing, broken, of another size than its partner, or has an unknown
-            value.
+        FileNotFoundError: the config does not exist.
+        ValueError: a folder, an image, an annotation or the config is missing, broken, of another
+            size than its image, or contains an unknown value; the text names it.
     """
     if version not in VERSIONS:
         raise ValueError(f'version {version!r} must be one of {", ".join(VERSIONS)}')
@@ -79,19 +79,19 @@ def convert_mapillary(source: PathLike, target: PathLike, split: str, version: s
 
 def label_segments(values: np.ndarray, labels: Sequence[VistasLabel],
                    path: PathLike) -> tuple[np.ndarray, dict[int, Segment]]:
-    """Segment ids of the values of an instance PNG, and the segments.
+    """Return segment ids of the values of an instance PNG, and the segments.
 
     Args:
         values: distinct values.
         labels: the classes by label.
-        path: for error messages.
+        path: path of the PNG, for error texts.
 
     Returns:
-        The id of each value. Ids are values + 1, because value 0, the first bird, would be void;
-        stuff has the id of its first value.
+        the id of each value, and the segments by id. Ids are values + 1, because value 0, the first
+        bird, would be void; a stuff segment has the id of its first value.
 
     Raises:
-        ValueError: for a label that the config does not have.
+        ValueError: the config does not contain a label.
     """
     ids, segments = [], {}
     for value in values.tolist():

@@ -1,4 +1,4 @@
-"""Command line: write a dataset of synthetic scenes."""
+"""Command line that writes a data set of synthetic scenes."""
 import argparse
 import time
 
@@ -6,6 +6,7 @@ from mmpanseg.datasets.scenes.generator import write_scenes
 
 
 def main() -> None:
+    """Write the splits train and val."""
     parser = argparse.ArgumentParser(
         prog='python -m mmpanseg.datasets.scenes',
         description='Draw synthetic scenes and write them in COCO panoptic format.')

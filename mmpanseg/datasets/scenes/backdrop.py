@@ -26,24 +26,33 @@ Layer = tuple[str, np.ndarray, np.ndarray]
 
 @dataclass
 class Frame:
-    """What all parts of a scene share: size, pixel grid, horizon [pixels], mood and light."""
+    """Geometry and light that all parts of a scene share.
+
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        horizon: row of the horizon in pixels.
+        mood: one of ``MOODS``.
+        light: unit vector toward the light, (right, down, toward the viewer).
+    """
+
     height: int
     width: int
     horizon: float
     mood: tuple
-    light: np.ndarray  # unit vector toward the light, (right, down, toward the viewer)
+    light: np.ndarray
 
     def __post_init__(self) -> None:
         self.y, self.x = np.mgrid[:self.height, :self.width].astype(np.float32)
 
     @property
     def nearness(self) -> np.ndarray:
-        """0 at the horizon to 1 at the lower edge, [H, W]."""
+        """Distance from the horizon: 0 at the horizon, 1 at the lower edge, [H, W]."""
         return np.clip((self.y - self.horizon) / (self.height - self.horizon), 0, 1)
 
 
 def noise(rng: np.random.Generator, shape: tuple, cell: tuple, octaves: int = 3) -> np.ndarray:
-    """Fractal noise float32 [H, W] around 0, most of it in -1..1; ``cell`` (y, x) in pixels."""
+    """Return fractal noise float32 [H, W] around 0, mostly in -1..1; ``cell`` (y, x) in pixels."""
     height, width = shape
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -55,22 +64,23 @@ def noise(rng: np.random.Generator, shape: tuple, cell: tuple, octaves: int = 3)
 
 
 def ridge(rng: np.random.Generator, width: int, cell: float, octaves: int = 4) -> np.ndarray:
-    """Fractal curve float32 [W] around 0."""
+    """Return a fractal curve float32 [W] around 0."""
     return noise(rng, (2, width), (2, cell), octaves)[0]
 
 
 def cover(signed_distance: np.ndarray) -> np.ndarray:
-    """Alpha of a region from the signed distance to its border in pixels (positive inside)."""
+    """Compute alpha from the signed distance to a border in pixels (positive inside)."""
     return np.clip(signed_distance + 0.5, 0, 1)
 
 
 def pick(rng: np.random.Generator, palette: tuple, spread: float = 0.05) -> np.ndarray:
-    """A color of the palette, changed a little."""
+    """Return a random color of the palette with normal noise of standard deviation ``spread``."""
     color = np.asarray(palette[rng.integers(len(palette))]) + rng.normal(0, spread, 3)
     return np.clip(color, 0.03, 0.97).astype(np.float32)
 
 
 def make_frame(rng: np.random.Generator, size: tuple[int, int]) -> Frame:
+    """Return a random frame of a size (H, W)."""
     height, width = size
     light = np.array([rng.uniform(-0.8, 0.8), -0.7, 0.6])
     return Frame(height, width, height * rng.uniform(0.30, 0.52),
@@ -79,7 +89,7 @@ def make_frame(rng: np.random.Generator, size: tuple[int, int]) -> Frame:
 
 
 def make_backdrop(rng: np.random.Generator, frame: Frame) -> list[Layer]:
-    """Layers from back to front; the first covers the image."""
+    """Draw the stuff of a scene: layers from back to front; the first one covers the image."""
     layers = [_sky(rng, frame)]
     if rng.random() < 0.65:
         layers.append(_mountain(rng, frame))
@@ -148,7 +158,7 @@ def _grass(rng: np.random.Generator, frame: Frame) -> Layer:
     blades = (cv2.blur(blades, (1, 3)) * (1 - near) + cv2.blur(blades, (2, 9)) * 2.2 * near)
     shade = 0.80 + 0.16 * patches + 0.20 * blades * (0.3 + 0.7 * near) + 0.18 * near
     color = pick(rng, GRASS) * shade[..., None]
-    color += np.float32([0.08, 0.03, -0.02]) * patches[..., None]
+    color += np.array([0.08, 0.03, -0.02], np.float32) * patches[..., None]
     haze = 0.35 * (1 - near[..., None]) ** 3
     color = color * (1 - haze) + np.asarray(frame.mood[1], np.float32) * haze
     return 'grass', cover(frame.y - top), color
@@ -165,7 +175,7 @@ def _water(rng: np.random.Generator, frame: Frame) -> Layer:
     waves = noise(rng, (height, width), (height / 14, width / 3), 2)
     mix = np.clip(0.25 + 1.5 * near, 0, 1)[..., None]
     color = bottom * (1 - mix) + top * mix
-    color = color * np.float32([0.72, 0.88, 0.92]) * (0.95 + 0.10 * waves[..., None])
+    color = color * np.array([0.72, 0.88, 0.92], np.float32) * (0.95 + 0.10 * waves[..., None])
     color = color + 0.16 * np.clip(ripples, -0.6, 1.2)[..., None]
     to_shore = frame.horizon + shore - frame.y
     foam = np.exp(-(to_shore / 2.2 - 1) ** 2)[..., None] * 0.35

@@ -1,12 +1,14 @@
-"""Synthetic scenes in COCO panoptic format: composition of a picture, and writing of a dataset."""
+"""Synthetic scenes: composition of an image, and a data set of them in COCO panoptic format."""
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmpanseg.datasets.panoptic import PanopticDataset
 from mmpanseg.datasets.scenes.backdrop import Frame, make_backdrop, make_frame
 from mmpanseg.datasets.scenes.sprites import THINGS, draw_thing, random_color
+from mmpanseg.registry import DATASETS
 from mmpanseg.structures import VOID
 from mmpanseg.structures.panoptic_png import rgb2id, write_panoptic_png
 
@@ -23,10 +25,10 @@ MIN_AREA = 45
 
 def make_scene(rng: np.random.Generator,
                size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """One picture with its panoptic ground truth.
+    """Draw a scene with its panoptic ground truth.
 
     Args:
-        rng: source of all randomness.
+        rng: source of random numbers.
         size: (H, W) in pixels.
 
     Returns:
@@ -65,7 +67,7 @@ def make_scene(rng: np.random.Generator,
 
 def _plan_things(rng: np.random.Generator, frame: Frame, index: np.ndarray,
                  names: list[str]) -> list[tuple]:
-    """(name, x, foot, height, color) of each thing, from far to near."""
+    """Return (name, x, foot, height, color) of each thing, from far to near."""
     plan = []
     regions = {name: np.argwhere(index == k) for k, name in enumerate(names)}
     ground = np.concatenate([regions[n] for n in GROUND if n in regions])
@@ -98,12 +100,12 @@ def _plan_things(rng: np.random.Generator, frame: Frame, index: np.ndarray,
             scale = far_share + (1 - far_share) * nearness
             height = near_height * frame.height * scale * rng.uniform(0.75, 1.15)
             plan.append((name, float(x), float(foot), float(height), tint))
-    # birds fly in front of everything
+    # birds are in front of all other things
     return sorted(plan, key=lambda thing: (thing[0] == 'bird', thing[2]))
 
 
 def _is_ground(index: np.ndarray, names: list[str], x: float, y: float) -> bool:
-    """Whether a thing can stand at (x, y); what is outside the picture counts as the border."""
+    """Return whether (x, y) is ground; points outside of the image count as its border."""
     row = int(np.clip(y, 0, index.shape[0] - 1))
     col = int(np.clip(x, 0, index.shape[1] - 1))
     return y < 1.08 * index.shape[0] and names[index[row, col]] in GROUND
@@ -124,7 +126,7 @@ def _cast_shadow(image: np.ndarray, frame: Frame, x: float, foot: float, height:
 
 def _paste(image: np.ndarray, frame: Frame, color: np.ndarray, alpha: np.ndarray, x: float,
            foot: float) -> np.ndarray:
-    """Put a sprite with its foot at (x, foot), in place; bool [H, W] of the pixels it covers."""
+    """Paste a sprite with its foot at (x, foot), in place; return its pixels, bool [H, W]."""
     rows, cols = alpha.shape
     top, left = round(foot) - rows + 2, round(x) - cols // 2
     y0, x0 = max(top, 0), max(left, 0)
@@ -140,7 +142,7 @@ def _paste(image: np.ndarray, frame: Frame, color: np.ndarray, alpha: np.ndarray
 
 
 def _take_photo(rng: np.random.Generator, frame: Frame, image: np.ndarray) -> np.ndarray:
-    """Uneven light, exposure, blur and sensor noise."""
+    """Add uneven light, exposure, blur and sensor noise."""
     across = (frame.x / frame.width - 0.5) * rng.uniform(-0.25, 0.25)
     radius = ((frame.x / frame.width - 0.5) ** 2 + (frame.y / frame.height - 0.5) ** 2)
     light = rng.uniform(0.82, 1.12) * (1 + across - rng.uniform(0, 0.4) * radius)
@@ -152,7 +154,7 @@ def _take_photo(rng: np.random.Generator, frame: Frame, image: np.ndarray) -> np
 
 
 def _blur_border(image: np.ndarray, index: np.ndarray, width: int) -> None:
-    """A strip of void around the picture, in place."""
+    """Blur a strip along the border and make it void, in place."""
     soft = cv2.GaussianBlur(image, (0, 0), 3.0)
     border = np.ones(index.shape, bool)
     border[width:-width, width:-width] = False
@@ -161,7 +163,7 @@ def _blur_border(image: np.ndarray, index: np.ndarray, width: int) -> None:
 
 
 def _drop_slivers(index: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Void where too little of a segment is seen, and indices without gaps."""
+    """Make segments with few visible pixels void; return the map and names without gaps."""
     areas = np.bincount(index.ravel() + 1, minlength=len(names) + 1)[1:]
     kept = areas >= MIN_AREA * index.size / (192 * 256)
     table = np.append(np.where(kept, kept.cumsum() - 1, VOID), VOID).astype(np.int32)
@@ -183,12 +185,19 @@ def scene_ids(rng: np.random.Generator, names: list[str]) -> list[int]:
     return ids
 
 
-def write_scenes(root: str, split: str, count: int, size: tuple[int, int] = (192, 256),
+def write_scenes(root: str | Path, split: str, count: int, size: tuple[int, int] = (192, 256),
                  seed: int = 0) -> None:
-    """Write ``count`` scenes as one split of a COCO panoptic dataset.
+    """Write scenes as one split of a data set in COCO panoptic format.
 
     Files: ``annotations/panoptic_{split}.json``, ``panoptic_{split}/*.png``, ``{split}/*.jpg``. A
-    scene depends on (seed, split, its number) only, not on ``count``.
+    scene depends only on seed, split and its number, not on ``count``.
+
+    Args:
+        root: folder of the data set.
+        split: name of the split.
+        count: number of scenes.
+        size: (H, W) in pixels.
+        seed: seed of the random numbers.
     """
     root = Path(root)
     for folder in (split, f'panoptic_{split}', 'annotations'):
@@ -219,3 +228,13 @@ def _segment_info(mask: np.ndarray, segment_id: int, name: str) -> dict:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return dict(id=segment_id, category_id=CLASSES.index(name) + 1, iscrowd=0,
                 area=int(mask.sum()), bbox=[x, y, width, height])
+
+
+@DATASETS.register_module()
+class ScenesDataset(PanopticDataset):
+    """Scenes that ``python -m mmpanseg.datasets.scenes`` draws, 6 thing and 6 stuff classes."""
+
+    METAINFO = dict(
+        thing_classes=THING_CLASSES,
+        stuff_classes=STUFF_CLASSES,
+        palette=list(PALETTE))

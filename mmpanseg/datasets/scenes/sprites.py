@@ -1,8 +1,9 @@
 """The things of a scene, drawn as sprites: ball, crate, tree, car, person and bird.
 
-A sprite is drawn some times larger than it is shown and reduced with its alpha, so that borders are
-anti-aliased. Coordinates of a sprite are in units of its height: x right from the middle, y up from
-the foot, 0..1. Colors are RGB in 0..1 and random for each instance: the class is in the shape.
+A sprite is drawn ``ZOOM`` times larger than its size in the scene and then reduced together with
+its alpha, so that borders are anti-aliased. Coordinates of a sprite are in units of its height: x
+to the right from the middle, y upward from the foot, 0..1. Colors are RGB in 0..1 and random for
+each instance, so that only the shape shows the class.
 """
 import colorsys
 from collections.abc import Callable
@@ -15,20 +16,27 @@ SKIN = ((0.95, 0.78, 0.65), (0.80, 0.58, 0.42), (0.55, 0.37, 0.26), (0.36, 0.24,
 
 
 def random_color(rng: np.random.Generator, dull: float = 0.0) -> np.ndarray:
-    """Any hue; the larger ``dull`` (0..1) the less saturated."""
+    """Return a random color of any hue; a larger ``dull`` (0..1) reduces the saturation."""
     return np.asarray(colorsys.hsv_to_rgb(
         rng.random(), rng.uniform(0.25, 0.9) * (1 - dull), rng.uniform(0.4, 0.95)))
 
 
 class Sprite:
-    """Canvas of one thing: ``height`` pixels tall when shown, ``aspect`` times that wide."""
+    """Canvas of one thing.
+
+    Args:
+        height: height in the scene in pixels.
+        aspect: width divided by height.
+        light: unit vector toward the light, (right, down, toward the viewer).
+        mirror: mirror the finished sprite horizontally.
+    """
 
     def __init__(self, height: float, aspect: float, light: np.ndarray, mirror: bool) -> None:
         self.unit = height * ZOOM
-        self.light = light * np.float32([-1, 1, 1]) if mirror else light
+        self.light = light * np.array([-1, 1, 1], np.float32) if mirror else light
         self.mirror = mirror
         self.half = aspect / 2
-        # whole shown pixels with a margin of one around the drawing
+        # whole pixels of the scene, with a margin of one pixel around the drawing
         rows, cols = (int(np.ceil(length)) + 2 for length in (height, height * aspect))
         self.shape = rows * ZOOM, cols * ZOOM
         self.color = np.zeros((*self.shape, 3), np.float32)
@@ -57,7 +65,7 @@ class Sprite:
         self._fill(cv2.line, ends, color, False, thickness=max(1, round(width * self.unit)))
 
     def _fill(self, draw: Callable, shape: tuple, color, inside: bool, **kwargs) -> None:
-        """Paint a shape; ``inside`` clips it to what is drawn already."""
+        """Paint a shape; ``inside`` clips it to the earlier shapes."""
         color = tuple(float(c) for c in color)
         if inside:
             plane = np.zeros(self.shape, np.uint8)
@@ -68,7 +76,7 @@ class Sprite:
             draw(self.color, *shape, color=color, **kwargs)
 
     def shade_round(self, strength: float = 1.0) -> None:
-        """Light the drawing as if it bulged toward the viewer."""
+        """Shade the drawing as a surface that is convex toward the viewer."""
         bulge = cv2.distanceTransform(self.mask, cv2.DIST_L2, 3)
         bulge = np.sqrt(cv2.GaussianBlur(bulge, (0, 0), 0.02 * self.unit + 0.5) / self.unit)
         scale = 0.35 * strength * self.unit
@@ -79,13 +87,13 @@ class Sprite:
         self.color *= (0.55 + 0.65 * np.clip(facing, 0, 1))[..., None]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Color [h, w, 3] and alpha [h, w] at the shown size, foot at the lower edge less one."""
+        """Return color [h, w, 3] and alpha [h, w] in the scene, foot one pixel above the edge."""
         rows, cols = self.shape[0] // ZOOM, self.shape[1] // ZOOM
         mask = self.mask.astype(np.float32)
         alpha = cv2.resize(mask, (cols, rows), interpolation=cv2.INTER_AREA)
         color = cv2.resize(self.color * mask[..., None], (cols, rows),
                            interpolation=cv2.INTER_AREA)
-        color /= np.maximum(alpha, 1e-3)[..., None]
+        color = color / np.maximum(alpha, 1e-3)[..., None]
         if self.mirror:
             color, alpha = color[:, ::-1], alpha[:, ::-1]
         return color, alpha
@@ -134,7 +142,7 @@ def _crate(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
 
 
 def _tree(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
-    bark = np.float32([0.36, 0.26, 0.18]) * rng.uniform(0.7, 1.3)
+    bark = np.array([0.36, 0.26, 0.18], np.float32) * rng.uniform(0.7, 1.3)
     s.polygon([(-0.06, 0), (0.06, 0), (0.04, 0.5), (-0.04, 0.5)], bark)
     if rng.random() < 0.45:  # conifer
         for low, high, half in ((0.15, 0.58, 0.34), (0.38, 0.8, 0.27), (0.6, 1.0, 0.19)):
@@ -152,7 +160,7 @@ def _tree(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
 
 
 def _car(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
-    glass = np.float32([0.20, 0.26, 0.32]) + rng.uniform(0, 0.25)
+    glass = np.array([0.20, 0.26, 0.32], np.float32) + rng.uniform(0, 0.25)
     dark = np.full(3, 0.09)
     van = rng.random() < 0.3
     if van:
@@ -223,12 +231,13 @@ def _rock(s: Sprite, rng: np.random.Generator, tint: np.ndarray) -> None:
     radius = rng.uniform(0.85, 1.0, 10)
     points = np.stack([0.7 * radius * np.cos(angles), 0.04 + 0.9 * radius * np.sin(angles)], 1)
     feet = [(-0.55, 0.0), (0.5, 0.0)]
-    outline = cv2.convexHull(np.float32([*points, *feet]))[:, 0]
-    s.polygon(outline, 0.75 * np.float32([0.5, 0.48, 0.46]) + 0.25 * tint)
+    outline = cv2.convexHull(np.array([*points, *feet], np.float32))[:, 0]
+    s.polygon(outline, 0.75 * np.array([0.5, 0.48, 0.46], np.float32) + 0.25 * tint)
     s.shade_round(1.8)
 
 
-# name: draw, aspect, height near the viewer as a share of the image's, share at the horizon
+# name: function, aspect, height near the viewer divided by that of the image, and the factor of
+# this height at the horizon
 THINGS = dict(
     ball=(_ball, 1.0, 0.26, 0.5),
     crate=(_crate, 1.35, 0.30, 0.5),
@@ -241,7 +250,7 @@ THINGS = dict(
 
 def draw_thing(rng: np.random.Generator, name: str, height: float, tint: np.ndarray,
                light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Color [h, w, 3] and alpha [h, w] of a new thing, ``height`` pixels tall."""
+    """Draw a random thing of ``height`` pixels; return color [h, w, 3] and alpha [h, w]."""
     draw, aspect = THINGS[name][:2]
     sprite = Sprite(height, aspect, light, mirror=bool(rng.random() < 0.5))
     draw(sprite, rng, np.asarray(tint, np.float32))

@@ -1,4 +1,7 @@
-"""Panoptic copy-paste on index maps. H, W size of the canvas; N segments."""
+"""Panoptic copy-paste on index maps.
+
+H, W: height and width of the canvas; N: number of segments.
+"""
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,23 +14,24 @@ from mmpanseg.structures import VOID
 
 @TRANSFORMS.register_module()
 class PanopticCopyPaste(BaseTransform):
-    """Paste the things, and a random part of the rest, of a second image onto the first.
+    """Paste the things and a random subset of the other segments of a second image onto the first.
 
-    kMaX-DeepLab's augmentation. All non-crowd segments of the second image are shuffled and the
-    first n stay, n uniform in 0 .. N; its things stay in any case. Pixels and labels are pasted.
-    Stuff of one class becomes one segment, and segments that are covered are removed.
+    The augmentation of kMaX-DeepLab. The non-crowd segments of the second image are shuffled and
+    the first n selected, n uniform in 0 .. N; its things are always selected. Pixels and labels of
+    the selected segments are pasted. Stuff of the same class is merged to one segment, and
+    segments that are completely covered are removed.
 
-    Goes into the pipeline of :class:`mmpanseg.datasets.ResamplingMixDataset`, which adds the second
-    sample. Both images lie at the top left of a canvas; ``real_pixels``, bool [H, W], says where
-    it shows an image, the rest of ``img`` is 0. :class:`PackPanopticInputs` passes it on.
+    Part of the pipeline of :class:`mmpanseg.datasets.ResamplingMixDataset`, which adds the second
+    sample. Both images are placed at the top left of a canvas. ``real_pixels``, bool [H, W], marks
+    the pixels of images, which :class:`PackPanopticInputs` keeps; other pixels of ``img`` are 0.
 
     Args:
-        size: (H, W) of the canvas.
-        transforms: what the second image goes through first.
+        size: (H, W) of the canvas in pixels.
+        transforms: configs of the transforms of the second image.
 
     Raises:
-        KeyError: without a second sample. ValueError: for an image larger than the canvas or
-            without a map of segments.
+        KeyError: there is no second sample.
+        ValueError: an image is larger than the canvas or has no index map.
     """
 
     def __init__(self, size: tuple[int, int], transforms: Sequence[dict] = ()) -> None:
@@ -35,16 +39,16 @@ class PanopticCopyPaste(BaseTransform):
         self.transforms = Compose(list(transforms))
 
     def get_indexes(self, dataset: Sequence) -> int:
-        """Index of the sample to paste from."""
+        """Return the random index of the sample to paste from."""
         return np.random.randint(len(dataset))
 
     def _draw(self, num_segments: int) -> np.ndarray:
-        """Segments that stay even if they are stuff."""
+        """Return the random segments that are selected even if they are stuff."""
         keep = np.random.randint(num_segments + 1)
         return np.random.permutation(num_segments)[:keep]
 
     def transform(self, results: dict) -> dict | None:
-        """None where the second image's transforms leave nothing of it."""
+        """Transform a sample; None if the transforms of the second image reject it."""
         if not results.get('mix_results'):
             raise KeyError('PanopticCopyPaste needs a second sample under "mix_results": wrap the '
                            'dataset as dict(type="mmpanseg.ResamplingMixDataset", dataset=..., '
@@ -59,7 +63,7 @@ class PanopticCopyPaste(BaseTransform):
 
         pasted = other_things.copy()
         pasted[self._draw(len(other_labels))] = True
-        # one entry more: index -1 is void
+        # the appended entry is that of index -1, void
         where = np.append(pasted, False)[other_map]
         image[where] = other_image[where]
         real[where] = other_real[where]
@@ -71,7 +75,7 @@ class PanopticCopyPaste(BaseTransform):
         return results
 
     def _canvas(self, results: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image, map and mask of real pixels at the canvas' size."""
+        """Return image, index map and mask of real pixels at the size of the canvas."""
         if 'gt_seg_map' not in results:
             raise ValueError(
                 f'{results.get("img_path")}: PanopticCopyPaste needs a map of segments; load it '
@@ -96,25 +100,25 @@ class PanopticCopyPaste(BaseTransform):
 
 
 def _things(results: dict) -> np.ndarray:
-    """Which of a sample's segments are things, bool [N]."""
+    """Return which of the segments of a sample are things, bool [N]."""
     things = {s['category'] for s in results['segments_info'] if s['is_thing']}
     return np.asarray([label in things for label in results['gt_segment_labels']], bool)
 
 
 def merge_stuff(index_map: np.ndarray, labels: np.ndarray,
                 things: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One segment per stuff class, no segment without a pixel.
+    """Merge stuff segments of the same class and remove segments without pixels.
 
     Args:
-        index_map: int32 [H, W], -1 = void.
-        labels: int64 [N].
-        things: bool [N].
+        index_map: index of the segment of each pixel, int32 [H, W], -1 = void.
+        labels: labels of the segments, int64 [N].
+        things: whether each segment is a thing, bool [N].
 
     Returns:
-        map and labels; segments keep their order, merged ones the place of the first.
+        index map and labels in the same order; a merged segment has the index of its first part.
     """
-    # each stuff segment is represented by the first of its label
-    first = {}
+    # each stuff segment is represented by the first one of its label
+    first: dict[int, int] = {}
     owner = np.asarray([*(i if thing else first.setdefault(label, i)
                           for i, (label, thing) in enumerate(zip(labels, things))), VOID])
     merged = owner[index_map]

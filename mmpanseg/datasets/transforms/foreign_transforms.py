@@ -1,7 +1,10 @@
-"""Transforms of other packages around an index map: the map is carried along, or they are refused.
+"""Transforms of other packages, applied to both the image and its index map, or refused.
 
-They know ``gt_seg_map`` as a map of labels, where 255 is void: in an index map 255 is a segment.
+Other packages treat ``gt_seg_map`` as a map of labels, where 255 is void. In an index map 255 is a
+segment and -1 is void.
 """
+from typing import Any
+
 import mmengine.dataset
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,7 +14,8 @@ from mmpanseg.datasets.transforms.loading_panoptic import LoadPanopticMap
 from mmpanseg.datasets.transforms.loading_semantic import LoadSemanticMap
 from mmpanseg.structures import VOID
 
-# these move pixels of the image and leave the map where it was (or need boxes, which a map has not)
+# Transforms that move the pixels of the image but not those of the map, or that require boxes, and
+# what replaces them.
 REFUSED = {
     'CachedMixUp': 'mmpanseg.PanopticCopyPaste',
     'CachedMosaic': 'mmpanseg.PanopticCopyPaste',
@@ -31,7 +35,7 @@ _CONTAINERS = (BaseTransform, mmengine.dataset.Compose)
 
 
 def loads_index_map(transform: object) -> bool:
-    """Whether a transform, or one inside it, loads an index map."""
+    """Return whether a transform, or one nested in it, loads an index map."""
     if isinstance(transform, (list, tuple)):
         return any(map(loads_index_map, transform))
     if isinstance(transform, dict):
@@ -40,28 +44,31 @@ def loads_index_map(transform: object) -> bool:
         isinstance(transform, _CONTAINERS) and loads_index_map(vars(transform)))
 
 
-def carry_map(transform: object) -> object:
-    """The same transform, or a pipeline of them, with a void border wherever it fills the map.
+def adapt_transforms(transform: Any) -> Any:
+    """Adapt transforms of other packages to index maps: borders that they fill become void.
 
-    Goes into transforms inside of others (``RandomApply``, ``RandomChoice``, ``Compose``, ...), and
-    changes them in place. ``seg_ignore_label`` and the ``seg`` of a ``pad_val`` become -1;
-    albumentations get the map as their ``mask``.
+    Nested transforms (in ``RandomApply``, ``RandomChoice``, ``Compose``, ...) are adapted too, in
+    place. ``seg_ignore_label`` and the ``seg`` value of a ``pad_val`` become -1. Albumentations
+    receive the map as their ``mask``.
 
     Args:
-        transform: built transform, or list, tuple or dict of some; anything else is returned as
-            it is.
+        transform: built transform, or a list, tuple or dict of transforms. Other objects are
+            returned unchanged.
+
+    Returns:
+        the same transform; a new object only for albumentations and the containers around them.
 
     Raises:
-        ValueError: naming a transform that would leave the map behind.
+        ValueError: a transform cannot be applied to the map; the text names it and a replacement.
     """
     if type(transform) in (list, tuple):
-        items = [carry_map(item) for item in transform]
+        items = [adapt_transforms(item) for item in transform]
         changed = any(new is not old for new, old in zip(items, transform))
         return type(transform)(items) if changed else transform
     if type(transform) is dict:
-        items = {key: carry_map(item) for key, item in transform.items()}
-        changed = any(items[key] is not transform[key] for key in items)
-        return items if changed else transform
+        entries = {key: adapt_transforms(item) for key, item in transform.items()}
+        changed = any(entries[key] is not transform[key] for key in entries)
+        return entries if changed else transform
     if not isinstance(transform, _CONTAINERS):
         return transform
     if isinstance(transform, Albu):
@@ -70,17 +77,18 @@ def carry_map(transform: object) -> object:
         if kind.__name__ in REFUSED and not kind.__module__.startswith('mmpanseg.'):
             raise ValueError(
                 f'{kind.__name__} moves the pixels of the image but not those of gt_seg_map, the '
-                'map of segments: take it out of the pipeline; instead use '
+                'map of segments: remove it from the pipeline; instead use '
                 f'{REFUSED[kind.__name__]}')
     _fill_with_void(transform)
     for name, value in list(vars(transform).items()):
-        carried = carry_map(value)
-        if carried is not value:
-            setattr(transform, name, carried)
+        adapted = adapt_transforms(value)
+        if adapted is not value:
+            setattr(transform, name, adapted)
     return transform
 
 
 def _fill_with_void(transform: BaseTransform) -> None:
+    """Set the fill values that a transform uses for maps to void, in place."""
     for name in ('seg_ignore_label', 'seg_pad_val'):
         if hasattr(transform, name):
             setattr(transform, name, VOID)
@@ -95,9 +103,9 @@ def _fill_with_void(transform: BaseTransform) -> None:
 
 
 class AlbuOnMap(BaseTransform):
-    """mmdet's ``Albu``, which forgets the map, with the map as the ``mask`` of albumentations.
+    """mmdet's ``Albu``, which ignores the map, with the map as the ``mask`` of albumentations.
 
-    There 0 is void, which is what they fill masks with unless told otherwise.
+    In this mask 0 is void, the default fill value of albumentations.
 
     Args:
         albu: the built transform.
@@ -114,7 +122,7 @@ class AlbuOnMap(BaseTransform):
         if index_map is None:
             return self.albu(results)
         count = len(results['gt_segment_labels'])
-        # small types: albumentations know no masks of 32 bits
+        # albumentations do not support masks of 32 bits
         kind = np.uint8 if count < 255 else np.int16
         results['gt_seg_map'] = (index_map + 1).astype(kind)
         results = self.albu(results)

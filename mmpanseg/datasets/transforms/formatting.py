@@ -1,4 +1,4 @@
-"""Packing of a loaded image and its segments for a model."""
+"""Packing of an image and its segments as the input of a model."""
 
 import cv2
 import numpy as np
@@ -20,27 +20,27 @@ INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 @TRANSFORMS.register_module()
 class PackPanopticInputs(PackDetInputs):
-    """Image -> tensor [3, H, W], ground truth -> ``DetDataSample.gt_segments``.
+    """Pack the image as a tensor [3, H, W] and the ground truth as ``DetDataSample.gt_segments``.
 
-    The tensor is uint8 for images of 8 bits, else float32.
+    The tensor is uint8 for 8-bit images, otherwise float32.
 
-    ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It is an index map after
+    ``gt_segments`` is a :class:`mmpanseg.structures.SegmentMap`. It contains an index map after
     :class:`LoadPanopticMap` or :class:`LoadSemanticMap`. After :class:`LoadInstanceMasks` or
-    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` it is an index map too, or masks
-    where two of them share a pixel; crowds and other ignored instances are left out.
-    ``segments_info`` in the meta information describes the file at
-    ``seg_map_path``, not the transformed map.
+    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True)`` it contains an index map too, or
+    masks if two of them overlap; crowds and other ignored instances are omitted.
+    ``segments_info`` in the meta information describes the file at ``seg_map_path``, not the
+    transformed map.
 
     Args:
-        meta_keys: results to keep as meta information of the sample.
-        drop_empty: remove segments that the transforms left without a pixel. The published
-            Mask2Former keeps them (False), an empty mask then being a target like any other; for
-            COCO instance segmentation alone it removes them.
+        meta_keys: keys of results that become meta information of the sample.
+        drop_empty: remove segments of which the transforms left no pixel. False, as in the
+            published Mask2Former: their empty masks are targets. For COCO instance segmentation
+            the published code removes them.
 
     Raises:
-        ValueError: when both an index map and instance masks were loaded, or masks in a form that
-            the loading left out; when a transform changed only one of image and map; when the
-            image was turned upright and its annotation was not.
+        ValueError: both an index map and instance masks were loaded, or masks in a form that the
+            loader omitted; a transform changed only one of image and map; the image was turned
+            upright and its annotation was not.
     """
 
     def __init__(self, meta_keys: tuple = META_KEYS, drop_empty: bool = False) -> None:
@@ -49,7 +49,7 @@ class PackPanopticInputs(PackDetInputs):
 
     def transform(self, results: dict) -> dict:
         segments = _segments(results)
-        # mmdet would pack the ground truth again, and take the map for semantic labels
+        # mmdet would pack the ground truth again, with the map as semantic labels
         packed = super().transform({key: value for key, value in results.items()
                                     if key not in ('img', 'gt_seg_map', *INSTANCE_KEYS)})
         packed['inputs'] = torch.from_numpy(_planes(results['img']))
@@ -58,7 +58,7 @@ class PackPanopticInputs(PackDetInputs):
                 segments.drop_empty() if self.drop_empty else segments)
         if 'real_pixels' in results:
             packed['data_samples'].real_pixels = torch.from_numpy(results['real_pixels'])
-        # metrics need them whatever meta_keys are
+        # metrics read them, independently of meta_keys
         packed['data_samples'].set_metainfo(
             {key: results[key] for key in ORIENTATION_KEYS if key in results})
         return packed
@@ -68,7 +68,7 @@ class PackPanopticInputs(PackDetInputs):
 
 
 def _planes(image: np.ndarray) -> np.ndarray:
-    """[H, W, C] or [H, W] -> [C, H, W]; taken apart by OpenCV, which is faster than a copy.
+    """Split an image [H, W, C] or [H, W] into planes [C, H, W], by OpenCV for speed.
 
     Other types than uint8 become float32: torch lacks operations on some of them.
     """
@@ -84,7 +84,7 @@ def _planes(image: np.ndarray) -> np.ndarray:
 
 
 def _segments(results: dict) -> SegmentMap | None:
-    """Ground truth of a sample, None where none was loaded."""
+    """Return the ground truth of a sample, None if none was loaded."""
     index_map, masks = results.get('gt_seg_map'), results.get('gt_masks')
     if index_map is None and masks is None:
         return None
@@ -105,8 +105,8 @@ def _segments(results: dict) -> SegmentMap | None:
                           map=torch.from_numpy(np.ascontiguousarray(index_map)))
     if index_map is not None:
         raise ValueError(f'{results.get("img_path")}: the pipeline loads both a segmentation map '
-                         'and instance masks; take LoadPanopticMap, LoadSemanticMap or '
-                         'LoadAnnotations out of it')
+                         'and instance masks; remove LoadPanopticMap, LoadSemanticMap or '
+                         'LoadAnnotations from it')
     _check_masks(results)
     counted = np.flatnonzero(~results['gt_ignore_flags'])
     return segments_from_rles(torch.from_numpy(results['gt_bboxes_labels'][counted]),
@@ -114,12 +114,12 @@ def _segments(results: dict) -> SegmentMap | None:
 
 
 def _check_masks(results: dict) -> None:
-    """Raise a ValueError where mmdet's LoadAnnotations took an object for one without a mask."""
+    """Raise a ValueError if mmdet's LoadAnnotations ignored the mask of an object."""
     if not isinstance(results['gt_masks'], PolygonMasks):
         return
     for instance in results.get('instances', ()):
         mask = instance.get('mask')
-        # mmdet's data sets do not say what a crowd is; COCO's have lists
+        # mmdet's data sets do not mark crowds; in COCO's files they have lists
         if isinstance(mask, dict) and not instance.get(
                 'iscrowd', isinstance(mask.get('counts'), list)):
             raise ValueError(

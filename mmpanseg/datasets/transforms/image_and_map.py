@@ -1,4 +1,6 @@
-"""What holds an image and its index map together, between loading and packing."""
+"""Entries and checks that keep an image and its index map consistent in a pipeline."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -7,10 +9,14 @@ from mmpanseg.structures.image_file import file_orientation
 
 
 def check_orientation_known(results: dict, backend_args: dict | None = None) -> None:
-    """Refuse to load the annotation of a turned image that lies nobody knows how.
+    """Check that the loader of an image with an EXIF orientation recorded whether it turned it.
+
+    Args:
+        results: the sample.
+        backend_args: arguments of mmengine's file backend; None for the file system.
 
     Raises:
-        ValueError: the image's file has an EXIF orientation, and ``img_orientation`` is absent.
+        ValueError: the image file has an EXIF orientation, and ``img_orientation`` is absent.
     """
     if 'img_orientation' in results:
         return
@@ -18,30 +24,35 @@ def check_orientation_known(results: dict, backend_args: dict | None = None) -> 
     orientation = file_orientation(path, backend_args)
     if orientation != 1:
         raise ValueError(
-            f'{path} has EXIF orientation {orientation}, and its loader does not say whether it '
+            f'{path} has EXIF orientation {orientation}, and its loader does not record whether it '
             "turned the image; load it with dict(type='LoadImageFromFile'), before its "
             'annotations')
 
 
-def add_map(results: dict, index_map: np.ndarray, labels: np.ndarray) -> None:
-    """Add a map that was just loaded, int32 [H, W], and the labels [N] of its segments."""
+def add_map(results: dict, index_map: np.ndarray, labels: Sequence[int] | np.ndarray) -> None:
+    """Add an index map to a sample.
+
+    Args:
+        results: the sample.
+        index_map: int32 [H, W], index of the segment of each pixel, -1 = void.
+        labels: labels of the N segments.
+    """
     results.update(
         gt_seg_map=index_map, gt_segment_labels=np.asarray(labels, dtype=np.int64),
         annotations_turned=True,
-        # tells a map of segments from a map of labels
+        # distinguishes a map of segments from a map of labels
         ignore_index=VOID,
-        # what transforms of mmsegmentation take along
+        # maps that transforms of mmsegmentation process
         seg_fields=['gt_seg_map'],
-        # a test pipeline resizes the image first, and scores at the size of the file
+        # a test pipeline resizes the image first; evaluation is at the size of the file
         map_of_file='img' in results and results['img'].shape[:2] != index_map.shape)
 
 
 def check_map(results: dict) -> None:
-    """Refuse a map that does not belong to its image any more.
+    """Check that the transforms of a pipeline kept image and index map consistent.
 
     Raises:
-        ValueError: a transform gave the map another size than the image, or values that are no
-            segment.
+        ValueError: the map has another size than the image, or values that are no segment.
     """
     index_map, count = results['gt_seg_map'], len(results['gt_segment_labels'])
     path = results.get('img_path')

@@ -1,4 +1,4 @@
-"""Large-scale jitter, and what becomes of samples that it leaves too little of."""
+"""Large-scale jitter, and a filter for samples with few labeled pixels."""
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
@@ -16,15 +16,15 @@ class LargeScaleJitter(BaseTransform):
     ``RandomFlip``.
 
     Args:
-        size: (H, W), largest size of the result.
+        size: (H, W), largest size of the result in pixels.
         scale_range: smallest and largest s.
-        flip_prob: of a horizontal flip.
+        flip_prob: probability of a horizontal flip.
     """
 
     def __init__(self, size: tuple[int, int], scale_range: tuple[float, float] = (0.2, 2.0),
                  flip_prob: float = 0.5) -> None:
         self.size, self.scale_range, self.flip_prob = tuple(size), tuple(scale_range), flip_prob
-        # mmcv and mmdet want (width, height)
+        # mmcv and mmdet expect (width, height)
         box = self.size[::-1]
         self.transforms = Compose([
             dict(type='RandomResize', scale=box, ratio_range=self.scale_range,
@@ -43,19 +43,19 @@ class LargeScaleJitter(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FilterLabeledPixels(BaseTransform):
-    """Ground truth as it is at the masks' stride: gives up samples with little of it.
+    """Reject samples with few labeled pixels at the stride of the masks.
 
-    The dataset then draws another one. Segments without a pixel at that stride become void.
+    The data set then loads another sample. Segments without a pixel at that stride become void.
 
     Args:
-        min_pixels: a sample needs more labeled pixels than this.
-        stride: of the pixels that are counted, every ``stride``-th row and column, the first
-            included (published: 4096 at stride 4).
+        min_pixels: samples with this number of labeled pixels or fewer are rejected (published:
+            4096 at stride 4).
+        stride: every ``stride``-th row and column is counted, from the first one.
     """
 
     def __init__(self, min_pixels: int = 4096, stride: int = 4) -> None:
         self.min_pixels, self.stride = min_pixels, stride
-        # why the last sample was given up
+        # reason of the last rejection
         self.reason: str | None = None
 
     def transform(self, results: dict) -> dict | None:
@@ -78,7 +78,16 @@ class FilterLabeledPixels(BaseTransform):
 
 def select_segments(index_map: np.ndarray, labels: np.ndarray,
                     keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map int32 [H, W] and labels [n] of the segments to keep (bool [N]), the rest is void."""
+    """Make all segments void that are not kept.
+
+    Args:
+        index_map: index of the segment of each pixel, int32 [H, W], -1 = void.
+        labels: labels of the segments [N].
+        keep: segments to keep, bool [N].
+
+    Returns:
+        index map int32 [H, W] and labels [n] of the n segments that are kept, in the same order.
+    """
     new_index = np.append(np.where(keep, keep.cumsum() - 1, VOID), VOID).astype(np.int32)
     # index -1 reads the last entry
     return new_index[index_map], labels[keep]

@@ -1,7 +1,10 @@
-"""Loading of images from files and arrays, and of instances that lie as their image does.
+"""Loading of images from files and arrays, and of instances in the orientation of their image.
 
-These classes take the place of mmcv's and mmdet's of the same names wherever a config names them:
-inferencers and data sets of mmdet build their loaders by these names.
+These classes replace the classes of the same names of mmcv and mmdet in the registries as soon as
+mmpanseg is imported (``force=True``), because inferencers and data sets of mmdet build their
+loaders by these names. They accept the arguments of the replaced classes. Images without an EXIF
+orientation are loaded as by the replaced classes; images with one are turned upright in every
+format, and the sample records the orientation so that annotations are turned too.
 """
 import logging
 
@@ -30,22 +33,25 @@ ARRAYS = 'uint8 arrays, BGR, [H, W, 3], [H, W, 4] or [H, W]'
 
 @ROOT_TRANSFORMS.register_module(force=True)
 class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
-    """mmcv's loader, whose images are upright in every format and say how they were turned.
+    """Replacement of mmcv's loader that turns images of every format upright.
 
-    Adds ``img_orientation``, the EXIF orientation (1 .. 8) that the image was turned by, 1 with the
-    color types ``unchanged`` and ``*_ignore_orientation``; and ``ann_orientation``, by which
-    annotations of the same size are to be turned, see
-    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`. An array under ``img``
-    without an ``img_path`` is taken as the image.
+    Adds ``img_orientation``, the EXIF orientation (1 .. 8) by which the image was turned, 1 for the
+    color types ``unchanged`` and ``*_ignore_orientation``, and ``ann_orientation``, the orientation
+    by which its annotations must be turned, see
+    :func:`mmpanseg.structures.exif_orientation.annotation_orientation`. If ``img_path`` is
+    absent, an
+    array under ``img`` is the image. Other arguments are those of mmcv's class.
 
     Args:
-        upright_annotations: annotations of all images belong to the upright pixels, as labeling
-            tools write them that turn images first. By default they belong to the pixels as
-            stored, unless only the upright size fits them.
+        upright_annotations: annotations of all images belong to the upright pixels, as written by
+            labeling tools that turn images first. False: they belong to the stored pixels, unless
+            only the upright size fits them.
 
     Raises:
         ImageError: the image cannot be read, or is suspiciously large for its file.
-        TypeError, ValueError: an array is no image as this loader's files are.
+        TypeError: an array has another type than the images of files.
+        ValueError: an array has another shape than the images of files, or ``color_type`` is
+            unknown.
     """
 
     def __init__(self, *args, upright_annotations: bool = False, **kwargs) -> None:
@@ -54,7 +60,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             raise ValueError(f'LoadImageFromFile: color_type={self.color_type!r} must be one of '
                              f'{", ".join(imread_flags)}')
         self.upright_annotations = upright_annotations
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def transform(self, results: dict) -> dict | None:
         if results.get('img_path') is None and 'img' in results:
@@ -65,7 +71,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             if self.ignore_empty:
                 return None
             raise
-        self._tell(image, results['img_path'])
+        self._log_unusual(image, results['img_path'])
         self._fill(results, image.pixels)
         results['img_orientation'] = image.orientation
         results['ann_orientation'] = self._of_annotations(results)
@@ -89,33 +95,33 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
 
     def _of_annotations(self, results: dict) -> int:
-        """Orientation by which annotations with the data set's height and width are turned."""
+        """Return the orientation by which annotations of the sample must be turned."""
         orientation = results['img_orientation']
         if orientation == 1 or self.upright_annotations:
             return 1
-        size = (results.get('height'), results.get('width'))
-        if None in size:
+        height, width = results.get('height'), results.get('width')
+        if height is None or width is None:
             return orientation
-        return annotation_orientation(size, dict(results, ann_orientation=orientation))
+        return annotation_orientation((height, width), dict(results, ann_orientation=orientation))
 
-    def _tell(self, image: DecodedImage, path: str) -> None:
-        """Say once what an ordinary user of the data set would not expect."""
+    def _log_unusual(self, image: DecodedImage, path: str) -> None:
+        """Log the first image with an EXIF orientation, and the first one that loses bits."""
         if image.orientation != 1:
-            self._say_once(
+            self._log_once(
                 'orientation', f'{path} and perhaps others have an EXIF orientation '
                 f'({image.orientation}): images are turned upright, and annotations with them '
                 'where they fit the stored pixels (if those of all images are upright already: '
                 'LoadImageFromFile(upright_annotations=True))')
         if image.header is not None and image.header.bits > 8 and image.pixels.dtype == np.uint8:
-            self._say_once(
+            self._log_once(
                 'bits', f'{path} has {image.header.bits}-bit samples and is read as 8 bits (the '
                 'upper ones; a 12-bit range becomes nearly black): to keep all, read it with '
                 "LoadImageFromFile(color_type='unchanged') and set mean and std of the "
                 'data_preprocessor to the range of the values')
 
-    def _say_once(self, what: str, text: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _log_once(self, what: str, text: str) -> None:
+        if what not in self._logged:
+            self._logged.add(what)
             print_log(text, logger='current', level=logging.WARNING)
 
     def __repr__(self) -> str:
@@ -124,7 +130,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
 
 @MMDET_TRANSFORMS.register_module(force=True)
 class LoadImageFromNDArray(LoadImageFromFile, mmdet.datasets.transforms.LoadImageFromNDArray):
-    """mmdet's loader of ``img``, an array; it reads ``img_path`` where there is no array.
+    """Replacement of mmdet's loader of arrays under ``img``; without one it reads ``img_path``.
 
     Arguments and errors are those of :class:`LoadImageFromFile`.
     """
@@ -137,10 +143,10 @@ class LoadImageFromNDArray(LoadImageFromFile, mmdet.datasets.transforms.LoadImag
 
 @MMDET_TRANSFORMS.register_module(force=True)
 class LoadAnnotations(mmdet.datasets.transforms.LoadAnnotations):
-    """mmdet's loader, whose boxes and masks are turned as the image was.
+    """Replacement of mmdet's loader that turns boxes and masks as the image was turned.
 
-    Arguments are those of mmdet's class. What :class:`LoadImageFromFile` noted down in
-    ``img_orientation`` and ``ann_orientation`` says how.
+    Arguments are those of mmdet's class. :class:`LoadImageFromFile` records the orientation in
+    ``ann_orientation``.
     """
 
     def transform(self, results: dict) -> dict:
@@ -148,7 +154,7 @@ class LoadAnnotations(mmdet.datasets.transforms.LoadAnnotations):
         if orientation == 1:
             return super().transform(results)
         upright = results['ori_shape']
-        # polygons and run lengths are of the stored pixels
+        # polygons and run lengths belong to the stored pixels
         results['ori_shape'] = oriented_size(upright, orientation)
         results = super().transform(results)
         results['ori_shape'] = upright
@@ -156,11 +162,11 @@ class LoadAnnotations(mmdet.datasets.transforms.LoadAnnotations):
 
 
 def turn_instances(results: dict, orientation: int) -> dict:
-    """Turn ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map`` of stored pixels upright, in place.
+    """Turn ``gt_bboxes``, ``gt_masks`` and ``gt_seg_map`` from stored pixels upright, in place.
 
     Args:
-        results: with ``ori_shape``, the upright size.
-        orientation: that of the image file.
+        results: sample with ``ori_shape``, the upright size.
+        orientation: EXIF orientation of the image file, 1 .. 8.
     """
     upright = tuple(results['ori_shape'])
     stored = oriented_size(upright, orientation)
@@ -187,15 +193,17 @@ def turn_instances(results: dict, orientation: int) -> dict:
 
 
 def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
-    """An array as a file of the color type would be read.
+    """Check an array and convert it to the form in which a file of the color type is read.
 
     Args:
         image: [H, W, 3] or [H, W, 4], BGR and alpha, or gray [H, W] or [H, W, 1]; uint8 unless the
             color type is ``unchanged``.
-        color_type: of the loader: color gives [H, W, 3], gray [H, W], ``unchanged`` stays.
+        color_type: color type of the loader: ``color`` gives [H, W, 3], ``grayscale`` [H, W],
+            ``unchanged`` the array itself.
 
     Raises:
-        TypeError: the values have another type. ValueError: the shape is another one.
+        TypeError: the values have another type.
+        ValueError: the array has another shape.
     """
     if not isinstance(image, np.ndarray):
         raise TypeError(f'an image of type {type(image).__name__} is not taken; give {ARRAYS}')
@@ -223,7 +231,7 @@ def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
 
 
 def _existing(path: str, backend_args: dict | None) -> str:
-    """The path, with the slashes of this system if only so there is a file."""
+    """Return the path, with slashes instead of backslashes if only that file exists."""
     if '\\' in path and backend_args is None and '://' not in path:
         other = path.replace('\\', '/')
         if not fileio.exists(path) and fileio.exists(other):

@@ -1,4 +1,4 @@
-"""Loading of instance ground truth, whose objects may overlap."""
+"""Loading of instance ground truth, where objects may overlap."""
 import numpy as np
 from mmdet.structures.mask import PolygonMasks
 
@@ -10,12 +10,15 @@ from mmpanseg.structures.encoded_masks import EncodedMasks
 
 @TRANSFORMS.register_module()
 class LoadInstanceMasks(LoadAnnotations):
-    """Boxes, labels and masks of :class:`mmpanseg.datasets.InstanceDataset`, none of them dense.
+    """Load boxes, labels and masks of :class:`mmpanseg.datasets.InstanceDataset`, none dense.
 
-    mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True, poly2mask=False)``, except that run
-    lengths count as polygons do: an image that has some gets
-    :class:`mmpanseg.structures.encoded_masks.EncodedMasks`, any other mmdet's ``PolygonMasks``.
-    Without ``instances`` (a plain image at inference) nothing happens.
+    As mmdet's ``LoadAnnotations(with_bbox=True, with_mask=True, poly2mask=False)``, but run lengths
+    are supported too: the masks of an image with run lengths are
+    :class:`mmpanseg.structures.encoded_masks.EncodedMasks`, others mmdet's ``PolygonMasks``.
+    Samples without ``instances`` (plain images at inference) are not changed.
+
+    Raises:
+        ValueError: the image has another size than in the annotation file.
     """
 
     def __init__(self) -> None:
@@ -30,11 +33,11 @@ class LoadInstanceMasks(LoadAnnotations):
             raise ValueError(
                 f'{results["img_path"]} is {width}x{height}, the annotation file says '
                 f'{results["width"]}x{results["height"]}: correct width and height of image '
-                f'{results["img_id"]}, or take the image that was annotated')
-        masks = []
+                f'{results["img_id"]}, or use the image that was annotated')
+        masks: list[list[np.ndarray] | dict] = []
         for instance in results['instances']:
             if instance['ignore_flag']:
-                # left out at the end; transforms want one mask a box
+                # removed when packed; transforms require one mask per box
                 masks.append([np.zeros(6)])
             elif isinstance(instance['mask'], dict):
                 masks.append(encode_annotation(

@@ -1,4 +1,7 @@
-"""Loading of panoptic ground truth as one index map. H, W image size; N segments."""
+"""Loading of panoptic ground truth as an index map.
+
+H, W: height and width of the image; N: number of segments.
+"""
 
 import mmdet.datasets.transforms as mmdet_transforms
 import numpy as np
@@ -14,25 +17,24 @@ from mmpanseg.structures.panoptic_png import read_panoptic_png, rgb2id
 
 @TRANSFORMS.register_module()
 class LoadPanopticMap(BaseTransform):
-    """Panoptic PNG -> map of segment indices, and the segments' labels.
+    """Load a panoptic PNG as an index map and the labels of its segments.
 
-    Reads ``seg_map_path`` and ``segments_info`` (as made by
-    :class:`mmpanseg.datasets.PanopticDataset`). Adds ``gt_seg_map``, int32 [H, W], pixel -> index
-    of its segment, -1 = void, and ``gt_segment_labels``, int64 [N]. Segments keep the order of
-    ``segments_info``. Crowd segments, and those that ``void_ids`` lists, become void: they count
-    neither for nor against. The map is turned as the image was, see
+    Reads ``seg_map_path`` and ``segments_info`` of :class:`mmpanseg.datasets.PanopticDataset`. Adds
+    ``gt_seg_map``, int32 [H, W], the index of the segment of each pixel, -1 = void, and
+    ``gt_segment_labels``, int64 [N]. Segments have the order of ``segments_info``. Crowd segments,
+    and those that ``void_ids`` lists, become void. The map is turned as the image was, see
     :func:`mmpanseg.structures.exif_orientation.annotation_orientation`.
 
-    Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
-    None means that the image has no ground truth: everything is void.
+    Samples without ``seg_map_path`` (plain images at inference) are not changed. A
+    ``seg_map_path`` of None means that the image has no ground truth: all pixels are void.
 
     Args:
-        backend_args: mmengine file backend, see :func:`mmengine.fileio.get`.
+        backend_args: arguments of mmengine's file backend; None for the file system.
 
     Raises:
-        ValueError: when the PNG cannot be decoded, is not 8 bit with 3 channels, has another size
-            than the image, has ids that no segment lists, or lacks the id of a listed segment;
-            when the image has an EXIF orientation and was not loaded before.
+        ValueError: the PNG cannot be decoded, has other than 3 channels of 8 bits, another size
+            than the image, ids that are not listed, or no pixel of a listed segment; the image has
+            an EXIF orientation and was not loaded before.
     """
 
     def __init__(self, backend_args: dict | None = None) -> None:
@@ -42,11 +44,11 @@ class LoadPanopticMap(BaseTransform):
         if 'seg_map_path' not in results:
             return results
         path = results['seg_map_path']
-        # of the file: a test pipeline resizes the image first and scores at its original size
+        # a test pipeline resizes the image first; evaluation is at the original size
         shape = results.get('ori_shape') or (results['height'], results['width'])
         if path is None:
             index_map = np.full(shape, VOID, np.int32)
-            labels = []
+            labels: list[int] = []
         else:
             check_orientation_known(results, self.backend_args)
             ids = orient_annotation(read_panoptic_png(path, self.backend_args), results)
@@ -67,12 +69,18 @@ class LoadPanopticMap(BaseTransform):
 
 
 def index_segments(ids: np.ndarray, segments: list[dict], path: str) -> np.ndarray:
-    """Index map int32 [H, W] of an id map: index among the non-crowd segments, -1 = void.
+    """Convert a map of segment ids to an index map.
 
     Args:
-        ids: int32 [H, W], 0 = void.
+        ids: id of the segment of each pixel, int32 [H, W], 0 = void.
         segments: dicts with ``id`` and optionally ``iscrowd``.
-        path: for error messages.
+        path: path of the file, for error texts.
+
+    Returns:
+        index among the segments that are no crowds, int32 [H, W], -1 = void.
+
+    Raises:
+        ValueError: an id is repeated, not listed, or listed without a pixel.
     """
     # table of known ids; entry 0 is void
     known = np.asarray([0] + [s['id'] for s in segments], dtype=np.int64)
@@ -84,7 +92,7 @@ def index_segments(ids: np.ndarray, segments: list[dict], path: str) -> np.ndarr
         twice = int(in_order[1:][in_order[1:] == in_order[:-1]][0])
         raise ValueError(f'{path}: segment id {twice} is listed twice (0 stands for void)')
 
-    # Segments are made of long horizontal runs of one id: look up one value per run.
+    # Segments consist of long horizontal runs of one id: look up one value per run.
     flat = ids.reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     values = flat[starts]

@@ -1,4 +1,7 @@
-"""Loading of semantic ground truth as one index map. H, W image size; N classes present."""
+"""Loading of semantic ground truth as an index map.
+
+H, W: height and width of the image; N: number of classes in it.
+"""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -17,28 +20,29 @@ from mmpanseg.structures.label_image import (
 
 @TRANSFORMS.register_module()
 class LoadSemanticMap(BaseTransform):
-    """Image of class labels -> map of segment indices, one segment for each class present.
+    """Load an image of class labels as an index map with one segment per class.
 
-    Reads ``seg_map_path``, an image of one channel with 8 or 16 bits or a palette, and what
-    :class:`mmpanseg.datasets.SemanticDataset` says about its values: ``num_classes``,
-    ``label_map`` and ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], pixel -> index of its
-    segment, -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order. The map is turned
-    as the image was, see :func:`mmpanseg.structures.exif_orientation.annotation_orientation`.
+    Reads ``seg_map_path``, an image of one channel with 8 or 16 bits or a palette, and the coding
+    of its values by :class:`mmpanseg.datasets.SemanticDataset`: ``num_classes``, ``label_map`` and
+    ``ignore_index``. Adds ``gt_seg_map``, int32 [H, W], the index of the segment of each pixel,
+    -1 = void, and ``gt_segment_labels``, int64 [N], in ascending order. The map is turned as the
+    image was, see :func:`mmpanseg.structures.exif_orientation.annotation_orientation`.
 
-    Without ``seg_map_path`` (a plain image at inference) nothing happens. A ``seg_map_path`` of
-    None means that the image has no ground truth: everything is void.
+    Samples without ``seg_map_path`` (plain images at inference) are not changed. A
+    ``seg_map_path`` of None means that the image has no ground truth: all pixels are void.
 
     Args:
-        label_map: dict value in the file -> label or ``ignore_index``, other values stay as they
-            are; by default the data set's.
-        ignore_index: value of pixels that do not count; by default the data set's, or 255.
-        reduce_zero_label: 0 in the file does not count and every other value is a label + 1;
-            applied before ``label_map``.
-        backend_args: mmengine file backend, see :func:`mmengine.fileio.get`.
+        label_map: dict from values in the file to labels or ``ignore_index``; other values are not
+            changed. None: that of the data set.
+        ignore_index: value of ignored pixels. None: that of the data set, or 255.
+        reduce_zero_label: value 0 is ignored and any other value is a label + 1; applied before
+            ``label_map``.
+        backend_args: arguments of mmengine's file backend; None for the file system.
 
     Raises:
-        FileNotFoundError, ValueError: when the file is missing, cannot be decoded, has several
-            channels, another size than the image, or a value that is no label.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be decoded, has several channels, another size than the image,
+            or a value that is no label.
     """
 
     def __init__(self,
@@ -60,7 +64,7 @@ class LoadSemanticMap(BaseTransform):
             return results
         check_orientation_known(results, self.backend_args)
         values = orient_annotation(read_label_image(path, self.backend_args), results)
-        # of the file: a test pipeline resizes the image first and scores at its original size
+        # a test pipeline resizes the image first; evaluation is at the original size
         if values.shape != shape:
             raise ValueError(
                 f'{path} is {values.shape[1]}x{values.shape[0]}, its image '

@@ -9,18 +9,19 @@ from mmpanseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SSDColorJitter(BaseTransform):
-    """Brightness, contrast, saturation and hue of an 8-bit BGR image, each with probability 1/2.
+    """Change brightness, contrast, saturation and hue of an 8-bit BGR image at random.
 
-    The color augmentation of SSD (Liu et al., ECCV 2016, section 2.2) as Mask2Former's recipes
-    for ADE20K, Cityscapes and Mapillary Vistas have it: brightness first; contrast either before
-    saturation and hue or after them, with equal chance. After each step the image has 8 bits
-    again, with values outside 0 .. 255 set to the limit. (mmdet's ``PhotoMetricDistortion`` works
-    on floats without limits and turns the hue half as far.)
+    The color augmentation of SSD (Liu et al., ECCV 2016, section 2.2) in the form of Mask2Former's
+    code for ADE20K, Cityscapes and Mapillary Vistas: each step with probability 1/2; brightness
+    first; contrast before or after saturation and hue, with equal probability. After each step the
+    image is clipped to 0 .. 255 and converted to 8 bits. (mmdet's ``PhotoMetricDistortion``
+    computes in float without clipping and changes the hue half as much.)
 
     Args:
-        brightness: largest change, added.
-        contrast, saturation: range of the factor.
-        hue: largest turn, in OpenCV's units, of which 180 are the whole circle.
+        brightness: largest value that is added or subtracted.
+        contrast: range of the factor of all channels.
+        saturation: range of the factor of the saturation.
+        hue: largest rotation in OpenCV's units, of which 180 are the full circle.
     """
 
     def __init__(self,
@@ -35,7 +36,7 @@ class SSDColorJitter(BaseTransform):
 
     @cache_randomness
     def _draw(self) -> tuple[bool, list]:
-        """Whether contrast comes first, and for each step its strength or None."""
+        """Sample whether contrast is first, and the strength of each step, None for no change."""
         strengths = [np.random.uniform(-self.brightness, self.brightness),
                      np.random.uniform(*self.contrast),
                      np.random.uniform(*self.saturation),
@@ -71,6 +72,6 @@ class SSDColorJitter(BaseTransform):
 
 
 def _linear(values: np.ndarray, factor: float, offset: float = 0) -> np.ndarray:
-    """Factor * values + offset, limited to uint8 and without its fraction."""
+    """Compute factor * values + offset, clipped and truncated to uint8."""
     table = np.arange(256, dtype=np.float32) * factor + offset
     return cv2.LUT(values, table.clip(0, 255).astype(np.uint8))

@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.registry import HOOKS
 
 
@@ -45,14 +46,13 @@ def compilable_parts(model: nn.Module) -> list[str]:
         Their names.
 
     Raises:
-        ValueError: the model has no ``backbone`` or no ``panoptic_head``.
+        ValueError: the model is not a :class:`MaskTransformer`.
     """
-    if not (hasattr(model, 'backbone') and hasattr(model, 'panoptic_head')):
-        raise ValueError('compile=True needs a model with a backbone and a panoptic_head, as '
-                         f'mmpanseg.MaskTransformer has: {type(model).__name__} is another, '
-                         'remove the key')
+    if not isinstance(model, MaskTransformer):
+        raise ValueError("compile=True needs model.type='mmpanseg.MaskTransformer', but the model "
+                         f'is a {type(model).__name__}: remove the key')
     return ['backbone'] + [f'panoptic_head.{name}'
-                           for name, part in model.get_submodule('panoptic_head').named_children()
+                           for name, part in model.panoptic_head.named_children()
                            if name != 'criterion' and _has_own_forward(part)]
 
 

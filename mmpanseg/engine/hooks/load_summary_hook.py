@@ -4,7 +4,7 @@ import re
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
 
-from mmpanseg.checkpoints.checkpoint_fit import compare_tensors, shortened_list
+from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors, shortened_list
 from mmpanseg.checkpoints.class_names import class_names_of_meta
 from mmpanseg.datasets.metainfo import check_class_names
 from mmpanseg.engine.command_line import UsageError
@@ -37,15 +37,13 @@ class LoadSummaryHook(Hook):
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
         fit = compare_tensors(weights, model.state_dict())
-        if not fit.fitting:  # before anything is downloaded
-            raise UsageError(fit.nothing())
+        _refuse_foreign(fit, runner)  # before anything is downloaded
         skip_pretrained(model, fit)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
         fit = compare_tensors(weights, unwrap_model(runner.model).state_dict())
-        if not fit.fitting:
-            raise UsageError(fit.nothing())
+        _refuse_foreign(fit, runner)
         if runner._resume or not _is_training(runner):
             if fit.misfit():
                 raise UsageError(fit.misfit())
@@ -60,6 +58,14 @@ class LoadSummaryHook(Hook):
             if entries:
                 lines.append(f'{len(entries)} {what}: {shortened_list(entries)}')
         runner.logger.info('\n  '.join(lines))
+
+
+def _refuse_foreign(fit: CheckpointFit, runner: Runner) -> None:
+    """Refuse checkpoints of other code bases, and those without any tensor of the model."""
+    file, config = str(runner._load_from or 'FILE'), str(runner.cfg.filename or 'CONFIG')
+    text = fit.foreign(file, config) if fit.fitting else fit.nothing(file, config)
+    if text:
+        raise UsageError(text)
 
 
 def _check_names(runner: Runner, checkpoint: dict) -> None:

@@ -1,6 +1,4 @@
 """Consistency of queries over the decoder layers, logged in training."""
-from typing import Any
-
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -36,7 +34,7 @@ class QueryConsistencyHook(Hook):
         check_traceable(unwrap_model(runner.model), self.part, self.match_on)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        model: Any = unwrap_model(runner.model)  # traceable, see before_run
+        model = check_traceable(unwrap_model(runner.model), self.part, self.match_on)
         loader = runner.val_dataloader
         count = min(self.num_images, len(loader.dataset))
         metric = QueryConsistencyMetric(prefix='queries')

@@ -70,8 +70,8 @@ def _origin(runner: Runner) -> dict[str, str]:
 
 def _model(model: nn.Module) -> str:
     model = unwrap_model(model)
-    parts = [part for part in (getattr(model, 'panoptic_head', None),
-                               getattr(model, 'backbone', None)) if part is not None]
+    children = dict(model.named_children())
+    parts = [children[name] for name in ('panoptic_head', 'backbone') if name in children]
     names = ', '.join(_with_depth(part) for part in parts or [model])
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     total = sum(size for size, _ in sizes)

@@ -1,4 +1,7 @@
-"""ConvNeXt with kMaX-DeepLab's padding. Shapes: B images, C channels."""
+"""ConvNeXt with the padding of kMaX-DeepLab.
+
+Shapes: B images, C channels, H x W image or map.
+"""
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +20,7 @@ ARCHITECTURES = {
     'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
     'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
     'large': ((3, 3, 27, 3), (192, 384, 768, 1536))}
-# left, right, top, bottom: in front of the stem, and of every later stage
+# left, right, top, bottom padding before the stem, and before every later stage
 STEM_PADDING = (1, 2, 1, 2)
 STAGE_PADDING = (0, 1, 0, 1)
 
@@ -25,10 +28,12 @@ STAGE_PADDING = (0, 1, 0, 1)
 class ConvNeXtBlock(BaseModule):
     """7x7 depth-wise convolution, layer norm, two linear layers with GELU, layer scale.
 
+    Source: Liu et al., ConvNeXt, section 2 and Figure 4.
+
     Args:
-        channels: C.
-        drop_path: probability to skip the block in training.
-        layer_scale: start of the scale of the branch.
+        channels: width C of the block.
+        drop_path: probability in 0..1 that an image skips the residual branch in training.
+        layer_scale: initial scale of the residual branch.
     """
 
     def __init__(self, channels: int, drop_path: float, layer_scale: float) -> None:
@@ -41,7 +46,7 @@ class ConvNeXtBlock(BaseModule):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> same shape."""
+        """Add the residual branch: [B, C, H, W] -> [B, C, H, W]."""
         y = self.norm(self.depthwise_conv(x).permute(0, 2, 3, 1))
         y = self.gamma * self.pointwise_conv2(F.gelu(self.pointwise_conv1(y)))
         return x + self.drop_path(y.permute(0, 3, 1, 2))
@@ -49,25 +54,29 @@ class ConvNeXtBlock(BaseModule):
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """ConvNeXt (Liu et al., CVPR 2022) as kMaX-DeepLab uses it, for images of any size.
+    """ConvNeXt as kMaX-DeepLab uses it, for images of any size.
 
-    Parameter names are mmpretrain's, so that its released ImageNet weights load. Images are padded
-    with zeros in front of the stem, 1 pixel at the top and left and 2 at the bottom and right, and
-    maps in front of every later stage's layer norm, 1 pixel at the bottom and right: whatever their
-    size, as in kMaX-DeepLab. A map has ceil(side / stride) cells. Without ``pad_odd`` nothing is
-    padded, and rows and columns that fill no cell are cut off, as in other releases. The outputs
-    have no norm.
+    Parameter names are mmpretrain's, so that its released ImageNet weights load. As in
+    kMaX-DeepLab images are padded with zeros before the stem, 1 pixel at the top and left and 2 at
+    the bottom and right, and maps before the layer norm of every later stage, 1 pixel at the bottom
+    and right. A map then has ceil(side / stride) cells. Without ``pad_odd`` nothing is padded, and
+    rows and columns that do not fill a cell are dropped, as in other releases. Outputs are not
+    normalized.
+
+    Source: Liu et al., ConvNeXt, CVPR 2022.
 
     Args:
         arch: 'tiny', 'small', 'base', 'large', or (depths, widths) of the stages.
-        with_stem: also give the stem's map, at the same stride as the first stage's.
-        in_channels: of the images.
-        pad_odd: pad as above, so that sides of 32 k + 1 pixels fit.
-        drop_path_rate: of the last block; it grows linearly from 0.
-        layer_scale: start of the blocks' scales.
+        with_stem: whether to return the stem's map too, whose stride is that of the first stage.
+        in_channels: number of channels of the images.
+        pad_odd: whether to pad as above, so that sides of 32 k + 1 pixels are covered.
+        drop_path_rate: probability in 0..1 of skipping the last block's residual branch; it grows
+            linearly from 0 at the first block.
+        layer_scale: initial scale of the residual branches.
+        init_cfg: config of the initialization, mmengine style; None: truncated normal.
 
     Raises:
-        ValueError: for an unknown ``arch``.
+        ValueError: ``arch`` is unknown.
     """
 
     def __init__(self, arch: str | Sequence[Sequence[int]] = 'tiny', with_stem: bool = False,
@@ -88,7 +97,7 @@ class ConvNeXt(BaseModule):
             for width, stage in zip(widths, rates))
 
     def init_weights(self) -> None:
-        """Truncated normal kernels of deviation 0.02, unless ``init_cfg`` names a checkpoint."""
+        """Fill kernels from a truncated normal of deviation 0.02, unless ``init_cfg`` is set."""
         if self.init_cfg is None:
             for module in self.modules():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -96,8 +105,15 @@ class ConvNeXt(BaseModule):
         super().init_weights()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
-        maps = []
+        """Compute feature maps.
+
+        Args:
+            x: images [B, C, H, W].
+
+        Returns:
+            maps, high resolution first, with ``with_stem`` that of the stem before the stages'.
+        """
+        maps: list[Tensor] = []
         for number, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             if self.pad_odd:
                 x = F.pad(x, STAGE_PADDING if number else STEM_PADDING)

@@ -1,4 +1,7 @@
-"""ResNet as kMaX-DeepLab uses it: both wirings of the same parameters."""
+"""ResNet as kMaX-DeepLab uses it: two architectures with the same parameters.
+
+Shapes: B images, C channels, H x W image or map.
+"""
 import torch.nn.functional as F
 from mmdet.models.backbones.resnet import Bottleneck, ResNet
 from torch import Tensor
@@ -9,14 +12,14 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class KMaXResNet(ResNet):
-    """mmdet's ResNet that can also give the map behind the stem.
+    """mmdet's ResNet that can also return the map of the stem.
 
-    This is the wiring of kMaX-DeepLab's PyTorch version: outputs behind the ReLU, and the stem's
-    map behind the max pooling, at stride 4.
+    This is the architecture of kMaX-DeepLab's PyTorch version: outputs after the ReLU, and the
+    stem's map after max pooling, at stride 4.
 
     Args:
-        with_stem: put the stem's map in front of the stages' maps.
-        kwargs: see mmdet's ``ResNet``.
+        args, kwargs: those of mmdet's ``ResNet``.
+        with_stem: whether to return the stem's map before those of the stages.
     """
 
     def __init__(self, *args, with_stem: bool = False, **kwargs) -> None:
@@ -24,7 +27,14 @@ class KMaXResNet(ResNet):
         self.with_stem = with_stem
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, 3, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Compute feature maps.
+
+        Args:
+            x: images [B, 3, H, W].
+
+        Returns:
+            maps, high resolution first, with ``with_stem`` that of the stem before the stages'.
+        """
         x = self.stem_map(x)
         maps = [x] if self.with_stem else []
         for index, name in enumerate(self.res_layers):
@@ -34,12 +44,16 @@ class KMaXResNet(ResNet):
         return tuple(maps)
 
     def stem_map(self, x: Tensor) -> Tensor:
-        """What the first stage reads."""
+        """Compute the input of the first stage from images [B, 3, H, W]."""
         return self.maxpool(self.relu(self.norm1(self.conv1(x))))
 
 
 class PreActivatedBottleneck(Bottleneck):
-    """Bottleneck with a ReLU on its input and none on its sum."""
+    """Bottleneck with a ReLU on its input and none on its output.
+
+    Args:
+        args, kwargs: those of mmdet's ``Bottleneck``.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.with_cp and x.requires_grad:
@@ -47,7 +61,7 @@ class PreActivatedBottleneck(Bottleneck):
         return self._sum(x)
 
     def _sum(self, x: Tensor) -> Tensor:
-        # not in place: the input is also an output of the network
+        # not in place: the input can be an output of the network too
         x = F.relu(x)
         y = self.relu(self.norm1(self.conv1(x)))
         y = self.relu(self.norm2(self.conv2(y)))
@@ -57,10 +71,14 @@ class PreActivatedBottleneck(Bottleneck):
 
 @MODELS.register_module()
 class PreActivatedResNet(KMaXResNet):
-    """ResNet wired as in kMaX-DeepLab's TensorFlow original, with the same parameters.
+    """ResNet of kMaX-DeepLab's TensorFlow version, for its checkpoints.
 
-    No max pooling, the first stage has stride 2, and outputs are the sums before the ReLU; the
-    stem's map is at stride 2, before the ReLU as well. For checkpoints of the original.
+    The first stage of stride 2 replaces max pooling. Outputs are not activated; the stem's map, not
+    activated either, is at stride 2.
+
+    Args:
+        args, kwargs: those of :class:`KMaXResNet`.
+        strides: stride of each stage.
     """
 
     arch_settings = {50: (PreActivatedBottleneck, (3, 4, 6, 3)),
@@ -70,5 +88,5 @@ class PreActivatedResNet(KMaXResNet):
         super().__init__(*args, strides=strides, **kwargs)
 
     def stem_map(self, x: Tensor) -> Tensor:
-        """What the first stage reads."""
+        """Compute the input of the first stage from images [B, 3, H, W]."""
         return self.norm1(self.conv1(x))

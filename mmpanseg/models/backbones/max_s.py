@@ -1,4 +1,7 @@
-"""MaX-S: ResNet-50 with axial attention in its last two stages. Shapes: B images, C channels."""
+"""MaX-S: ResNet-50 with axial attention in its last two stages.
+
+Shapes: B images, C channels, H x W image or map.
+"""
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
@@ -11,22 +14,27 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class MaXS(BaseModule):
-    """MaX-S backbone of kMaX-DeepLab's TensorFlow original (MaX-DeepLab section 3.4).
+    """MaX-S backbone of kMaX-DeepLab's TensorFlow version, for images of any size.
 
-    Three 3x3 convolutions, then four stages that each halve the size in their first block. Blocks
-    whose input is at stride 16 or coarser have axial attention instead of a 3x3 convolution: all
-    but the first of the third stage, and the last stage. Maps of any size fit. Outputs are the
-    blocks' sums, not activated; the stem's map is at stride 2.
+    Three 3x3 convolutions are followed by four stages, whose first blocks halve the resolution.
+    Blocks whose input is at stride 16 or coarser contain axial attention instead of a 3x3
+    convolution: all but the first of the third stage, and all of the last stage. Outputs are not
+    activated; the stem's map is at stride 2.
+
+    Source: Wang et al., MaX-DeepLab, section 3.4.
 
     Args:
-        num_blocks: of the stages.
+        num_blocks: number of blocks of each stage.
         base_channels: base width of the first stage; it doubles with every stage.
-        num_heads: of axial attention.
-        in_channels: of the images.
-        with_stem: put the stem's map in front of the stages' maps.
-        drop_path_rate: of axial blocks at stride 32; those whose input is at stride 16 have three
-            quarters of it, convolutional blocks none.
-        norm_cfg: of all norms.
+        num_heads: number of heads of axial attention.
+        in_channels: number of channels of the images.
+        with_stem: whether to return the stem's map before those of the stages.
+        drop_path_rate: probability in 0..1 of skipping the residual branch of axial blocks at
+            stride 32; for blocks whose input is at stride 16 it is three quarters of that, for
+            convolutional blocks 0.
+        norm_cfg: config of the normalization layers, mmengine style; default BN with eps 1e-3 and
+            momentum 0.01, as published.
+        init_cfg: config of the initialization, mmengine style.
     """
 
     def __init__(self, num_blocks: Sequence[int] = (3, 4, 6, 3), base_channels: int = 64,
@@ -56,7 +64,14 @@ class MaXS(BaseModule):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, C, H, W] -> maps, high resolution first; the stem's, if any, leads."""
+        """Compute feature maps.
+
+        Args:
+            x: images [B, C, H, W].
+
+        Returns:
+            maps, high resolution first, with ``with_stem`` that of the stem before the stages'.
+        """
         x = self.stem(x)
         maps = [x] if self.with_stem else []
         for stage in self.stages:

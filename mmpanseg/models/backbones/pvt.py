@@ -1,4 +1,4 @@
-"""PVTv2 with the epsilons it was trained with."""
+"""PVTv2 with the epsilons of its released weights."""
 from mmdet.models.backbones import PyramidVisionTransformerV2
 from torch import Tensor
 
@@ -9,17 +9,17 @@ TRAINED_EPS = 1e-5
 
 @MODELS.register_module()
 class PVTv2(PyramidVisionTransformerV2):
-    """mmdet's PVTv2, its normalizations after patch embedding and spatial reduction with eps 1e-5.
+    """mmdet's PVTv2 with eps 1e-5 in the norms after patch embedding and spatial reduction.
 
-    mmdet has 1e-6 everywhere; released weights were trained with 1e-5 in these two places, and
+    mmdet uses 1e-6 everywhere, but the released weights were trained with 1e-5 in these two places;
     outputs differ by about 5e-5.
 
     Args:
-        kwargs: of mmdet's class.
+        kwargs: arguments of mmdet's class.
 
     Attributes:
-        smallest_side: pixels that images must have at least for every stage's spatial reduction to
-            find one of its windows, 29 as published.
+        smallest_side: minimum height and width of images in pixels, so that the spatial reduction
+            of every stage covers at least one window; 29 for the published architectures.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -35,14 +35,20 @@ class PVTv2(PyramidVisionTransformerV2):
                     layer.attn.norm.eps = TRAINED_EPS
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Images [B, C, H, W] -> maps of ``out_indices``, high resolution first.
+        """Compute feature maps.
+
+        Args:
+            x: images [B, C, H, W].
+
+        Returns:
+            maps of ``out_indices``, high resolution first.
 
         Raises:
-            ValueError: a side is too short.
+            ValueError: an image is smaller than ``smallest_side``.
         """
         if min(x.shape[-2:]) < self.smallest_side:
             raise ValueError(
                 f'an input of {x.shape[-2]} x {x.shape[-1]} pixels (height x width) is too small '
                 f'for mmpanseg.PVTv2, whose sides must be at least {self.smallest_side}: resize '
-                'the images, or pad them by model.data_preprocessor.pad_size_divisor=32')
+                'the images, or pad them with model.data_preprocessor.pad_size_divisor=32')
         return super().forward(x)

@@ -1,4 +1,4 @@
-"""Padding to one size, as networks with positions of fixed number are trained."""
+"""Data preprocessor that pads to a fixed size, for networks with a fixed number of positions."""
 
 import torch.nn.functional as F
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -8,17 +8,17 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class FixedSizeDataPreprocessor(DetDataPreprocessor):
-    """Normalizes, and pads every batch at the right and bottom to ``size`` with exact zeros.
+    """Normalize images, and pad every batch at the right and at the bottom with zeros.
 
-    Images larger than ``size`` are padded to the next side of ``divisor`` k + 1 pixels instead.
-    Pixels that ``real_pixels`` of a sample (bool [H, W]) calls not real are zero after
-    normalization as well, wherever they lie; see :class:`mmpanseg.datasets.PanopticCopyPaste`.
+    Sides that are longer than ``size`` are padded to the next length of ``divisor`` k + 1 pixels.
+    Pixels that are False in ``real_pixels`` of a sample (bool [H, W], see
+    :class:`mmpanseg.datasets.PanopticCopyPaste`) are set to zero after normalization as well.
 
     Args:
-        size: (H, W), or None for the next possible size of each batch. Published: (1281, 1281) for
-            COCO and ADE20K, (1025, 2049) for Cityscapes.
-        divisor: stride of the coarsest map.
-        kwargs: see mmdet's ``DetDataPreprocessor``.
+        size: (height, width) in pixels; None pads to the next length of ``divisor`` k + 1 of each
+            batch. Published: (1281, 1281) for COCO and ADE20K, (1025, 2049) for Cityscapes.
+        divisor: stride of the coarsest feature map in pixels.
+        kwargs: arguments of mmdet's ``DetDataPreprocessor``.
     """
 
     def __init__(self, size: tuple[int, int] | None, divisor: int = 32, **kwargs) -> None:
@@ -26,7 +26,15 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         self.size, self.divisor = tuple(size or (1, 1)), divisor
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Batch of tensors [3, h, w] -> one tensor [B, 3, H, W] and the samples."""
+        """Normalize and pad a batch.
+
+        Args:
+            data: ``inputs``, images [3, h, w], and ``data_samples``, one sample each or None.
+            training: whether to apply mmdet's batch augmentations.
+
+        Returns:
+            ``inputs`` as one tensor [B, 3, H, W], and ``data_samples`` with ``batch_input_shape``.
+        """
         data = super().forward(data, training)
         inputs, samples = data['inputs'], data['data_samples'] or []
         for image, sample in zip(inputs, samples):
@@ -41,5 +49,10 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         return data
 
     def padded(self, side: int, wanted: int) -> int:
-        """Padded length of a side."""
+        """Compute the padded length of a side.
+
+        Args:
+            side: length in pixels.
+            wanted: padded length where ``side`` is not longer.
+        """
         return max(wanted, -(-(side - 1) // self.divisor) * self.divisor + 1)

@@ -1,37 +1,46 @@
-"""From queries to results: what the fusion heads share."""
-from collections.abc import Sequence
+"""Base of the fusion heads: results from the predictions of queries.
 
+Shapes: B images; Q queries of each; K classes; H, W result.
+"""
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from mmpanseg.models.fusion_heads.instances import predict_instances
-from mmpanseg.models.fusion_heads.semantic import semantic_labels
-from mmpanseg.models.inference.augmented_views import OutputMasks, View, merge_views
+from mmpanseg.models.fusion_heads.semantic import fuse_semantic
+from mmpanseg.models.inference.augmented_views import View, merge_views
 from mmpanseg.models.inference.full_size_masks import (
     MASK_ACTIVATIONS,
     SCORE_ACTIVATIONS,
     FullSizeMasks,
+    OutputMasks,
 )
-from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.result_coding import check_class_count
 from mmpanseg.utils.config_checks import resolve_option
 
 
 class FusionHead(BaseModule):
-    """Gives all outputs of one set of predictions; subclasses say how segments get their pixels.
+    """Computes all outputs from the predictions of queries; subclasses assign pixels to segments.
 
     Args:
-        num_things_classes, num_stuff_classes: set once, at the segmentor.
-        score_activation: 'softmax' over K classes and "no object", or 'sigmoid' for each class by
-            itself; then there is no "no object", and a query has -inf for classes that are not
-            open to it.
-        mask_activation: 'sigmoid', or 'none' for masks that a head gives as they are.
+        num_things_classes: number of thing classes; the segmentor sets it.
+        num_stuff_classes: number of stuff classes; the segmentor sets it.
+        score_activation: 'softmax' over K classes and "no object", or 'sigmoid' for each class
+            separately; then "no object" does not exist, and heads set the logits of classes that a
+            query cannot predict to -inf.
+        mask_activation: 'sigmoid', or 'none' for heads that predict mask probabilities.
         resize_once: see :class:`FullSizeMasks`.
+        init_cfg: see mmengine's BaseModule.
 
     Raises:
-        ValueError: for an activation that does not exist.
+        ValueError: an activation does not exist.
     """
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int,
@@ -40,94 +49,155 @@ class FusionHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.num_things_classes = num_things_classes
         self.num_classes = num_things_classes + num_stuff_classes
+        self.score_activation = score_activation
         self.class_scores = resolve_option('score_activation', score_activation, SCORE_ACTIVATIONS)
         self.mask_activation = resolve_option('mask_activation', mask_activation, MASK_ACTIVATIONS)
         self.resize_once = resize_once
-        # scores that do not compete for a sum of 1 rank things among themselves
+        # independent scores are comparable among things only
         self.rank_things_only = score_activation == 'sigmoid'
 
     def predict(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
-                rescale: bool = True, outputs: Outputs = Outputs()) -> list[dict]:
-        """Results of every image of a batch.
+                rescale: bool = True, outputs: OutputOptions | None = None) -> list[dict]:
+        """Compute the results of every image of a batch.
 
         Args:
             cls_logits: [B, Q, K + 1], or [B, Q, K] for sigmoid scores.
-            mask_logits: of the same queries; the last prediction is read.
+            mask_logits: masks of the same queries; the last layer's are used.
             metainfos: one dict per image, see :class:`FullSizeMasks`.
-            rescale: results at the original size.
-            outputs: what to give.
+            rescale: whether results have the original size; otherwise they have the size of the
+                network's input.
+            outputs: options of the outputs (default: panoptic results only).
 
         Returns:
-            per image a dict as :meth:`fuse` gives it.
+            one dict per image, see :meth:`fuse`.
         """
         views = self.views(cls_logits, mask_logits, metainfos, rescale)
-        return [self.fuse([view], outputs) for view in views]
+        return [self.fuse([view], outputs or OutputOptions()) for view in views]
 
     def views(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
               rescale: bool = True, unflip: bool = False) -> list[View]:
-        """Predictions of a batch image by image; arguments as for :meth:`predict`."""
+        """Split the predictions for a batch into those for each image.
+
+        Args:
+            cls_logits: see :meth:`predict`.
+            mask_logits: see :meth:`predict`.
+            metainfos: see :meth:`predict`.
+            rescale: see :meth:`predict`.
+            unflip: undo the flip that the pipeline applied to the image.
+
+        Returns:
+            one view per image.
+
+        Raises:
+            ValueError: the number of class logits does not fit ``score_activation``.
+        """
         probs = self.class_scores(cls_logits)
         if probs.shape[-1] != self.num_classes + 1:
             raise ValueError(
-                f'panoptic_fusion_head reads {cls_logits.shape[-1]} class logits of a query in a '
+                f'panoptic_fusion_head gets {cls_logits.shape[-1]} class logits per query in a '
                 f'model of {self.num_classes} classes: set its score_activation to "sigmoid" for '
                 'a head without a "no object" class, to "softmax" for one with it')
-        return [View(probs[i], self.full_size(mask_logits, i, metainfo, rescale, unflip))
+        return [View(probs[i], self.full_size_masks(mask_logits, i, metainfo, rescale, unflip))
                 for i, metainfo in enumerate(metainfos)]
 
-    def full_size(self, mask_logits: MaskLogits, image: int, metainfo: dict,
-                  rescale: bool = True, unflip: bool = False) -> FullSizeMasks:
-        """Masks of one image at the size of the result; arguments as there."""
+    def full_size_masks(self, mask_logits: MaskLogits, image: int, metainfo: dict,
+                        rescale: bool = True, unflip: bool = False) -> FullSizeMasks:
+        """Masks of one image at the size of the result; arguments of :class:`FullSizeMasks`."""
         return FullSizeMasks(mask_logits, image, metainfo, rescale, unflip,
                              self.mask_activation, self.resize_once)
 
-    def fuse(self, views: Sequence[View], outputs: Outputs) -> dict:
-        """Results of one image.
+    def fuse(self, views: Sequence[View], outputs: OutputOptions) -> dict:
+        """Compute the results of one image.
 
         Args:
-            views: one, or several of test-time augmentation.
-            outputs: what to give.
+            views: one view, or several of test-time augmentation.
+            outputs: options of the outputs.
 
         Returns:
-            those of ``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` that are on.
+            dict of those of ``pred_panoptic_seg``, ``pred_instances`` and ``pred_sem_seg`` that
+            are on.
 
         Raises:
-            ValueError: more classes than a panoptic result can tell apart.
+            ValueError: the model has more classes than a panoptic result can represent.
         """
         if outputs.panoptic_on:
             check_class_count(self.num_classes, 'panoptic_fusion_head')
-        results = {}
+        results: dict[str, PixelData | InstanceData] = {}
         if outputs.panoptic_on or outputs.instance_on:
-            merged = merge_views(views)
-        if outputs.panoptic_on:
-            results['pred_panoptic_seg'] = self.panoptic(
-                *self.best_classes(merged.probs), merged.masks)
-        if outputs.instance_on:
-            results['pred_instances'] = self.instances(merged.probs, merged.masks, outputs)
+            probs, masks = merge_views(views)
+            if outputs.panoptic_on:
+                results['pred_panoptic_seg'] = self.panoptic(*self.best_classes(probs), masks)
+            if outputs.instance_on:
+                results['pred_instances'] = self.instances(probs, masks, outputs)
         if outputs.semantic_on:
-            results['pred_sem_seg'] = semantic_labels(views, outputs.resize_scores)
+            results['pred_sem_seg'] = fuse_semantic(views, outputs.resize_scores)
         return results
 
     def best_classes(self, probs: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and labels [Q] that :meth:`panoptic` reads, of probabilities [Q, K + 1]."""
+        """Scores and labels [Q] for :meth:`panoptic` from class probabilities [Q, K + 1]."""
         return probs.max(-1)
 
-    def instances(self, probs: Tensor, masks: OutputMasks, outputs: Outputs) -> InstanceData:
-        """Instances of one image, see :func:`predict_instances`."""
+    def instances(self, probs: Tensor, masks: OutputMasks, outputs: OutputOptions) -> InstanceData:
+        """Select the instances of one image, see :func:`predict_instances`."""
         return predict_instances(
             probs, masks, self.num_things_classes, outputs.max_per_image, outputs.mask_format,
             self.rank_things_only)
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
-        """Panoptic map of one image.
+        """Compute the panoptic map of one image.
 
         Args:
-            scores, labels: [Q], best of the K + 1 classes.
-            masks: the queries' masks.
+            scores: [Q], score of the best of the K + 1 classes.
+            labels: int64 [Q], that class; K is "no object".
+            masks: masks of the queries.
 
         Returns:
-            ``sem_seg`` int32 [1, H, W] in mmdet's coding (stuff: label; thing: label + instance x
-            1000; void: K); ``segments_info`` lists the accepted segments, each with the row of
-            its (best) query.
+            ``sem_seg`` int32 [1, H, W] in mmdet's coding (stuff: label; thing: label + 1000 x
+            instance number; void: K). Its metainfo ``segments_info`` lists the accepted segments,
+            each with the number of its (best) query.
         """
         raise NotImplementedError
+
+    def per_kind(self, pair: tuple[float, float], labels: Tensor) -> Tensor:
+        """Select a number for each label [n]: the first for things, the second for stuff."""
+        return torch.where(labels < self.num_things_classes, *pair)
+
+
+# an option with one number, or with one for things and one for stuff
+PerKind = float | Sequence[float]
+
+
+def read_per_kind(name: str, value: PerKind) -> tuple[float, float]:
+    """Convert an option to a pair (things, stuff).
+
+    Args:
+        name: of the option, for the error text.
+        value: one number for both, or a pair.
+
+    Raises:
+        ValueError: the value is neither.
+    """
+    pair = (value, value) if isinstance(value, (int, float)) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(number, (int, float)) for number in pair):
+        raise ValueError(f'panoptic_fusion_head.{name}={value!r} must be one number, or two: '
+                         'one for things and one for stuff')
+    return pair[0], pair[1]
+
+
+def take_former_names(options: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Take the options that a config gives by a former name, with a warning.
+
+    Args:
+        options: options of a config by name; those with former names are removed.
+        renamed: former name -> name.
+
+    Returns:
+        Their values by the new name.
+    """
+    taken = {}
+    for former, name in renamed.items():
+        if former in options:
+            warnings.warn(f'panoptic_fusion_head.{former} is called {name} now; the former name '
+                          'still works in this version', FutureWarning, stacklevel=3)
+            taken[name] = options.pop(former)
+    return taken

@@ -1,75 +1,40 @@
 """Instance segmentation from queries. Q queries, K classes, n instances, H, W result."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
-from pycocotools import mask as rle_tools
 from torch import Tensor
 
-from mmpanseg.models.inference.augmented_views import OutputMasks
-from mmpanseg.structures.segment_geometry import mask_boxes
+from mmpanseg.models.inference.full_size_masks import OutputMasks
+from mmpanseg.models.inference.instance_masks import MaskStore
 from mmpanseg.utils.device import to_device, to_host
-
-MASK_FORMATS = ('dense', 'rle')
-
-
-class MaskStore:
-    """Masks of n instances, filled in as they are made: one bool tensor, or run lengths.
-
-    Args:
-        count: n.
-        size: (H, W).
-        mask_format: 'dense' (bool [n, H, W]) or 'rle' (n COCO run-length encodings), which takes
-            no n x H x W bytes.
-        device: of the dense masks and of the boxes.
-    """
-
-    def __init__(self, count: int, size: tuple[int, int], mask_format: str,
-                 device: torch.device) -> None:
-        dense = mask_format == 'dense'
-        self.masks: Tensor | list[dict] = (
-            torch.zeros(count, *size, dtype=torch.bool, device=device) if dense else [{}] * count)
-        self.bboxes = torch.zeros(count, 4, device=device)
-
-    def put(self, positions: Sequence[int], rows: Sequence[int], masks: Tensor) -> None:
-        """Store some masks, all with one copy to the host at most.
-
-        Args:
-            positions: instances.
-            rows: the mask of each of them.
-            masks: bool [m, H, W].
-        """
-        boxes = mask_boxes(masks).to(self.bboxes)
-        place, row = to_device(self.bboxes.device, list(positions), list(rows))
-        self.bboxes[place] = boxes[row]
-        if isinstance(self.masks, Tensor):
-            for position, number in zip(positions, rows):
-                self.masks[position] = masks[number]
-            return
-        encoded = [encode_mask(mask) for mask in to_host(masks)[0]]
-        for position, number in zip(positions, rows):
-            self.masks[position] = encoded[number]
-
-
-def encode_mask(mask: Tensor) -> dict:
-    """COCO run-length encoding of a mask, bool [H, W]."""
-    return rle_tools.encode(np.asfortranarray(to_host(mask)[0].numpy()).view(np.uint8))
 
 
 def mean_inside(masks: OutputMasks, logits: Tensor,
                 extra_pixels: float = 0) -> tuple[Tensor, Tensor]:
-    """Binary masks bool [m, H, W] of logits, and the mean [m] of each mask inside (empty: 0).
+    """Compute binary masks and the mean mask probability inside each.
 
     Args:
-        masks: where the logits come from.
+        masks: masks that the logits belong to.
         logits: [m, H, W].
         extra_pixels: added to the number of pixels that the sum is divided by.
+
+    Returns:
+        bool [m, H, W], and means [m]; 0 for an empty mask.
     """
-    inside = logits > masks.activation.half
+    inside = logits > masks.activation.threshold
     area = inside.flatten(1).sum(1)
     total = masks.activation.probs(logits).mul_(inside).flatten(1).sum(1)
     return inside, total / (area + extra_pixels).clamp(min=torch.finfo(total.dtype).tiny)
+
+
+def mask_scores(masks: OutputMasks, queries: Tensor, extra_pixels: float = 0) -> Tensor:
+    """Mean mask probability inside the masks of queries int64 [n], see :func:`mean_inside`."""
+    if not len(queries):
+        return torch.zeros(0, device=queries.device)
+    return torch.cat([mean_inside(masks, logits, extra_pixels)[1]
+                      for logits in masks.chunks(queries)])
 
 
 def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int,
@@ -77,28 +42,28 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
                       things_only: bool = False, extra_pixels: float = 1e-6,
                       confidence: Callable[[Tensor, Tensor], Tensor] = torch.mul,
                       ) -> InstanceData:
-    """The best (query, class) pairs of an image as instances, as published.
+    """Select the best (query, class) pairs of an image as instances, as published.
 
-    Pairs with a stuff class are removed after the selection, so there may be fewer than
-    ``max_per_image``; ``things_only`` removes them before it, and what has no score at all. A
-    mask is where it is above 0.5; the score is the class probability times the mean of the mask
-    inside (0 for an empty one), or what ``confidence`` makes of the two.
+    By default pairs with a stuff class are removed after the selection, so there can be fewer than
+    ``max_per_image``. The score is the class probability times the mean mask probability inside the
+    mask (0 for an empty one), or what ``confidence`` computes from the two.
 
     Args:
-        probs: [Q, K + 1], class probabilities, "no object" last.
-        masks: the queries' masks.
+        probs: class probabilities [Q, K + 1], "no object" last.
+        masks: masks of the queries.
         num_things_classes: labels below are things.
-        max_per_image: pairs to select.
+        max_per_image: number of pairs to select.
         mask_format: see :class:`MaskStore`.
-        things_only: select among things, not among all classes.
+        things_only: remove pairs with a stuff class, and those with a score of 0, before the
+            selection.
         extra_pixels: see :func:`mean_inside`.
-        confidence: gives scores [n] from class probabilities and means [n].
+        confidence: function of class probabilities [n] and means [n] that returns scores [n].
 
     Returns:
         by descending class probability: ``masks``, ``scores`` [n], ``labels`` int64 [n] and
-        ``bboxes`` [n, 4]:
-        the tight boxes around the masks, (x1, y1, x2, y2) with x2 and y2 one behind the last
-        pixel; zeros for an empty mask. (Published models give no boxes.)
+        ``bboxes`` float32 [n, 4], the smallest boxes around the masks: (x1, y1, x2, y2) with x2
+        and y2 one past the last pixel, zeros for an empty mask. (Published models predict no
+        boxes.)
     """
     num_classes = probs.shape[1] - 1
     pairs = probs[:, :-1]
@@ -106,14 +71,14 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
         pairs = torch.where(
             torch.arange(num_classes, device=pairs.device) < num_things_classes, pairs, 0)
     scores, index = pairs.flatten().topk(min(max_per_image, pairs.numel()))
-    # what is selected, read once: how many there are decides the shapes of what follows
+    # one copy: the number of things determines the shapes below
     host_scores, host_index = (x.numpy() for x in to_host(scores, index))
-    kept = host_index % num_classes < num_things_classes
+    is_kept = host_index % num_classes < num_things_classes
     if things_only:
-        kept &= host_scores > 0
-    # a query may be selected with several classes
-    wanted, row_of = np.unique(host_index[kept] // num_classes, return_inverse=True)
-    kept, queries, query_of = to_device(probs.device, np.flatnonzero(kept), wanted, row_of)
+        is_kept &= host_scores > 0
+    # a query can be selected with several classes
+    wanted, row_of = np.unique(host_index[is_kept] // num_classes, return_inverse=True)
+    kept, queries, query_of = to_device(probs.device, np.flatnonzero(is_kept), wanted, row_of)
     scores, labels = scores[kept], index[kept] % num_classes
 
     store = MaskStore(len(labels), masks.size, mask_format, probs.device)

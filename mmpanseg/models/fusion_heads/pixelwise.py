@@ -1,77 +1,91 @@
-"""Pixel-wise fusion: every pixel goes to the query with the largest weighted mask there."""
+"""Pixel-wise fusion: an arg-max over weighted masks at every pixel."""
 from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor
 
-from mmpanseg.models.fusion_heads.base import FusionHead
+from mmpanseg.models.fusion_heads.base import FusionHead, take_former_names
+from mmpanseg.models.fusion_heads.pixel_assignment import assign_by_argmax
 from mmpanseg.models.fusion_heads.segments import paint
-from mmpanseg.models.inference.augmented_views import OutputMasks
+from mmpanseg.models.inference.full_size_masks import OutputMasks
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.result_coding import segment_value
 from mmpanseg.utils.device import bincount, chunk_rows, to_host
 
-# Elements of the masks compared at once. Pixels of a mask are counted in single precision.
-_STRIP_ON_CPU, _STRIP_ELSEWHERE = 1 << 18, 1 << 24
+_RENAMED = dict(score_thr='object_mask_thr', overlap_thr='iou_thr')
 
 
 @MODELS.register_module()
 class PixelwiseFusionHead(FusionHead):
     """Panoptic inference of MaskFormer (section 3.4) as published with Mask2Former.
 
-    Only queries above the score threshold ever get pixels, and one arg-max over them, some at a
-    time, needs a handful of planes however many queries there are.
+    Options that mmdet's MaskFormerFusionHead also has have its names and meaning. The arg-max is
+    computed over a few masks at a time and only over queries above the score threshold, so memory
+    does not grow with the number of queries.
 
     Args:
-        num_things_classes, num_stuff_classes: set once, at the segmentor.
-        score_thr: a query must be more confident than this (t_score).
-        overlap_thr: share of its own mask that a query must win to be kept (t_overlap).
-        weighted: masks compete weighted with their scores; without, by themselves.
-        fill: a query gets all pixels that it wins, also those where its own mask is below 0.5, as
+        num_things_classes: number of thing classes; the segmentor sets it.
+        num_stuff_classes: number of stuff classes; the segmentor sets it.
+        object_mask_thr: class score that a query must exceed.
+        iou_thr: least ratio of the pixels that a query wins to the pixels of its own mask (at
+            least 0.5); below, its pixels become void.
+        weighted: multiply masks by class scores in the arg-max.
+        filter_low_score: assign only pixels where the winner's own mask is at least 0.5, others
+            become void. False also accepts queries whose own mask is nowhere 0.5, unlike mmdet, as
             in the arg-max that Panoptic SegFormer compares with (Table B.2).
-        options: of :class:`FusionHead`.
+        **options: options of :class:`FusionHead`.
+
+    Raises:
+        TypeError: an option is unknown; the text has the known ones.
     """
 
-    def __init__(self, num_things_classes: int, num_stuff_classes: int, score_thr: float = 0.8,
-                 overlap_thr: float = 0.8, weighted: bool = True, fill: bool = False,
-                 **options) -> None:
+    def __init__(self, num_things_classes: int, num_stuff_classes: int,
+                 object_mask_thr: float = 0.8, iou_thr: float = 0.8, weighted: bool = True,
+                 filter_low_score: bool = True, **options) -> None:
+        former = take_former_names(options, _RENAMED)
         super().__init__(num_things_classes, num_stuff_classes, **options)
-        self.score_thr = score_thr
-        self.overlap_thr = overlap_thr
+        self.object_mask_thr = former.get('object_mask_thr', object_mask_thr)
+        self.iou_thr = former.get('iou_thr', iou_thr)
         self.weighted = weighted
-        self.fill = fill
+        self.filter_low_score = filter_low_score
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
-        kept = ((labels != self.num_classes) & (scores > self.score_thr)).nonzero()[:, 0]
+        kept = ((labels != self.num_classes) & (scores > self.object_mask_thr)).nonzero()[:, 0]
         weights = scores[kept] if self.weighted else torch.ones_like(scores[kept])
-        winner, inside, own = compete(weights, kept, masks)
-        if self.fill:
+        winner, inside, own_area = assign_by_argmax(weights, kept, masks)
+        if not self.filter_low_score:
             inside.fill_(len(kept) > 0)
-            own = own.clamp(min=1)
-        # won, own and painted pixels per query: read together
-        outside, painted = count_winners(winner, inside, len(kept))
-        table = to_host(outside + painted, own, painted, labels[kept], kept, scores[kept])
+            own_area = own_area.clamp(min=1)
+        won_outside, painted = count_winners(winner, inside, len(kept))
+        # one copy for all of them
+        table = to_host(won_outside + painted, own_area, painted, labels[kept], kept, scores[kept])
         values, segments = self.accept(*(column.tolist() for column in table))
         winner.masked_fill_(~inside, len(kept))
         return paint(winner, [*values, self.num_classes], segments)
 
-    def accept(self, won: list, own: list, painted: list, labels: list, queries: list,
-               scores: list) -> tuple[list[int], list[dict]]:
-        """Decide query by query, in order, what becomes a segment.
+    def accept(self, won_areas: Sequence[int], own_areas: Sequence[int],
+               painted_areas: Sequence[int], labels: Sequence[int], queries: Sequence[int],
+               scores: Sequence[float]) -> tuple[list[int], list[dict]]:
+        """Decide query by query, in order, which ones become segments.
 
         Args:
-            won: pixels each query won.
-            own: pixels where its own mask is at least 0.5.
-            painted: pixels for which both hold.
-            labels, queries, scores: its class, number and confidence.
+            won_areas: pixels that each query won.
+            own_areas: pixels where its own mask is at least 0.5.
+            painted_areas: pixels for which both hold.
+            labels: class of each query.
+            queries: number of each query.
+            scores: class score of each query.
 
         Returns:
-            the map value of each query (K = void), and the segments' info dicts.
+            the map value of each query (K = void), and ``segments_info``.
         """
-        values, segments, stuff, instances = [], [], set(), 0
-        for w, o, p, label, query, score in zip(won, own, painted, labels, queries, scores):
-            if not (w and o and p) or w / o < self.overlap_thr:
+        values: list[int] = []
+        segments: list[dict] = []
+        stuff, instances = set(), 0
+        for won, own, painted, label, query, score in zip(
+                won_areas, own_areas, painted_areas, labels, queries, scores):
+            if not (won and own and painted) or won / own < self.iou_thr:
                 values.append(self.num_classes)
                 continue
             is_thing = label < self.num_things_classes
@@ -84,73 +98,17 @@ class PixelwiseFusionHead(FusionHead):
         return values, segments
 
 
-def compete(scores: Tensor, queries: Tensor,
-            masks: OutputMasks) -> tuple[Tensor, Tensor, Tensor]:
-    """Arg-max of score x mask over queries, a few masks and rows at a time.
+def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Count the pixels that each query won.
 
     Args:
-        scores: [k], weights of the queries.
-        queries: int64 [k].
-        masks: their masks.
+        winner: integers [H, W] in 0 .. count - 1.
+        inside: bool [H, W], whether the winner's own mask is at least 0.5.
+        count: number of queries.
 
     Returns:
-        winner int32 [H, W], position of the winning query (the first one on ties); inside
-        bool [H, W], whether the winner's own mask is at least 0.5 there; own int64 [k], pixels of
-        each mask.
+        int64 [count] of pixels outside the own mask, and of pixels inside.
     """
-    count = len(queries)
-    best = scores.new_full(masks.size, -1.0)
-    winner = torch.zeros(masks.size, dtype=torch.int32, device=scores.device)
-    inside = torch.zeros(masks.size, dtype=torch.bool, device=scores.device)
-    own = torch.zeros(count, dtype=torch.long, device=scores.device)
-    if not count:
-        return winner, inside, own
-    # earlier queries have larger codes; the last bit is for "inside"
-    codes = 2 * torch.arange(count, 0, -1, device=scores.device).to(scores.dtype)
-    start = 0
-    for logits in masks.chunks(queries):
-        part = slice(start, start + len(logits))
-        step = strip_rows(logits)
-        for strip, *planes in zip(logits.split(step, dim=1), *(
-                plane.split(step) for plane in (best, winner, inside))):
-            top, code, pixels = _best_of(
-                masks.activation.probs(strip), scores[part], codes[part])
-            own[part] += pixels
-            _update(planes, top, code.int(), count)
-        start += len(logits)
-    return winner, inside, own
-
-
-def _best_of(masks: Tensor, scores: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Largest weighted mask [h, W], its code plus 1 where it is inside, and pixels inside [m].
-
-    Codes are numbers of the masks' own type [m], because comparisons that give such numbers are
-    several times as fast on a CPU as those that give truth values, and as selecting by these.
-    """
-    weighted = masks * scores[:, None, None]
-    inside = masks.ge_(0.5)
-    pixels = inside.sum((1, 2)).long()
-    top = weighted.amax(0)
-    return top, weighted.eq_(top).mul_(inside.add_(codes[:, None, None])).amax(0), pixels
-
-
-def _update(planes: Sequence[Tensor], top: Tensor, code: Tensor, count: int) -> None:
-    """Let the best of some masks replace what is in the planes (best, winner, inside)."""
-    best, winner, inside = planes
-    better = top > best
-    torch.where(better, top, best, out=best)
-    torch.where(better, count - (code >> 1), winner, out=winner)
-    torch.where(better, (code & 1).bool(), inside, out=inside)
-
-
-def strip_rows(logits: Tensor) -> int:
-    """Rows of masks [m, H, W] to compare at once: on a CPU they stay in the cores' caches."""
-    limit = _STRIP_ON_CPU if logits.device.type == 'cpu' else _STRIP_ELSEWHERE
-    return max(1, limit // max(1, logits.shape[0] * logits.shape[2]))
-
-
-def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Pixels that each of ``count`` queries won outside its own mask, and inside; int64 [count]."""
     counts = torch.zeros(2 * count, dtype=torch.long, device=winner.device)
     if count:
         step = chunk_rows(winner.device, winner.shape[1])

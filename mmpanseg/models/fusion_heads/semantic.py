@@ -10,20 +10,20 @@ from mmpanseg.models.inference.full_size_masks import ReadRows
 from mmpanseg.utils.device import chunk_rows
 
 
-def semantic_labels(views: Sequence[View], resize_scores: bool = False) -> PixelData:
-    """Label of every pixel: the class with the largest mean score over the views.
+def fuse_semantic(views: Sequence[View], resize_scores: bool = False) -> PixelData:
+    """Label every pixel with the class that has the largest mean score over the views.
 
-    Works through the image in strips of rows, so that no [K, H, W] map ever exists. For several
-    views (test-time augmentation) score maps are averaged, as published.
+    The image is processed in strips of rows, so that no [K, H, W] map is created. Score maps of
+    several views (test-time augmentation) are averaged, as published.
 
     Args:
-        views: of one image, often just one.
-        resize_scores: see :func:`semantic_scores`.
+        views: one or several views of an image.
+        resize_scores: see :func:`semantic_score_reader`.
 
     Returns:
         ``sem_seg`` int32 [1, H, W], labels 0 .. K - 1.
     """
-    readers = [semantic_scores(view, resize_scores) for view in views]
+    readers = [semantic_score_reader(view, resize_scores) for view in views]
     probs, size = views[0].probs, views[0].masks.size
     step = chunk_rows(probs.device, sum(probs.shape) * size[1])
     labels = torch.empty(size, dtype=torch.int32, device=probs.device)
@@ -31,39 +31,42 @@ def semantic_labels(views: Sequence[View], resize_scores: bool = False) -> Pixel
         stop = min(start + step, size[0])
         mean = readers[0](start, stop)
         for count, read in enumerate(readers[1:], 2):
-            # a running mean leaves equal views exactly as they are
+            # a running mean of equal views is exactly their value
             mean += (read(start, stop) - mean) / count
         labels[start:stop] = mean.argmax(0)
     return PixelData(sem_seg=labels[None])
 
 
-def semantic_scores(view: View, resize_scores: bool = False) -> ReadRows:
-    """Reader of rows of the score map [K, H, W]: sum over queries of class x mask probability.
+def semantic_score_reader(view: View, resize_scores: bool = False) -> ReadRows:
+    """Create a function that computes rows of the semantic score map.
 
-    MaskFormer's semantic inference (section 3.4), the "no object" class left out; scores are not
-    normalized.
+    Scores are sums over queries of class x mask probability (semantic inference of MaskFormer,
+    section 3.4), without the "no object" class; they are not normalized.
 
     Args:
         view: predictions for one image.
         resize_scores: compute scores at the size of the network's input and resize them, as
-            published for models that predict nothing else; otherwise mask logits are resized.
+            published for models without other outputs; otherwise mask logits are resized.
+
+    Returns:
+        function of (first row, last row + 1) that returns scores [K, rows, W].
     """
     masks = view.masks
     weights = view.probs[:, :-1].T.contiguous()
-    coarse = masks.coarse(torch.arange(len(view.probs), device=weights.device))
+    logits = masks.low_resolution(torch.arange(len(view.probs), device=weights.device))
 
-    def mix(logits: Tensor) -> Tensor:
-        """Logits [Q, n, w] -> scores [K, n, w]."""
-        probs = masks.all_probs(logits).flatten(1)
-        return (weights @ probs).view(-1, *logits.shape[1:])
+    def mix(rows: Tensor) -> Tensor:
+        """Scores [K, n, w] of mask logits [Q, n, w]."""
+        probs = masks.all_probs(rows).flatten(1)
+        return (weights @ probs).view(-1, *rows.shape[1:])
 
     def input_scores(start: int, stop: int) -> Tensor:
-        return mix(masks.cut_rows(coarse, start, stop))
+        return mix(masks.input_rows(logits, start, stop))
 
     def read(start: int, stop: int) -> Tensor:
-        rows = masks.own_rows(start, stop)
+        start, stop = masks.rows_before_unflip(start, stop)
         if resize_scores:
-            return masks.unflip(masks.resize_cut(input_scores, *rows))
-        return masks.unflip(mix(masks.result_rows(coarse, *rows)))
+            return masks.unflip(masks.resize_input_rows(input_scores, start, stop))
+        return masks.unflip(mix(masks.result_rows(logits, start, stop)))
 
     return read

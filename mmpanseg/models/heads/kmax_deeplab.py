@@ -1,4 +1,4 @@
-"""kMaX-DeepLab's head: pixel decoder, k-means decoder, predictions, auxiliary semantic head.
+"""kMaX-DeepLab's head: pixel decoder, k-means decoder, predictor, auxiliary semantic head.
 
 Shapes: B images, Q queries, C channels, K classes, L predictions (decoder layers + 1).
 """
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.structures import SampleList
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.base import batch_segments
+from mmpanseg.models.heads.base import PanopticHead
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, truncated_normal_
 from mmpanseg.models.losses.kmax_criterion import KMaXPrediction
 from mmpanseg.models.transformer_decoders.kmeans_decoder import KMaXPredictor
@@ -18,38 +17,46 @@ from mmpanseg.structures.mask_logits import DenseMaskLogits, MaskLogits, at_leas
 
 
 @MODELS.register_module()
-class KMaXDeepLabHead(BaseModule):
-    """Mask classification whose queries are the centers of a clustering (kMaX-DeepLab section 3).
+class KMaXDeepLabHead(PanopticHead):
+    """Mask classification whose queries are cluster centers (kMaX-DeepLab section 3).
 
     The defaults are those of the PyTorch version for COCO. Weights of the TensorFlow version need
     ``dilation=2`` in the pixel decoder, ``low_level_act`` in the semantic head, and
-    ``align_corners='always'`` in both, in the criterion and in the fusion head; to train as it
-    does, ``start='tensorflow'`` as well.
+    ``align_corners='always'`` in both, in the criterion and in the fusion head; training as in the
+    TensorFlow version also needs ``conv_init='tensorflow'``.
 
     Args:
-        in_channels: channels of the backbone's maps, high resolution first: res2 .. res5, or stem
-            and res2 .. res5 for a pixel decoder of five stages.
-        num_things_classes, num_stuff_classes: set once, at the segmentor.
-        num_queries: Q.
-        num_train_queries: with drop-query regularization, how many of them, drawn anew in every
-            training iteration, take part; all do in inference.
-        query_channels: C of the queries.
-        channels, embed_channels: of the last prediction's pixel branch and embeddings; the latter
-            of the layers' too.
-        norm_cfg: of all norms. SyncBN is what is published.
-        start: whose start values of convolutions to use, 'pytorch' or 'tensorflow'.
-        pixel_decoder, transformer_decoder, criterion: configs; widths are filled in from here.
-        semantic_head: config of the auxiliary head, or None for none.
+        in_channels: channels of the backbone's feature maps, in decreasing order of resolution:
+            res2 .. res5, or stem and res2 .. res5 for a pixel decoder of five stages.
+        num_things_classes: number of thing classes, set by the segmentor.
+        num_stuff_classes: number of stuff classes, set by the segmentor.
+        num_queries: number of queries Q.
+        num_train_queries: number of queries that are sampled without replacement in every training
+            iteration (drop-query regularization), 1 .. Q; None keeps all of them, as inference
+            does.
+        query_channels: width C of the queries.
+        channels: width of the pixel branch of the last prediction.
+        embed_channels: width of pixel and mask embeddings, in all predictions.
+        norm_cfg: config of the normalization layers; default BN with eps 1e-3, published with
+            SyncBN.
+        conv_init: initialization of the convolutions, that of the 'pytorch' or 'tensorflow'
+            version.
+        pixel_decoder: config of the pixel decoder; channels are filled in from the head.
+        transformer_decoder: config of the k-means decoder; channels are filled in alike.
+        semantic_head: config of the auxiliary semantic head, used in training only; None for
+            none.
+        criterion: config of the losses; the number of classes is filled in.
+        init_cfg: config of the initialization, see mmengine's ``BaseModule``.
 
     Raises:
-        ValueError: a setting is not possible; the text names it.
+        ValueError: an option is out of range or unknown; the text names it.
     """
 
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 128,
                  num_train_queries: int | None = None, query_channels: int = 256,
                  channels: int = 256, embed_channels: int = 128, norm_cfg: dict = NORM,
-                 start: str = 'pytorch',
+                 conv_init: str = 'pytorch',
                  pixel_decoder: dict = dict(type='mmpanseg.KMaXPixelDecoder'),
                  transformer_decoder: dict = dict(type='mmpanseg.KMeansDecoder'),
                  semantic_head: dict | None = dict(type='mmpanseg.KMaXSemanticHead'),
@@ -60,6 +67,7 @@ class KMaXDeepLabHead(BaseModule):
             raise ValueError(f'num_train_queries={num_train_queries} must lie between 1 and '
                              f'num_queries={num_queries}; None keeps all of them')
         self.num_classes = num_classes = num_things_classes + num_stuff_classes
+        self.num_queries = num_queries
         self.num_train_queries = num_train_queries
         self.pixel_decoder = MODELS.build(pixel_decoder, default_args=dict(
             in_channels=in_channels, norm_cfg=norm_cfg))
@@ -77,20 +85,22 @@ class KMaXDeepLabHead(BaseModule):
             semantic_head, default_args=dict(
                 in_channels=in_channels, num_classes=num_classes, norm_cfg=norm_cfg))
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
-        if start != 'pytorch':
+        if conv_init != 'pytorch':
             for module in self.modules():
                 if isinstance(module, ConvNorm):
-                    module.reset_parameters(start)
+                    module.reset_parameters(conv_init)
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
-        """All predictions.
+    def forward(self, features: Sequence[Tensor],
+                metainfos: Sequence[dict] | None = None) -> tuple[Tensor, MaskLogits]:
+        """Compute all predictions.
 
         Args:
-            features: backbone maps, high resolution first.
+            features: feature maps of the backbone, in decreasing order of resolution.
+            metainfos: ignored; padding is part of the input, as published.
 
         Returns:
-            class logits [L, B, Q, K + 1] and L mask logits, each at the size of its own map; the
-            last is the result.
+            class logits [L, B, Q, K + 1] and L mask logits, each at the resolution of its own
+            map; the last prediction is the result.
         """
         predictions = self.decode(features)
         return (torch.stack([prediction.cls_logits for prediction in predictions]),
@@ -98,26 +108,29 @@ class KMaXDeepLabHead(BaseModule):
 
     def loss(self, features: Sequence[Tensor],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name against the samples' ``gt_segments``."""
         semantic = None if self.semantic_head is None else self.semantic_head(features)
         return self.criterion(
-            self.decode(features), semantic, batch_segments(batch_data_samples))
+            self.decode(features), semantic, self.batch_segments(batch_data_samples))
 
-    def predict(self, features: Sequence[Tensor]) -> tuple[Tensor, MaskLogits]:
-        """Class logits [B, Q, K + 1] and mask logits of the last prediction only."""
+    def predict(self, features: Sequence[Tensor],
+                metainfos: Sequence[dict] | None = None) -> tuple[Tensor, MaskLogits]:
         last = self.decode(features)[-1]
         return at_least_float(last.cls_logits), DenseMaskLogits([last.mask_logits]).float()
 
+    def cluster_assignments(self, features: Sequence[Tensor],
+                            metainfos: Sequence[dict] | None = None) -> list[Tensor]:
+        return [prediction.mask_logits.argmax(1) for prediction in self.decode(features)]
+
     def decode(self, features: Sequence[Tensor]) -> list[KMaXPrediction]:
-        """Predictions of the decoder's layers, if they make any, and the last one."""
-        clustering = self.transformer_decoder.start(self.queries(len(features[0])))
-        pixels, _ = self.pixel_decoder(features, clustering.visit)
+        """Compute the predictions of the decoder layers that predict, and the last one."""
+        clustering = self.transformer_decoder.start_clustering(self.queries(len(features[0])))
+        pixels, _ = self.pixel_decoder(features, clustering.update)
         queries = clustering.queries
         last = self.predictor(pixels, self.cls_proj(queries), self.mask_proj(queries))
         return [*clustering.predictions, last]
 
     def queries(self, batch: int) -> Tensor:
-        """What the queries start from, [B, C, Q]."""
+        """Initial queries [batch, C, Q]; in training, those that drop-query keeps."""
         table = self.query_feat.weight
         if self.training and self.num_train_queries is not None:
             table = table[torch.randperm(len(table), device=table.device)[:self.num_train_queries]]

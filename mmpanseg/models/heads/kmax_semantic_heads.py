@@ -1,4 +1,4 @@
-"""Auxiliary semantic heads of kMaX-DeepLab, which exist in training only.
+"""Auxiliary semantic heads of kMaX-DeepLab, which run in training only.
 
 Shapes: B images, C channels, K classes.
 """
@@ -15,30 +15,34 @@ from mmpanseg.registry import MODELS
 from mmpanseg.utils.config_checks import resolve_option
 
 
-def unchanged(x: Tensor) -> Tensor:
-    """No activation."""
+def identity(x: Tensor) -> Tensor:
+    """Return the input, in place of an activation."""
     return x
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = dict(
-    none=unchanged, relu=F.relu, gelu=F.gelu)
+    none=identity, relu=F.relu, gelu=F.gelu)
 
 
 def separable_conv(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Sequential:
-    """5x5 depthwise convolution and 1x1 convolution, each with norm and GELU."""
+    """5x5 depthwise convolution and 1x1 convolution, each with normalization and GELU."""
     return nn.Sequential(
         ConvNorm(in_channels, in_channels, 5, depthwise=True, norm_cfg=norm_cfg),
         ConvNorm(in_channels, out_channels, norm_cfg=norm_cfg))
 
 
 class ASPP(BaseModule):
-    """Atrous spatial pyramid pooling: five views of a map, joined by a 1x1 convolution.
+    """Atrous spatial pyramid pooling (DeepLabv3 section 3.3).
+
+    A 1x1 convolution, dilated 3x3 convolutions and global average pooling in parallel, projected
+    by a 1x1 convolution.
 
     Args:
-        in_channels, channels: of the map, and of each view and the result.
-        dilations: of the 3x3 convolutions.
-        dropout: at the end.
-        norm_cfg: of all norms.
+        in_channels: channels of the input.
+        channels: channels of each branch and of the output.
+        dilations: dilation of each 3x3 convolution.
+        dropout: probability of dropout, applied to the output.
+        norm_cfg: config of the normalization layers; default BN with eps 1e-3.
     """
 
     def __init__(self, in_channels: int, channels: int, dilations: Sequence[int] = (6, 12, 18),
@@ -53,30 +57,36 @@ class ASPP(BaseModule):
 
     @property
     def image_norm(self) -> nn.Module:
-        """The norm of one value per channel and image."""
+        """Normalization layer whose input is one value per channel and image."""
         return self.pool.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B, channels, h, w]."""
+        """Convolve a map [B, in_channels, h, w] to [B, channels, h, w]."""
         pooled = self.pool(F.adaptive_avg_pool2d(x, 1))
-        views = [conv(x) for conv in self.convs] + [pooled.expand(-1, -1, *x.shape[-2:])]
-        return self.dropout(self.project(torch.cat(views, 1)))
+        branches = [conv(x) for conv in self.convs] + [pooled.expand(-1, -1, *x.shape[-2:])]
+        return self.dropout(self.project(torch.cat(branches, 1)))
 
 
 @MODELS.register_module()
 class KMaXSemanticHead(BaseModule):
-    """Semantic segmentation from the backbone at stride 4 (COCO, ADE20K).
+    """Semantic segmentation at stride 4 from all maps of the backbone (COCO, ADE20K).
 
     Args:
-        in_channels: of the backbone's maps, high resolution first.
-        num_classes: K; one more, which is never a target, is predicted.
-        channels: of ASPP and of both fusions.
-        low_level_channels: of res3 and res2 before they are fused.
-        dilations, dropout: of :class:`ASPP`.
-        low_level_act: what res3 and res2 go through first: 'none' (the PyTorch version, whose
-            backbones give them activated), or 'relu' or 'gelu' for the TensorFlow wirings.
-        align_corners: 'odd' (PyTorch: where the width of res5 is odd) or 'always' (TensorFlow).
-        norm_cfg: of all norms.
+        in_channels: channels of the backbone's feature maps, in decreasing order of resolution.
+        num_classes: number of classes K; one more, which is never a target, is predicted.
+        channels: channels of ASPP and of both fusions.
+        low_level_channels: channels to which res3 and res2 are projected before their fusion.
+        dilations: dilations in :class:`ASPP`.
+        dropout: probability of dropout in :class:`ASPP`.
+        low_level_act: activation applied to res3 and res2: 'none' (PyTorch version, whose
+            backbones return activated maps), 'relu' or 'gelu' (backbones of the TensorFlow
+            version).
+        align_corners: corner rule of resizing: 'odd' (PyTorch version: aligned where the width of
+            res5 is odd) or 'always' (TensorFlow version).
+        norm_cfg: config of the normalization layers; default BN with eps 1e-3.
+
+    Raises:
+        ValueError: ``low_level_act`` or ``align_corners`` is unknown.
     """
 
     def __init__(self, in_channels: Sequence[int], num_classes: int, channels: int = 256,
@@ -99,7 +109,7 @@ class KMaXSemanticHead(BaseModule):
             channels, num_classes + 1, bias=True, norm_cfg=None, act=False, std=0.01)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Logits [B, K + 1, H, W] of backbone maps, high resolution first."""
+        """Compute logits [B, K + 1, h, w] at stride 4 from the backbone's feature maps."""
         x = self.aspp(features[-1])
         align = self.align_corners(x.shape[-1])
         for low_level, low_level_conv, conv in zip(
@@ -111,13 +121,13 @@ class KMaXSemanticHead(BaseModule):
 
 @MODELS.register_module()
 class KMaXSimpleSemanticHead(BaseModule):
-    """Semantic segmentation from res5 alone, at stride 32 (Cityscapes).
+    """Semantic segmentation at stride 32 from res5 alone (Cityscapes).
 
     Args:
-        in_channels: of the backbone's maps, high resolution first.
-        num_classes: K.
-        channels: C.
-        norm_cfg: of all norms.
+        in_channels: channels of the backbone's feature maps, in decreasing order of resolution.
+        num_classes: number of classes K.
+        channels: channels C of the separable convolution.
+        norm_cfg: config of the normalization layers; default BN with eps 1e-3.
     """
 
     def __init__(self, in_channels: Sequence[int], num_classes: int, channels: int = 256,
@@ -128,5 +138,5 @@ class KMaXSimpleSemanticHead(BaseModule):
             channels, num_classes, bias=True, norm_cfg=None, act=False, std=0.01)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Logits [B, K, h, w] of backbone maps, high resolution first."""
+        """Compute logits [B, K, h, w] at stride 32 from the backbone's feature maps."""
         return self.cls_conv(self.conv(features[-1]))

@@ -1,46 +1,48 @@
-"""MP-Former's head: Mask2Former's, trained with extra queries that ground truth pilots.
+"""MP-Former's head: Mask2Former's, trained with additional mask-piloted queries.
 
-Shapes: B images, P mask-piloted slots, Q learnable queries, C channels, K classes, L predictions.
-Slots come first in every sequence of queries, learnable queries last.
+Shapes: B images, P mask-piloted queries, Q learnable queries, C channels, K classes, L predictions.
+In every sequence of queries the mask-piloted queries precede the learnable queries.
 """
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from mmpanseg.models.heads.base import batch_segments
+from mmpanseg.models.heads.base import LayerPredictions
 from mmpanseg.models.heads.mask2former import Mask2FormerHead
-from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting, Pilots
+from mmpanseg.models.transformer_decoders.mask_piloting import (
+    PilotedAttentionMasks,
+    PilotedQueries,
+    Piloting,
+)
 from mmpanseg.models.transformer_decoders.masked_attention_decoder import DecodedQueries
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
-
-
-class PilotedPredictions(NamedTuple):
-    """Class logits [L, B, queries, K + 1] and mask logits of both parts."""
-    matching: tuple[Tensor, MaskLogits]
-    piloted: tuple[Tensor, MaskLogits]
+from mmpanseg.structures.segment_map import SegmentBatch
 
 
 @MODELS.register_module()
 class MPFormerHead(Mask2FormerHead):
     """Mask2Former's head with mask-piloted training (MP-Former section 4).
 
-    What is different, in training only: every segment of the ground truth is also fed as a query,
-    the embedding of its (sometimes wrong) label, which looks inside its (noised) mask instead of
-    the mask it predicts, and is trained to give label and mask back. Self-attention hides these
-    queries from the learnable ones. Inference is Mask2Former's; ``label_embed`` is the only
-    parameter that Mask2Former does not have.
+    In training every ground truth segment adds a mask-piloted query: the embedding of its label,
+    which is replaced by another label with some probability. In cross-attention this query attends
+    inside the ground truth mask, with noise, instead of the mask predicted before. It is trained to
+    reconstruct label and mask. Learnable queries do not attend to mask-piloted queries in
+    self-attention. Inference equals Mask2Former's; ``label_embed`` is the only additional
+    parameter.
 
     Args:
-        piloting: settings of :class:`Piloting`; the defaults are the paper's.
-        kwargs: those of :class:`Mask2FormerHead`. ``query_positions='none'`` is the released
-            code's; the paper calls the model identical to Mask2Former, whose codes are learned.
-            The slots never have a position code.
+        args: positional arguments of :class:`Mask2FormerHead`.
+        piloting: options of :class:`Piloting`; the defaults are those of the paper.
+        kwargs: keyword arguments of :class:`Mask2FormerHead`. The released code corresponds to
+            ``query_pos='none'``; the paper describes the model as identical to Mask2Former, whose
+            position embeddings are learned. Mask-piloted queries have no position embedding.
     """
+
+    query_parts = ('matching', 'piloted')
 
     def __init__(self, *args, piloting: dict = dict(), **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -49,15 +51,16 @@ class MPFormerHead(Mask2FormerHead):
 
     def loss(self, features: Sequence[Tensor],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name: Mask2Former's, and those of the mask-piloted part with ``_mp``.
+        """Compute Mask2Former's losses, and those of the mask-piloted queries, named ``*_mp``.
 
-        A batch without ground truth goes the same way with no slots: its ``_mp`` losses are zero,
-        the label table has a gradient of zeros, and the processes meet as often as ever.
+        A batch without ground truth runs the same operations with P = 0: its ``*_mp`` losses are
+        zero, the gradient of ``label_embed`` is zero, and collective calls are as frequent as on
+        the other ranks.
         """
-        segments = batch_segments(batch_data_samples)
+        segments = self.batch_segments(batch_data_samples)
         pilots = self.piloting(segments)
         matching, piloted = self.forward_piloted(*self.decode_pixels(features), pilots)
-        # counted once for both parts
+        # one collective call for both parts
         num_masks = self.criterion.num_masks(segments)
         losses = self.criterion(*matching, segments, num_masks)
         losses_mp = self.criterion(
@@ -65,26 +68,47 @@ class MPFormerHead(Mask2FormerHead):
             partial(pilots.match, self.criterion))
         return {**losses, **{f'{name}_mp': loss for name, loss in losses_mp.items()}}
 
-    def forward_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                        pilots: Pilots) -> PilotedPredictions:
-        """Supervised predictions of both parts; maps as :meth:`decode_pixels` gives them."""
+    def layer_predictions(self, features: Sequence[Tensor], segments: SegmentBatch,
+                          part: str = 'matching') -> LayerPredictions:
+        if part != 'piloted':
+            return super().layer_predictions(features, segments, part)
+        mask_features, maps = self.decode_pixels(features)
+        pilots = self.piloting.clean()(segments)
+        decoded = [prediction.split(pilots.num_piloted)[0]
+                   for prediction in self.decode_piloted(mask_features, maps, pilots)]
+        return LayerPredictions(*self.classify(decoded, mask_features), pilots.counts)
+
+    def forward_piloted(
+            self, mask_features: Tensor, maps: Sequence[Tensor], pilots: PilotedQueries
+    ) -> tuple[tuple[Tensor, MaskLogits], tuple[Tensor, MaskLogits]]:
+        """Compute the supervised predictions of learnable and mask-piloted queries.
+
+        Args:
+            mask_features: [B, C', h, w], see :meth:`decode_pixels`.
+            maps: [B, C, h, w] each, see :meth:`decode_pixels`.
+            pilots: mask-piloted queries of the batch.
+
+        Returns:
+            for the Q learnable queries and for the P mask-piloted queries, class logits
+            [L, B, queries, K + 1] and mask logits.
+        """
         decoded = self.decode_piloted(mask_features, maps, pilots)
-        slots, learnable = zip(*(
-            prediction.split(pilots.num_slots)
+        piloted, learnable = zip(*(
+            prediction.split(pilots.num_piloted)
             for prediction in decoded[self.query_feat.first_supervised:]))
-        return PilotedPredictions(self.classify(learnable, mask_features),
-                                  self.classify(slots, mask_features))
+        return self.classify(learnable, mask_features), self.classify(piloted, mask_features)
 
     def decode_piloted(self, mask_features: Tensor, maps: Sequence[Tensor],
-                       pilots: Pilots) -> list[DecodedQueries]:
-        """Queries of all predictions, P + Q in each."""
+                       pilots: PilotedQueries) -> list[DecodedQueries]:
+        """Compute the P + Q queries of all predictions; see :meth:`forward_piloted`."""
         memories = self.memories(maps)
-        regions = PilotedRegions(pilots, mask_features, [memory.sizes for memory in memories])
-        slots = pilots.queries(self.label_embed)
+        attn_masks = PilotedAttentionMasks(
+            pilots, mask_features, [memory.sizes for memory in memories])
+        piloted = pilots.queries(self.label_embed)
         content, position = (
-            table.weight.expand(len(slots), -1, -1)
+            table.weight.expand(len(piloted), -1, -1)
             for table in (self.query_feat, self.query_embed))
         return self.transformer_decoder(
-            torch.cat([slots, content], dim=1),
-            torch.cat([torch.zeros_like(slots), position], dim=1),
-            memories, regions, self.mask_embed, pilots.self_mask(content.shape[1]))
+            torch.cat([piloted, content], dim=1),
+            torch.cat([torch.zeros_like(piloted), position], dim=1),
+            memories, attn_masks, self.mask_embed, pilots.self_attn_mask(content.shape[1]))

@@ -1,35 +1,51 @@
-"""Panoptic SegFormer's head: location decoder, mask decoders, and how queries pass between them.
+"""Panoptic SegFormer's head: encoder, location decoder, mask decoders.
 
-Shapes: B images, N located queries, C channels, K classes, Q rows of the result.
+Shapes: B images, N location queries, C channels, K classes, n selected candidates, S stuff
+classes, Q = n + S candidate segments, D numbers of a location, H, W masks at the finest level.
 """
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from mmdet.structures import SampleList
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpanseg.models.heads.base import PanopticHead
 from mmpanseg.models.layers.precision import parameter_dtype, without_autocast
 from mmpanseg.models.losses.panoptic_segformer_criterion import MaskStagePrediction
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
-from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, Located
-from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
+from mmpanseg.models.transformer_decoders.location_decoder import LOCATIONS, LocationOutputs
+from mmpanseg.models.transformer_decoders.query_selection import (
+    gather_queries,
+    one_class_per_query,
+    pad_classes,
+    top_class_pairs,
+    top_queries,
+)
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import (
+    MaskAttentionDecoder,
+    MaskDecoderOutputs,
+)
 from mmpanseg.registry import MODELS
+from mmpanseg.structures.attention_masks import QueryMasks
 from mmpanseg.structures.mask_logits import DenseMaskLogits, at_least_float
 from mmpanseg.utils.config_checks import resolve_option
 
 CLASS_FROM = ('location', 'mask')
 
 
-class PredictedRows(NamedTuple):
-    """Result of the head, one row for each candidate segment.
+class CandidateSegments(NamedTuple):
+    """Predictions of the head, one row for each candidate segment.
 
-    ``cls_logits``: [B, Q, K] for the sigmoid, -inf where a row cannot have a class; ``masks``: of
-    the same rows, values after the mask decoder's activation, 0.5 is the cut; ``queries``:
-    int64 [B, Q], the query behind each row (stuff queries count on from N); ``locations``:
-    [B, n, D] in 0..1 of the located rows, which come first, or None.
+    Attributes:
+        cls_logits: class logits [B, Q, K] for the sigmoid, -inf for classes that a row cannot
+            have.
+        masks: masks [B, Q, H, W] of the same rows, values after the activation of the mask
+            decoder; the threshold of a mask is 0.5.
+        queries: index of the query of each row, int64 [B, Q]; the index of stuff query j is N + j.
+        locations: locations [B, n, D] in 0..1 of the location queries, which are the first n rows;
+            None if the location decoder does not select them.
     """
     cls_logits: Tensor
     masks: DenseMaskLogits
@@ -38,52 +54,58 @@ class PredictedRows(NamedTuple):
 
 
 @MODELS.register_module()
-class PanopticSegFormerHead(BaseModule):
-    """Panoptic segmentation with located queries and masks from attention maps.
+class PanopticSegFormerHead(PanopticHead):
+    """Panoptic segmentation with a location decoder and masks from attention maps.
 
-    Queries that go through the location decoder are called located: those of things, or, without
-    ``stuff_mask_decoder``, of all classes alike (joint matching, as in the first version). With it
-    (query decoupling) every stuff class has one query of its own, which is not located.
+    The queries of the location decoder are called location queries here. With query decoupling
+    (CVPR version) they are the thing queries of the paper, and every stuff class has one stuff
+    query, which the location decoder does not process. Without ``stuff_mask_decoder`` they predict
+    all classes (joint matching, first version).
 
-    Where the paper and the released code differ, a setting decides. The defaults are the CVPR
-    version; as released it also has ``criterion=dict(assigner=dict(num_rounds=1),
-    stuff_cls_without_things=False)``, and its checkpoints hold the branches of
-    ``mask_decoder=dict(classify=True, locate=True)``. First version: ``num_queries=400,
-    location='center_scale', filter_queries=False, class_from='mask',
+    Where the paper and the released code differ, an option selects the behavior. The defaults are
+    those of the CVPR version. The released code corresponds to ``criterion=dict(assigner=dict(
+    num_rounds=1), stuff_cls_without_things=False)``, and its checkpoints contain the branches of
+    ``mask_decoder=dict(classify=True, locate=True)``. The first version corresponds to
+    ``num_queries=400, location='center_scale', filter_queries=False, class_from='mask',
     location_decoder=dict(refine=False), mask_decoder=dict(num_layers=4, self_attention=True,
-    tail=False), stuff_mask_decoder=None``, and the criterion's settings for it. Training takes any
-    number of images at once.
+    tail=False), stuff_mask_decoder=None`` and the options of the criterion for it. Batches of
+    several images per device are supported in training.
 
     Args:
-        in_channels: channels of the backbone's maps (strides 8, 16, 32), high resolution first.
-        num_things_classes, num_stuff_classes: set once, at the segmentor. Without stuff classes
-            no stuff decoder is built (instance segmentation).
-        num_queries: N.
-        channels: C.
+        in_channels: channels of the backbone's feature maps (strides 8, 16, 32), in decreasing
+            order of resolution.
+        num_things_classes: number of thing classes, set by the segmentor.
+        num_stuff_classes: number of stuff classes S, set by the segmentor. With 0 no stuff decoder
+            is built (instance segmentation).
+        num_queries: number of location queries N.
+        channels: width C of tokens and queries.
         location: target of the location decoder: 'box', 'center_of_mass' or 'center_scale', see
-            ``transformer_decoders.location.LOCATIONS``.
-        filter_queries: only promising located queries pass on to the mask decoder: in training
-            those of the assigner's rounds, else the best (query, class) pairs.
-        class_from: what classifies located queries: 'location', the last layer of the location
-            decoder (released code), or 'mask', the mask decoder (as the paper has it).
-        max_per_image: (query, class) pairs that pass on without ground truth, or queries with
-            ``class_from='mask'``.
-        mask_levels: levels of the tokens, finest first, that masks are read off: three, without
-            the extra one of stride 64.
+            ``LOCATIONS`` in :mod:`mmpanseg.models.transformer_decoders.location_decoder`.
+        filter_queries: decode masks of selected location queries only: in training those that the
+            assigner's rounds select, in inference the (query, class) pairs with the largest
+            scores.
+        class_from: classifier of the location queries: 'location', the last layer of the location
+            decoder (released code), or 'mask', the mask decoder (paper).
+        max_per_image: number of (query, class) pairs to select in inference; with
+            ``class_from='mask'`` number of queries.
+        mask_levels: number of levels of the tokens, from the finest, that masks are computed from;
+            3 leaves out the additional level of stride 64.
         pixel_decoder: config of :class:`DeformableTokenEncoder`.
-        location_decoder: settings of :class:`LocationDecoder`.
-        mask_decoder: settings of :class:`MaskAttentionDecoder` for located queries. Here
-            ``classify`` adds a classifier to every layer (needed with ``class_from='mask'``), and
-            ``locate`` a location branch.
-        stuff_mask_decoder: the same for stuff queries, or None for joint matching.
+        location_decoder: config of :class:`LocationDecoder`.
+        mask_decoder: config of :class:`MaskAttentionDecoder` for location queries. Two keys are
+            read by the head: ``classify`` adds a classifier to every layer (required by
+            ``class_from='mask'``), ``locate`` a location branch.
+        stuff_mask_decoder: config of :class:`MaskAttentionDecoder` for stuff queries; None for
+            joint matching.
         criterion: config of the losses.
+        init_cfg: config of the initialization, see mmengine's ``BaseModule``.
 
     Raises:
-        ValueError: for settings that do not go together; the text names them.
+        ValueError: options contradict each other; the text names them.
     """
 
-    # its predict method takes the metainfos as well
-    reads_padding = True
+    score_activation = 'sigmoid'
+    mask_activation = 'none'
 
     def __init__(self, in_channels: Sequence[int], num_things_classes: int,
                  num_stuff_classes: int, num_queries: int = 300, channels: int = 256,
@@ -94,14 +116,14 @@ class PanopticSegFormerHead(BaseModule):
                  mask_decoder: dict = dict(type='mmpanseg.MaskAttentionDecoder', num_layers=4),
                  stuff_mask_decoder: dict | None = dict(
                      type='mmpanseg.MaskAttentionDecoder', num_layers=6, self_attention=True,
-                     query_position='accumulate'),
+                     query_pos_mode='accumulate'),
                  criterion: dict = dict(type='mmpanseg.PanopticSegFormerCriterion'),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         resolve_option('class_from', class_from, dict.fromkeys(CLASS_FROM))
         joint = stuff_mask_decoder is None
         self.num_classes = num_things_classes + num_stuff_classes
-        self.num_located = self.num_classes if joint else num_things_classes
+        self.num_location_classes = self.num_classes if joint else num_things_classes
         self.num_queries = num_queries
         self.location = location
         self.filter_queries = filter_queries
@@ -117,47 +139,47 @@ class PanopticSegFormerHead(BaseModule):
             in_channels=in_channels, channels=channels))
         num_levels = self.pixel_decoder.num_levels
         if not 1 <= mask_levels <= num_levels:
-            raise ValueError(f'panoptic_head.mask_levels={mask_levels} must lie in 1..'
+            raise ValueError(f'panoptic_head.mask_levels={mask_levels} must be in 1..'
                              f'{num_levels}, the number of levels of the pixel decoder')
         self.location_decoder = MODELS.build(location_decoder, default_args=dict(
             type='mmpanseg.LocationDecoder', channels=channels, num_levels=num_levels,
             num_queries=num_queries, location=location,
-            num_classes=self.num_located if filter_queries else 0))
+            num_classes=self.num_location_classes if filter_queries else 0))
         self.mask_decoder = MODELS.build(mask_decoder, default_args=dict(
             type='mmpanseg.MaskAttentionDecoder', channels=channels, num_levels=mask_levels,
-            num_classes=self.num_located if classify else 0,
+            num_classes=self.num_location_classes if classify else 0,
             location_size=LOCATIONS[location] if locate else 0))
-        self.stuff_mask_decoder = None
+        self.stuff_mask_decoder: MaskAttentionDecoder | None = None
         if not joint and num_stuff_classes:
             self.stuff_mask_decoder = MODELS.build(stuff_mask_decoder, default_args=dict(
                 type='mmpanseg.MaskAttentionDecoder', channels=channels, num_levels=mask_levels,
                 num_classes=1))
-            # the first half of the channels is the position, the second the content
+            # position embedding and content, C channels each
             self.stuff_query_embed = nn.Embedding(num_stuff_classes, 2 * channels)
         self.criterion = MODELS.build(criterion, default_args=dict(
             type='mmpanseg.PanopticSegFormerCriterion', location=location,
-            num_location_classes=self.num_located,
-            num_stuff_classes=self.num_classes - self.num_located))
+            num_location_classes=self.num_location_classes,
+            num_stuff_classes=self.num_classes - self.num_location_classes))
         if class_from == 'mask' and not self.criterion.mask_cls_weight:
-            raise ValueError("panoptic_head.class_from='mask' needs a classifier that is trained: "
+            raise ValueError("panoptic_head.class_from='mask' requires a trained classifier: "
                              'set panoptic_head.criterion.mask_cls_weight (2 in the paper)')
 
     def _check(self, classify: bool) -> None:
-        if not self.num_located:
+        if not self.num_location_classes:
             raise ValueError(
-                'a Panoptic SegFormer with query decoupling needs classes that are things '
+                'query decoupling of Panoptic SegFormer requires thing classes '
                 '(model.num_things_classes is 0): set panoptic_head.stuff_mask_decoder=None to '
-                'let all classes share one set of queries')
+                'predict all classes with one set of queries')
         if self.class_from == 'location' and not self.filter_queries:
             raise ValueError(
-                "panoptic_head.class_from='location' needs filter_queries=True: otherwise the "
-                "location decoder has no classifier; set class_from='mask'")
+                "panoptic_head.class_from='location' requires filter_queries=True, because "
+                "otherwise the location decoder has no classifier: set class_from='mask'")
         if self.class_from == 'mask' and not classify:
-            raise ValueError("panoptic_head.class_from='mask' needs a classifier: set "
+            raise ValueError("panoptic_head.class_from='mask' requires a classifier: set "
                              'panoptic_head.mask_decoder.classify=True')
 
     def _check_criterion(self, criterion: dict, classify: bool, locate: bool) -> None:
-        """Settings of the criterion that would have no effect are mistakes."""
+        """Refuse options of the criterion that would have no effect."""
         if not self.filter_queries:
             selecting = [name for name, given in (
                 ('location_costs', criterion.get('location_costs')),
@@ -165,73 +187,107 @@ class PanopticSegFormerHead(BaseModule):
             ) if given is not None]
             if selecting:
                 raise ValueError(
-                    f'panoptic_head.criterion.{selecting[0]} is for the selection of queries, '
-                    'and with filter_queries=False there is none: leave it out')
+                    f'panoptic_head.criterion.{selecting[0]} is an option of the selection of '
+                    'queries, which filter_queries=False disables: remove it')
         for name, branch, there in (('mask_cls_weight', 'classify', classify),
                                     ('mask_l1_weight', 'locate', locate),
                                     ('mask_giou_weight', 'locate', locate)):
             if criterion.get(name) and not there:
                 raise ValueError(
-                    f'panoptic_head.criterion.{name}={criterion[name]} is for a branch that does '
-                    f'not exist: set panoptic_head.mask_decoder.{branch}=True')
+                    f'panoptic_head.criterion.{name}={criterion[name]} is the weight of a branch '
+                    f'that does not exist: set panoptic_head.mask_decoder.{branch}=True')
 
     def forward(self, features: Sequence[Tensor],
-                metainfos: Sequence[dict] | None = None) -> PredictedRows:
-        """Candidate segments of every image.
+                metainfos: Sequence[dict] | None = None) -> CandidateSegments:
+        """Predict the candidate segments of every image.
 
         Args:
-            features: backbone maps, high resolution first.
-            metainfos: ``img_shape`` and ``batch_input_shape`` of every image; without, no image
-                is padded.
+            features: feature maps of the backbone, in decreasing order of resolution.
+            metainfos: ``img_shape`` and ``batch_input_shape`` of every image; None if no image is
+                padded.
         """
-        tokens, located = self.locate(features, metainfos)
-        mask_tokens = tokens.first_levels(self.mask_levels)
-        queries, locations, cls_logits = self.select(located)
-        states = gather_queries(located.queries[-1], queries)
-        decoded = self.mask_decoder(states, self.positions(queries), mask_tokens)
-        if self.class_from == 'mask':
-            cls_logits = self.mask_decoder.cls_branches[-1](decoded.queries[-1])
-        rows = [self._rows(cls_logits, 0, decoded, queries, locations)]
-        if self.stuff_mask_decoder is not None:
-            rows.append(self._stuff_rows(mask_tokens))
-        masks = torch.cat([row.masks.logits[0] for row in rows], 1)
-        return PredictedRows(
-            torch.cat([row.cls_logits for row in rows], 1), DenseMaskLogits([masks]),
-            torch.cat([row.queries for row in rows], 1), locations)
+        return self._decode_candidates(features, metainfos)[0]
 
     def predict(self, features: Sequence[Tensor],
                 metainfos: Sequence[dict] | None = None) -> tuple[Tensor, DenseMaskLogits]:
-        """Class logits [B, Q, K] and mask values of the result, see :class:`PredictedRows`."""
-        rows = self(features, metainfos)
-        return at_least_float(rows.cls_logits), rows.masks.float()
+        return self.predict_with_queries(features, metainfos)[:2]
+
+    def predict_with_queries(
+            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
+    ) -> tuple[Tensor, DenseMaskLogits, Tensor]:
+        candidates = self(features, metainfos)
+        return at_least_float(candidates.cls_logits), candidates.masks.float(), candidates.queries
+
+    def attention_maps(
+            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
+    ) -> tuple[Tensor, DenseMaskLogits, list[QueryMasks]]:
+        candidates, attention = self._decode_candidates(features, metainfos)
+        return at_least_float(candidates.cls_logits), candidates.masks.float(), attention
+
+    def _decode_candidates(
+            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None
+    ) -> tuple[CandidateSegments, list[QueryMasks]]:
+        """Candidate segments, and the attention of each mask decoder that their masks are from."""
+        tokens, outputs = self.locate(features, metainfos)
+        tokens = tokens.first_levels(self.mask_levels)
+        queries, locations, cls_logits = self.select(outputs)
+        parts = [(*self._decode_selected(outputs, queries, cls_logits, tokens), queries)]
+        if self.stuff_mask_decoder is not None:
+            parts.append(self._decode_stuff_classes(tokens))
+        logits, attention, index = zip(*parts)
+        masks = torch.cat([
+            torch.stack([part.masks(image) for image in range(len(queries))])
+            for part in attention], 1)
+        return CandidateSegments(
+            torch.cat(logits, 1), DenseMaskLogits([masks]), torch.cat(index, 1),
+            locations), list(attention)
+
+    def _decode_selected(self, outputs: LocationOutputs, queries: Tensor,
+                         cls_logits: Tensor | None,
+                         tokens: Tokens) -> tuple[Tensor, QueryMasks]:
+        """Class logits [B, n, K] and final masks of selected location queries int64 [B, n]."""
+        decoded = self.mask_decoder(
+            gather_queries(outputs.queries[-1], queries), self.query_pos(queries), tokens)
+        if cls_logits is None:
+            cls_logits = self.mask_decoder.cls_branches[-1](decoded.queries[-1])
+        return pad_classes(cls_logits, 0, self.num_classes), decoded.masks[-1]
+
+    def _decode_stuff_classes(self, tokens: Tokens) -> tuple[Tensor, QueryMasks, Tensor]:
+        """Class logits [B, S, K], final masks and indices [B, S] of the stuff queries."""
+        decoded = self.decode_stuff(tokens)
+        assert self.stuff_mask_decoder is not None
+        logits = one_class_per_query(self.stuff_mask_decoder.cls_branches[-1](decoded.queries[-1]))
+        index = torch.arange(logits.shape[1], device=logits.device) + self.num_queries
+        return (pad_classes(logits, self.num_location_classes, self.num_classes),
+                decoded.masks[-1], index.expand(len(logits), -1))
 
     def loss(self, features: Sequence[Tensor],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name against the samples' ``gt_segments``.
+        """Compute the losses, named as in the released code.
 
-        Names are the released code's: ``loss_*`` of the last layers, ``d{i}.loss_*`` of the others;
-        ``_f`` are the mask decoders'.
+        ``loss_*`` are those of the last layers, ``d{i}.loss_*`` those of the others; the suffix
+        ``_f`` marks those of the mask decoders.
         """
         metainfos = [sample.metainfo for sample in batch_data_samples]
-        tokens, located = self.locate(features, metainfos)
+        tokens, outputs = self.locate(features, metainfos)
         targets = read_targets([sample.gt_segments for sample in batch_data_samples], metainfos,
-                               self.num_located, self.location)
+                               self.num_location_classes, self.location)
         mask_tokens = tokens.first_levels(self.mask_levels)
         location_norm, stuff_norm = self.criterion.normalizers(
             targets, self.num_queries, self.stuff_mask_decoder is not None)
         with without_autocast(features[0].device):
-            locations = self.location_decoder.locate(located)
+            locations = self.location_decoder.locate(outputs)
         losses = {}
         if self.filter_queries:
             with without_autocast(features[0].device):
-                cls_logits = self.location_decoder.classify(located.queries)
+                cls_logits = self.location_decoder.classify(outputs.queries)
                 losses, kept = self.criterion.location_stage(
                     cls_logits, locations, targets, location_norm)
             candidates = [
-                self._filtered(located, mask_tokens.image(image), image, queries, cls_logits[-1],
+                self._filtered(outputs, mask_tokens.image(image), image, queries, cls_logits[-1],
                                locations[-1]) for image, queries in enumerate(kept)]
         else:
-            candidates = self._unfiltered(located, mask_tokens, locations)
+            candidates = self._unfiltered(outputs, mask_tokens, locations)
         with without_autocast(features[0].device):
             losses.update(self.criterion.mask_stage(candidates, targets, location_norm))
         if self.stuff_mask_decoder is not None:
@@ -242,27 +298,27 @@ class PanopticSegFormerHead(BaseModule):
                     decoded.masks, at_least_float(cls_logits), targets, stuff_norm))
         return losses
 
-    def _filtered(self, located: Located, tokens: Tokens, image: int, queries: Tensor,
+    def _filtered(self, outputs: LocationOutputs, tokens: Tokens, image: int, queries: Tensor,
                   cls_logits: Tensor, locations: Tensor) -> MaskStagePrediction:
-        """Promising queries int64 [n] of one image through the mask decoder."""
-        if not len(queries):  # nothing to decode is one query without a loss
+        """Decode masks of the selected queries int64 [n] of one image."""
+        if not len(queries):  # the decoder runs in every iteration, here on a query without loss
             queries = queries.new_zeros(1)
         decoded = self.mask_decoder(
-            located.queries[-1][image, queries][None], self.positions(queries)[None], tokens)
+            outputs.queries[-1][image, queries][None], self.query_pos(queries)[None], tokens)
         own_logits = own_locations = None
         if len(self.mask_decoder.cls_branches):
             own_logits = at_least_float(self.mask_decoder.classify(decoded.queries)[:, 0])
         if len(self.mask_decoder.reg_branches):
             own_locations = at_least_float(self.mask_decoder.locate(
-                decoded.queries, located.references[-1][image, queries])[:, 0])
+                decoded.queries, outputs.references[-1][image, queries])[:, 0])
         return MaskStagePrediction(decoded.masks, 0, cls_logits[image, queries],
                                    locations[image, queries], own_logits, own_locations)
 
-    def _unfiltered(self, located: Located, tokens: Tokens,
+    def _unfiltered(self, outputs: LocationOutputs, tokens: Tokens,
                     locations: Tensor) -> list[MaskStagePrediction]:
-        """All queries of every image through the mask decoder; locations [L, B, N, D]."""
-        queries = self.select(located)[0]
-        decoded = self.mask_decoder(located.queries[-1], self.positions(queries), tokens)
+        """Decode masks of all queries of every image; locations [L, B, N, D]."""
+        queries = self.select(outputs)[0]
+        decoded = self.mask_decoder(outputs.queries[-1], self.query_pos(queries), tokens)
         cls_logits = at_least_float(self.mask_decoder.classify(decoded.queries))
         return [MaskStagePrediction(
             decoded.masks, image, cls_logits[-1, image], locations[-1, image],
@@ -270,71 +326,48 @@ class PanopticSegFormerHead(BaseModule):
             for image in range(len(queries))]
 
     def locate(self, features: Sequence[Tensor],
-               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, Located]:
-        """Tokens and located queries, in single precision: half is too coarse for coordinates."""
+               metainfos: Sequence[dict] | None = None) -> tuple[Tokens, LocationOutputs]:
+        """Run encoder and location decoder, in single precision at least.
+
+        Half precision is too coarse for coordinates. Arguments as for :meth:`forward`.
+        """
         dtype = parameter_dtype(self.pixel_decoder)
         with without_autocast(features[0].device):
             tokens = self.pixel_decoder([x.to(dtype) for x in features], metainfos)
             return tokens, self.location_decoder(tokens)
 
-    def select(self, located: Located) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Queries that pass on to the mask decoder when there is no ground truth.
+    def select(self, outputs: LocationOutputs) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Select the location queries whose masks are decoded in inference.
+
+        Args:
+            outputs: outputs of the location decoder.
 
         Returns:
-            their indices, int64 [B, n]; their locations [B, n, D] and class logits [B, n, K] by
-            the location decoder. With ``class_from='location'`` every row has one class, the
-            others are -inf, and a query may have several rows.
+            indices of the queries int64 [B, n]; their locations [B, n, D] by the location decoder,
+            None without ``filter_queries``; their class logits [B, n, K] by the location decoder,
+            None unless ``class_from='location'``. These are -inf except for one class per row, and
+            a query may have several rows.
         """
-        batch, num_queries = located.queries.shape[1:3]
         if not self.filter_queries:
-            every = torch.arange(num_queries, device=located.queries.device)
-            return every.expand(batch, -1), None, None
-        last = Located(located.queries[-1:], located.references[-1:])
-        # half precision has too few values for a ranking
-        cls_logits = at_least_float(self.location_decoder.cls_branches[-1](last.queries[0]))
-        locations = self.location_decoder.locate_last(last)
+            batch, num_queries = outputs.queries.shape[1:3]
+            index = torch.arange(num_queries, device=outputs.queries.device)
+            return index.expand(batch, -1), None, None
+        # half precision is too coarse for a ranking
+        cls_logits = at_least_float(self.location_decoder.cls_branches[-1](outputs.queries[-1]))
+        locations = self.location_decoder.locate_last(outputs)
         if self.class_from == 'mask':
-            count = min(self.max_per_image, num_queries)
-            queries = cls_logits.amax(-1).topk(count).indices
+            queries = top_queries(cls_logits, self.max_per_image)
             return queries, gather_queries(locations, queries), None
-        scores = cls_logits.sigmoid().flatten(1)
-        index = scores.topk(min(self.max_per_image, scores.shape[1])).indices
-        queries = index // self.num_located
-        label = (index % self.num_located)[..., None]
-        logits = gather_queries(cls_logits, queries)
-        only = torch.full_like(logits, -torch.inf).scatter(2, label, logits.gather(2, label))
-        return queries, gather_queries(locations, queries), only
+        queries, cls_logits = top_class_pairs(cls_logits, self.max_per_image)
+        return queries, gather_queries(locations, queries), cls_logits
 
-    def positions(self, queries: Tensor) -> Tensor:
-        """Position codes [B, n, C] of located queries int64 [B, n]."""
+    def query_pos(self, queries: Tensor) -> Tensor:
+        """Position embeddings [..., C] of location queries int64 [...]."""
         return self.location_decoder.query_embed.weight[queries].chunk(2, dim=-1)[0]
 
-    def decode_stuff(self, tokens: Tokens) -> MaskDecoded:
-        """Masks of the stuff queries."""
-        position, content = (half.expand(len(tokens.memory), -1, -1) for half in
-                             self.stuff_query_embed.weight.chunk(2, dim=1))
-        return self.stuff_mask_decoder(content, position, tokens)
-
-    def _stuff_rows(self, tokens: Tokens) -> PredictedRows:
-        decoded = self.decode_stuff(tokens)
-        logits = self.stuff_mask_decoder.cls_branches[-1](decoded.queries[-1])
-        count = logits.shape[1]
-        own = torch.eye(count, dtype=torch.bool, device=logits.device)
-        logits = logits.expand(-1, -1, count).masked_fill(~own, -torch.inf)
-        queries = torch.arange(count, device=logits.device) + self.num_queries
-        return self._rows(logits, self.num_located, decoded,
-                          queries.expand(len(logits), -1), None)
-
-    def _rows(self, cls_logits: Tensor, first_class: int, decoded: MaskDecoded, queries: Tensor,
-              locations: Tensor | None) -> PredictedRows:
-        """Rows whose logits [B, n, k] belong to classes from ``first_class`` on."""
-        after = self.num_classes - first_class - cls_logits.shape[-1]
-        cls_logits = nn.functional.pad(cls_logits, (first_class, after), value=-torch.inf)
-        masks = decoded.masks[-1]
-        masks = torch.stack([masks.masks(image) for image in range(len(queries))])
-        return PredictedRows(cls_logits, DenseMaskLogits([masks]), queries, locations)
-
-
-def gather_queries(values: Tensor, queries: Tensor) -> Tensor:
-    """Values [B, N, C] of some queries int64 [B, n] -> [B, n, C]."""
-    return values.gather(1, queries[..., None].expand(-1, -1, values.shape[-1]))
+    def decode_stuff(self, tokens: Tokens) -> MaskDecoderOutputs:
+        """Decode the masks of the stuff queries from the levels that masks are computed from."""
+        assert self.stuff_mask_decoder is not None
+        query_pos, query = (half.expand(len(tokens.memory), -1, -1) for half in
+                            self.stuff_query_embed.weight.chunk(2, dim=1))
+        return self.stuff_mask_decoder(query, query_pos, tokens)

@@ -1,17 +1,17 @@
-"""Mask logits at the size of the result, a few queries or a few rows at a time.
+"""Mask logits of an image at the size of the result, a few queries or a few rows at a time.
 
-Shapes: Q queries; h, w mask logits; H, W result.
-Shapes: Q queries; h, w mask logits; H, W result.
+Shapes: Q queries of the image; m of them at a time; h, w mask logits; H, W result.
 """
 import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmpanseg.models.layers.bilinear_resize import resize_planes, resize_rows, source_rows
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.utils.device import chunk_rows
 
@@ -22,50 +22,66 @@ def softmax_scores(cls_logits: Tensor) -> Tensor:
 
 
 def sigmoid_scores(cls_logits: Tensor) -> Tensor:
-    """Scores [..., Q, K + 1] of logits [..., Q, K], each class by itself; "no object" has 0."""
+    """Independent scores [..., Q, K + 1] of logits [..., Q, K]; the score of "no object" is 0."""
     return F.pad(cls_logits.sigmoid(), (0, 1))
 
 
 class MaskActivation(NamedTuple):
-    """How mask logits are read.
+    """Conversion of mask logits to mask probabilities and to binary masks.
 
-    ``probs`` makes masks in 0 .. 1 of them; ``half`` is the logit at which a mask is 0.5.
+    Attributes:
+        probs: function of logits that returns new tensors of probabilities in 0 .. 1.
+        threshold: logit above which a pixel is part of the binary mask.
     """
     probs: Callable[[Tensor], Tensor]
-    half: float
+    threshold: float
 
 
 SIGMOID = MaskActivation(torch.sigmoid, 0.0)
-# masks that a head gives as they are, such as those read off attention maps
-NONE = MaskActivation(torch.clone, 0.5)
+# for heads that predict probabilities, such as masks read from attention maps
+IDENTITY = MaskActivation(torch.clone, 0.5)
 
 SCORE_ACTIVATIONS = dict(softmax=softmax_scores, sigmoid=sigmoid_scores)
-MASK_ACTIVATIONS = dict(sigmoid=SIGMOID, none=NONE)
+MASK_ACTIVATIONS = dict(sigmoid=SIGMOID, none=IDENTITY)
+
+
+class OutputMasks(Protocol):
+    """Mask logits of the queries of one image at the size of the result."""
+
+    size: tuple[int, int]
+    activation: MaskActivation
+
+    def chunks(self, queries: Tensor) -> Iterator[Tensor]:
+        """Yield logits [m, H, W] of the queries in order, m of them at a time."""
+
+    def max_probs(self, queries: Tensor) -> Tensor:
+        """Upper bound of the mask probabilities of each query, [n]."""
 
 
 FLIPPED_DIMS = {'horizontal': (-1, ), 'vertical': (-2, ), 'diagonal': (-2, -1)}
 
-# first and last + 1 row -> those rows of something
+# function of (first row, last row + 1) that returns these rows of some planes
 ReadRows = Callable[[int, int], Tensor]
 
 
 class FullSizeMasks:
-    """Mask logits of one image, resized to the result's size on demand.
+    """Mask logits of one image that are resized to the size of the result on demand.
 
-    Resized as all queries at once would be (to the padded input, cut to the image, to the
-    original size), but only a chunk of queries or of rows has pixels at any time.
+    Values equal those of resizing all queries at once (to the padded input, crop to the image,
+    to the original size), but pixels exist for a chunk of queries or of rows only.
 
     Args:
-        mask_logits: of the batch; the last prediction is read.
-        image: index in the batch.
-        metainfo: of the image: ``batch_input_shape``, ``img_shape``, ``ori_shape``; with
+        mask_logits: predictions for the batch; the last layer's are used.
+        image: index of the image in the batch.
+        metainfo: ``batch_input_shape``, ``img_shape`` and ``ori_shape`` of the image; with
             ``unflip`` also ``flip`` and ``flip_direction``.
-        rescale: to ``ori_shape``, else to ``img_shape``.
+        rescale: whether the result has ``ori_shape``; otherwise it has ``img_shape``.
         unflip: undo the flip that the pipeline applied to the image.
-        activation: how the logits are read.
-        resize_once: straight to the result's size, as Panoptic SegFormer does. Padding is then
-            cut off before, which is exact where its edge is one of the logits' pixels too.
-        align_corners: in both resizings.
+        activation: conversion of the logits to probabilities and binary masks.
+        resize_once: resize logits directly to the size of the result, as Panoptic SegFormer does.
+            Padding is then cropped before, which is exact if the image ends at the border of one
+            of the logits' pixels.
+        align_corners: for both resizings, see :func:`torch.nn.functional.interpolate`.
     """
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
@@ -76,152 +92,120 @@ class FullSizeMasks:
         self.image = image
         self.activation = activation
         self.align_corners = align_corners
-        self.padded = tuple(metainfo['batch_input_shape'])
-        self.cut = tuple(metainfo['img_shape'][:2])
-        self.size = tuple(metainfo['ori_shape'][:2]) if rescale else self.cut
+        self.padded_size = tuple(metainfo['batch_input_shape'])
+        self.image_size = tuple(metainfo['img_shape'][:2])
+        self.size = tuple(metainfo['ori_shape'][:2]) if rescale else self.image_size
         if resize_once:
-            self.cut = tuple(-(-cut * own // padded) for cut, own, padded in zip(
-                self.cut, mask_logits.size, self.padded))
-            self.padded = tuple(mask_logits.size)
+            # both sizes in pixels of the logits
+            self.image_size = tuple(-(-side * own // padded) for side, own, padded in zip(
+                self.image_size, mask_logits.size, self.padded_size))
+            self.padded_size = tuple(mask_logits.size)
         flipped = unflip and metainfo.get('flip')
         self.flipped_dims = FLIPPED_DIMS[metainfo['flip_direction']] if flipped else ()
 
+    @property
+    def largest_plane(self) -> int:
+        """Pixels of the largest plane that resizing of one query creates."""
+        return max(math.prod(self.size), math.prod(self.padded_size))
+
     def at_size(self, size: tuple[int, int]) -> 'FullSizeMasks':
-        """The same masks for a result of another size."""
+        """Copy for a result of another size (H, W)."""
         other = copy.copy(self)
         other.size = size
         return other
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
-        """Logits [m, H, W] of the queries in order, m of them at a time."""
-        largest = max(self.size[0] * self.size[1], self.padded[0] * self.padded[1])
-        for part in queries.split(chunk_rows(queries.device, largest)):
-            yield self.full(part)
+        """Yield logits [m, H, W] of the queries in order, m of them at a time."""
+        for part in queries.split(chunk_rows(queries.device, self.largest_plane)):
+            yield self.full_size(part)
 
-    def full(self, queries: Tensor) -> Tensor:
-        """Logits [m, H, W] of all the queries at once."""
-        logits = self.mask_logits.dense(-1, self.image, queries)
-        logits = _resize(logits, self.padded, self.align_corners)
-        logits = logits[:, :self.cut[0], :self.cut[1]]
-        return self.unflip(_resize(logits, self.size, self.align_corners))
+    def full_size(self, queries: Tensor) -> Tensor:
+        """Logits [m, H, W] of all the given queries at once."""
+        logits = resize_planes(self.low_resolution(queries), self.padded_size, self.align_corners)
+        logits = logits[:, :self.image_size[0], :self.image_size[1]]
+        return self.unflip(resize_planes(logits, self.size, self.align_corners))
 
-    def peaks(self, queries: Tensor) -> Tensor:
-        """Masks at their largest logit, [n]; resizing goes nowhere above it."""
-        step = chunk_rows(queries.device, self.mask_logits.size[0] * self.mask_logits.size[1])
+    def max_probs(self, queries: Tensor) -> Tensor:
+        """Largest mask probability of each query, [n]; interpolation cannot exceed it."""
+        step = chunk_rows(queries.device, math.prod(self.mask_logits.size))
         return self.activation.probs(torch.cat(
-            [self.coarse(part).flatten(1).amax(1) for part in queries.split(step)]))
+            [self.low_resolution(part).flatten(1).amax(1) for part in queries.split(step)]))
 
     def all_probs(self, logits: Tensor) -> Tensor:
-        """Masks of all queries, [Q, ...], from logits of all of them."""
+        """Mask probabilities [Q, ...] of the logits of all queries."""
         return self.activation.probs(logits)
 
     def unflip(self, x: Tensor) -> Tensor:
-        """Turn [..., H, W] of the network's image into that of the original one."""
+        """Flip [..., H, W] of the network's input back to the original image."""
         return x.flip(self.flipped_dims) if self.flipped_dims else x
 
-    def own_rows(self, start: int, stop: int) -> tuple[int, int]:
-        """Where rows of the original image lie in the network's, which may be upside down."""
+    def rows_before_unflip(self, start: int, stop: int) -> tuple[int, int]:
+        """First row and last row + 1 in the flipped result of rows of the unflipped one."""
         if -2 in self.flipped_dims:
             return self.size[0] - stop, self.size[0] - start
         return start, stop
 
-    def coarse(self, queries: Tensor) -> Tensor:
-        """Logits [m, h, w] before any resizing; smaller than the network's own maps."""
+    def low_resolution(self, queries: Tensor) -> Tensor:
+        """Logits [m, h, w] as predicted, before any resizing."""
         return self.mask_logits.dense(-1, self.image, queries)
 
-    def cut_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
-        """Some rows at the size of the network's image, [m, stop - start, cut width]."""
-        height = coarse.shape[1]
-        first, last = source_rows(start, stop, height, self.padded[0], self.align_corners)
-        rows = resize_rows(coarse[:, first:last], first, height, self.padded, start, stop,
-                           self.align_corners)
-        return rows[..., :self.cut[1]]
-
-    def result_rows(self, coarse: Tensor, start: int, stop: int) -> Tensor:
-        """Some rows of the result, [m, stop - start, W], in the network's orientation."""
-        return self.resize_cut(lambda *rows: self.cut_rows(coarse, *rows), start, stop)
-
-    def resize_cut(self, read: ReadRows, start: int, stop: int) -> Tensor:
-        """Rows of the result from planes at the size of the network's image.
+    def input_rows(self, logits: Tensor, start: int, stop: int) -> Tensor:
+        """Compute rows of the logits at the size of the network's input, padding cropped.
 
         Args:
-            read: gives some of their rows.
-            start, stop: rows of the result, in the network's orientation.
+            logits: [m, h, w], see :meth:`low_resolution`.
+            start: first row.
+            stop: last row + 1.
+
+        Returns:
+            [m, stop - start, width of the image in the input].
         """
-        first, last = source_rows(start, stop, self.cut[0], self.size[0], self.align_corners)
-        return resize_rows(read(first, last), first, self.cut[0], self.size, start, stop,
+        height = logits.shape[1]
+        first, last = source_rows(start, stop, height, self.padded_size[0], self.align_corners)
+        rows = resize_rows(logits[:, first:last], first, height, self.padded_size, start, stop,
                            self.align_corners)
+        return rows[..., :self.image_size[1]]
 
+    def result_rows(self, logits: Tensor, start: int, stop: int) -> Tensor:
+        """Compute rows of the logits at the size of the result, still flipped.
 
-def source_rows(start: int, stop: int, in_rows: int, out_rows: int,
-                align_corners: bool = False) -> tuple[int, int]:
-    """First and last + 1 row of the input that bilinear resizing reads for some output rows."""
-    if in_rows == out_rows:
-        return start, stop
-    lower, upper, _ = _row_weights(
-        torch.tensor([start, stop - 1]), in_rows, out_rows, align_corners)
-    return int(lower[0]), int(upper[1]) + 1
+        Args:
+            logits: [m, h, w], see :meth:`low_resolution`.
+            start: first row.
+            stop: last row + 1.
 
+        Returns:
+            [m, stop - start, W].
+        """
+        return self.resize_input_rows(lambda *rows: self.input_rows(logits, *rows), start, stop)
 
-def resize_rows(planes: Tensor, first: int, in_rows: int, size: tuple[int, int], start: int,
-                stop: int, align_corners: bool = False) -> Tensor:
-    """Some rows of bilinearly resized planes, from the rows that matter only.
+    def resize_input_rows(self, read: ReadRows, start: int, stop: int) -> Tensor:
+        """Compute rows of the result from planes at the size of the network's input.
 
-    Args:
-        planes: [m, n, w], rows from ``first`` on of planes that have ``in_rows``.
-        size: (H, W) of the whole result.
-        start, stop: rows of the result.
-        align_corners: see there.
+        Args:
+            read: returns rows of these planes.
+            start: first row of the result, still flipped.
+            stop: last row + 1.
 
-    Returns:
-        [m, stop - start, W], as ``torch.nn.functional.interpolate`` of the whole gives, to the
-        last rounding.
-    """
-    if planes.shape[2] != size[1]:
-        planes = F.interpolate(
-            planes[None], (planes.shape[1], size[1]), mode='bilinear',
-            align_corners=align_corners)[0]
-    if in_rows == size[0]:
-        return planes[:, start - first:stop - first]
-    rows = torch.arange(start, stop, device=planes.device)
-    lower, upper, weight = _row_weights(rows, in_rows, size[0], align_corners)
-    weight = weight.to(planes.dtype)[:, None]
-    return planes[:, lower - first].mul_(1 - weight).addcmul_(planes[:, upper - first], weight)
-
-
-def _row_weights(rows: Tensor, in_rows: int, out_rows: int,
-                 align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Input rows that output rows lie between, and the weight of the second one.
-
-    Positions are rounded to single precision where torch rounds them: on tall images that moves
-    values by more than their own rounding.
-    """
-    if align_corners:
-        scale = float(torch.tensor(in_rows - 1, dtype=torch.float32) / max(out_rows - 1, 1))
-        position = (rows.double() * scale).float()
-    else:
-        scale = float(torch.tensor(in_rows, dtype=torch.float32) / out_rows)
-        position = ((rows.double() + 0.5) * scale - 0.5).float().clamp(min=0)
-    lower = position.long().clamp(max=in_rows - 1)
-    return lower, (lower + 1).clamp(max=in_rows - 1), (position - lower).clamp(max=1)
-
-
-def _resize(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    if tuple(logits.shape[-2:]) == size or not len(logits):
-        return logits.new_empty(0, *size) if not len(logits) else logits
-    return F.interpolate(logits[None], size, mode='bilinear', align_corners=align_corners)[0]
+        Returns:
+            [m, stop - start, W].
+        """
+        first, last = source_rows(
+            start, stop, self.image_size[0], self.size[0], self.align_corners)
+        return resize_rows(read(first, last), first, self.image_size[0], self.size, start, stop,
+                           self.align_corners)
 
 
 def competing_activation(threshold: float) -> MaskActivation:
-    """Reads log-probabilities; a query has a pixel where its probability is above a threshold."""
+    """Activation for log-probabilities; pixels of a probability above ``threshold`` are inside."""
     return MaskActivation(torch.exp, math.log(threshold))
 
 
 class CompetingMasks(FullSizeMasks):
-    """Log-probabilities of one image's masks, in place of logits; see :class:`FullSizeMasks`.
+    """Log-probabilities of one image's masks in place of logits; see :class:`FullSizeMasks`.
 
-    The softmax is taken at the size of the result, as published: over logits that have been
-    resized. All queries are needed for it, but never at a time: their total is summed up once.
+    The softmax over the queries is computed from resized logits at the size of the result, as
+    published. Its denominator sums over all queries, a chunk at a time, and is computed once.
     """
 
     _log_total: Tensor | None = None
@@ -231,22 +215,21 @@ class CompetingMasks(FullSizeMasks):
         other.size, other._log_total = size, None
         return other
 
-    def full(self, queries: Tensor) -> Tensor:
+    def full_size(self, queries: Tensor) -> Tensor:
         if self._log_total is None:
             self._log_total = self.log_total(queries.device)
-        return super().full(queries) - self._log_total
+        return super().full_size(queries) - self._log_total
 
     def log_total(self, device: torch.device) -> Tensor:
-        """Logarithm of the sum of all queries' exponentials, [H, W]."""
+        """Logarithm of the sum over all queries of their exponential logits, [H, W]."""
         total = torch.full(self.size, -math.inf, device=device)
-        largest = max(self.size[0] * self.size[1], self.padded[0] * self.padded[1])
         queries = torch.arange(self.mask_logits.num_queries, device=device)
-        for part in queries.split(chunk_rows(device, largest)):
-            total = torch.logaddexp(total, super().full(part).logsumexp(0))
+        for part in queries.split(chunk_rows(device, self.largest_plane)):
+            total = torch.logaddexp(total, super().full_size(part).logsumexp(0))
         return total
 
-    def peaks(self, queries: Tensor) -> Tensor:
-        # a softmax of resized logits may be above those of its neighbors
+    def max_probs(self, queries: Tensor) -> Tensor:
+        # the softmax of interpolated logits can exceed that of the logits
         return torch.ones(len(queries), device=queries.device)
 
     def all_probs(self, logits: Tensor) -> Tensor:

@@ -1,73 +1,43 @@
-"""Panoptic and semantic results of overlapping tiles made into those of the whole image.
+"""Panoptic and semantic results of overlapping tiles, combined to those of the whole image.
 
-H, W image size; h, w tile size; K classes.
+Shapes: H, W image; h, w tile; K classes.
 """
 from typing import NamedTuple
 
 import torch
 from mmengine.structures import PixelData
+from scipy.cluster.hierarchy import DisjointSet
 from torch import Tensor
 
+from mmpanseg.models.inference.overlap_pairs import OverlapFinder, match_greedily, sorted_subsets
 from mmpanseg.models.inference.tile_grid import Tile
 from mmpanseg.structures.result_coding import segment_value
+from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.utils.device import chunk_rows
 
 
-class Groups:
-    """Disjoint sets of numbers 0, 1, 2, ... (union-find)."""
-
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-
-    def add(self) -> int:
-        """A new number in a set of its own."""
-        self.parent.append(len(self.parent))
-        return self.parent[-1]
-
-    def first(self, number: int) -> int:
-        """The smallest number of its set."""
-        while self.parent[number] != number:
-            self.parent[number] = self.parent[self.parent[number]]
-            number = self.parent[number]
-        return number
-
-    def unite(self, a: int, b: int) -> None:
-        """Make one set of the sets of two numbers."""
-        a, b = sorted((self.first(a), self.first(b)))
-        self.parent[b] = a
-
-
-def best_pairs(pairs: list[tuple[float, int, int]], threshold: float) -> list[tuple[int, int]]:
-    """One-to-one pairs (a, b) among (IoU, a, b), best first, none below the threshold."""
-    chosen, taken_a, taken_b = [], set(), set()
-    for iou, a, b in sorted(pairs, key=lambda pair: -pair[0]):
-        if iou >= threshold and a not in taken_a and b not in taken_b:
-            chosen.append((a, b))
-            taken_a.add(a)
-            taken_b.add(b)
-    return chosen
-
-
 class _Piece(NamedTuple):
-    """What one tile saw of a thing: label, and score x area and area in the tile's core."""
+    """A thing in one tile; area and score x area count the pixels in the core of the tile."""
     label: int
-    weighted: float
+    weighted_score: float
     area: int
 
 
 class PanopticStitcher:
-    """Puts panoptic maps of tiles together.
+    """Combines the panoptic maps of tiles.
 
-    Each pixel takes the segment of the tile that decides it, see :func:`tiles.tile_grid`. Stuff is
-    one segment per class. Things of two tiles are one if they have the same class and agree where
-    the tiles overlap: their IoU there is at least ``merge_iou``, each with at most one of the other
-    tile, the best pairs first. What is joined pairwise is joined altogether, so a thing may span
-    any number of tiles. Only tiles that may still overlap with later ones are remembered.
+    Each pixel gets the segment of the tile whose core it belongs to, see
+    :func:`mmpanseg.models.inference.tile_grid.tile_grid`. Stuff is one segment per class. Things of
+    two tiles are merged if they have the same class and their IoU within the overlap is at least
+    ``merge_iou``; a thing is merged with at most one thing of each other tile, in decreasing order
+    of IoU. Merging is transitive, so a thing can extend over any number of tiles. Maps of tiles are
+    kept only as long as later tiles can overlap them.
 
     Args:
         size: (H, W) of the image.
-        num_things_classes, num_classes: see the fusion heads.
-        merge_iou: 0..1.
+        num_things_classes: labels below are things.
+        num_classes: K, things and stuff.
+        merge_iou: in (0, 1].
         device: of the result.
     """
 
@@ -78,92 +48,87 @@ class PanopticStitcher:
         self.merge_iou = merge_iou
         # 0 .. K - 1: stuff by label; K: void; from K + 1 on: pieces of things by number
         self.canvas = torch.full(size, num_classes, dtype=torch.int32, device=device)
-        self.groups = Groups()
+        self.groups = DisjointSet()
         self.pieces: list[_Piece] = []
         self.stuff: dict[int, tuple[float, int]] = {}
-        self.open: list[tuple[Tile, Tensor]] = []
+        self.overlaps: OverlapFinder[Tensor] = OverlapFinder()
 
     def add(self, tile: Tile, result: PixelData) -> None:
-        """Add a tile's ``pred_panoptic_seg``; tiles come row by row."""
+        """Add the ``pred_panoptic_seg`` of a tile; tiles are added row by row."""
         infos = result.metainfo['segments_info']
         values = torch.tensor([self.num_classes, *(info['id'] for info in infos)],
                               device=self.canvas.device)
         numbers = [self.num_classes]
+        things = 0
         for info in infos:
-            numbers.append(self.num_classes + 1 + self.groups.add() if info['isthing']
-                           else info['label'])
+            if info['isthing']:
+                numbers.append(self.num_classes + 1 + len(self.pieces) + things)
+                things += 1
+            else:
+                numbers.append(info['label'])
         order = values.argsort()
         place = torch.searchsorted(values[order], result.sem_seg[0].to(values.dtype))
         index = order[place]
         codes = torch.tensor(numbers, dtype=torch.int32, device=values.device)[index]
-        self.canvas[tile.core] = codes[tile.own_core]
+        self.canvas[tile.core] = codes[tile.core_in_window]
 
-        areas = index[tile.own_core].flatten().bincount(minlength=len(values)).tolist()
+        areas = index[tile.core_in_window].flatten().bincount(minlength=len(values)).tolist()
         for info, area in zip(infos, areas[1:]):
             weighted = info['score'] * area
             if info['isthing']:
+                self.groups.add(len(self.pieces))
                 self.pieces.append(_Piece(info['label'], weighted, area))
             else:
                 before = self.stuff.get(info['label'], (0.0, 0))
                 self.stuff[info['label']] = (before[0] + weighted, before[1] + area)
-        self._join(tile, codes)
-
-    def _join(self, tile: Tile, codes: Tensor) -> None:
-        """Unite the tile's things with those of the tiles before it."""
-        self.open = [(other, seen) for other, seen in self.open
-                     if other.rows.stop > tile.rows.start]
-        for other, seen in self.open:
-            shared = tile.shared(other)
-            if shared is None:
-                continue
-            pairs = [pair for pair in overlap_ious(
-                seen[shared[1]], codes[shared[0]], self.num_classes + 1)
+        for other, other_area, own_area in self.overlaps.add(tile, codes):
+            pairs = [pair for pair in segment_ious(
+                other[other_area], codes[own_area], self.num_classes + 1)
                 if self.pieces[pair[1]].label == self.pieces[pair[2]].label]
-            for a, b in best_pairs(pairs, self.merge_iou):
-                self.groups.unite(a, b)
-        self.open.append((tile, codes))
+            for a, b in match_greedily(pairs, self.merge_iou):
+                self.groups.merge(a, b)
 
-    def result(self) -> PixelData:
-        """``pred_panoptic_seg`` of the whole image.
+    def result(self, size: tuple[int, int] | None = None) -> PixelData:
+        """Combine the tiles to the ``pred_panoptic_seg`` of the whole image.
 
-        Scores are means over the pixels. A thing that has no pixel in the cores is left out.
+        Scores are means over the pixels. A thing without a pixel in any core is left out.
+
+        Args:
+            size: (height, width) to resize the map to, by nearest neighbor (default: (H, W)).
         """
-        weighted, area = [0.0] * len(self.pieces), [0] * len(self.pieces)
-        for number, piece in enumerate(self.pieces):
-            first = self.groups.first(number)
-            weighted[first] += piece.weighted
-            area[first] += piece.area
         values = list(range(self.num_classes + 1)) + [self.num_classes] * len(self.pieces)
         segments, instances = [], 0
-        for number, piece in enumerate(self.pieces):
-            first = self.groups.first(number)
-            if first == number and area[first]:
-                instances += 1
-                value = segment_value(piece.label, instances)
+        for numbers in sorted_subsets(self.groups):
+            area = sum(self.pieces[number].area for number in numbers)
+            if not area:
+                continue
+            instances += 1
+            label = self.pieces[numbers[0]].label
+            value = segment_value(label, instances)
+            for number in numbers:
                 values[self.num_classes + 1 + number] = value
-                segments.append(dict(id=value, label=piece.label, isthing=True,
-                                     score=weighted[first] / area[first]))
-            else:
-                values[self.num_classes + 1 + number] = values[self.num_classes + 1 + first]
+            weighted = sum(self.pieces[number].weighted_score for number in numbers)
+            segments.append(dict(id=value, label=label, isthing=True, score=weighted / area))
         segments += [dict(id=label, label=label, isthing=False, score=total / pixels)
                      for label, (total, pixels) in self.stuff.items() if pixels]
         table = torch.tensor(values, dtype=torch.int32, device=self.canvas.device)
         for rows in self.canvas.split(chunk_rows(table.device, self.canvas.shape[1])):
             rows.copy_(table[rows.long()])
-        result = PixelData(sem_seg=self.canvas[None])
+        result = PixelData(sem_seg=_resized(self.canvas, size))
         result.set_metainfo(dict(segments_info=segments))
         return result
 
 
-def overlap_ious(a: Tensor, b: Tensor, offset: int) -> list[tuple[float, int, int]]:
-    """IoUs of the segments of two maps of the same pixels.
+def segment_ious(a: Tensor, b: Tensor, offset: int) -> list[tuple[float, int, int]]:
+    """Compute IoUs of the segments of two maps of the same pixels.
 
     Args:
-        a, b: integers [h, w]; values from ``offset`` on are segments.
-        offset: subtracted in the result.
+        a: integers [h, w]; values from ``offset`` on are segments.
+        b: another such map.
+        offset: subtracted from the values to get segment numbers.
 
     Returns:
-        (IoU, segment of a, segment of b) for those that share a pixel.
+        (IoU, segment of a, segment of b) for all pairs that share a pixel.
     """
     values_a, place_a, areas_a = a.unique(return_inverse=True, return_counts=True)
     values_b, place_b, areas_b = b.unique(return_inverse=True, return_counts=True)
@@ -177,7 +142,7 @@ def overlap_ious(a: Tensor, b: Tensor, offset: int) -> list[tuple[float, int, in
 
 
 class SemanticStitcher:
-    """Puts label maps of tiles together: each pixel takes the label of the tile that decides it.
+    """Combines the label maps of tiles: each pixel gets the label of the tile whose core it is in.
 
     Args:
         size: (H, W) of the image.
@@ -188,9 +153,18 @@ class SemanticStitcher:
         self.canvas = torch.zeros(size, dtype=torch.int32, device=device)
 
     def add(self, tile: Tile, result: PixelData) -> None:
-        """Add a tile's ``pred_sem_seg``."""
-        self.canvas[tile.core] = result.sem_seg[0][tile.own_core]
+        """Add the ``pred_sem_seg`` of a tile."""
+        self.canvas[tile.core] = result.sem_seg[0][tile.core_in_window]
 
-    def result(self) -> PixelData:
-        """``pred_sem_seg`` of the whole image."""
-        return PixelData(sem_seg=self.canvas[None])
+    def result(self, size: tuple[int, int] | None = None) -> PixelData:
+        """Combine the tiles to the ``pred_sem_seg`` of the whole image.
+
+        Args:
+            size: (height, width) to resize the map to, by nearest neighbor (default: (H, W)).
+        """
+        return PixelData(sem_seg=_resized(self.canvas, size))
+
+
+def _resized(canvas: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """A map [H, W] as [1, height, width]."""
+    return (canvas if size is None else resize_nearest(canvas, size))[None]

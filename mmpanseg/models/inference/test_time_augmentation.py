@@ -1,4 +1,4 @@
-"""Test-time augmentation: predictions for several views of an image, made into one."""
+"""Test-time augmentation: one result from the predictions for several views of an image."""
 from collections.abc import Sequence
 
 import torch
@@ -14,15 +14,14 @@ from mmpanseg.structures.mask_logits import DenseMaskLogits
 class PanopticTTAModel(BaseTTAModel):
     """Wraps a :class:`MaskTransformer` for test-time augmentation (flips, scales).
 
-    Takes what a pipeline with mmcv's ``TestTimeAug`` gives. Semantic score maps of the views are
+    Inputs are those of a pipeline with mmcv's ``TestTimeAug``. Semantic score maps of the views are
     averaged, as published; for panoptic and instance results queries are matched and averaged, see
-    :func:`mmpanseg.models.inference.augmented_views.merge_views`.
-    Results lie in the first view's data
-    samples.
+    :func:`mmpanseg.models.inference.augmented_views.merge_views`. Results are stored in the data
+    samples of the first view.
 
     Args:
         module: the model, or its config.
-        data_preprocessor: replaces that of the config.
+        data_preprocessor: config that replaces the one of the model (default: the model's own).
 
     Raises:
         ValueError: the model predicts in tiles.
@@ -33,23 +32,33 @@ class PanopticTTAModel(BaseTTAModel):
         if self.module.tiling is not None:
             raise ValueError("test-time augmentation needs model.test_cfg.mode='whole', "
                              "the config has mode='tile'")
-        # asked for by hooks that compare the model with its data sets
+        # for hooks that compare the model with its data sets
         for name in ('num_things_classes', 'num_stuff_classes', 'num_classes'):
             setattr(self, name, getattr(self.module, name))
 
     @torch.no_grad()
     def test_step(self, data: dict) -> SampleList:
-        """Results for images that come in several views.
+        """Predict images of several views.
 
         Args:
             data: ``inputs`` and ``data_samples``, per view a list with one entry per image.
+
+        Returns:
+            one data sample per image with its results.
         """
         views = [self._predict(dict(inputs=inputs, data_samples=samples))
                  for inputs, samples in zip(data['inputs'], data['data_samples'])]
         return self.merge_preds(list(zip(*views)))
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> SampleList:
-        """One data sample per image from those of its views, which hold their ``view``."""
+        """Merge the ``view`` in each data sample of an image to the results of the image.
+
+        Args:
+            data_samples_list: per image one data sample for each view.
+
+        Returns:
+            the first data sample of each image, with its results.
+        """
         merged = []
         for samples in data_samples_list:
             views = [sample.pop('view') for sample in samples]
@@ -58,13 +67,13 @@ class PanopticTTAModel(BaseTTAModel):
             [samples[0] for samples in data_samples_list], merged)
 
     def _predict(self, data: dict) -> SampleList:
-        """Samples of one view of each image, with predictions before any fusion as ``view``."""
+        """Predict one view of each image; samples get the predictions before fusion as ``view``."""
         module = self.module
         batch = module.data_preprocessor(data, False)
         samples = batch['data_samples']
         metainfos = [sample.metainfo for sample in samples]
         cls_logits, mask_logits = module.predict_queries(batch['inputs'], metainfos)
-        # pixels of the mask logits take less memory than the features they are made of
+        # mask logits use less memory than the features that they are computed from
         queries = torch.arange(cls_logits.shape[1], device=cls_logits.device)
         dense = DenseMaskLogits([torch.stack(
             [mask_logits.dense(-1, image, queries) for image in range(len(samples))])])

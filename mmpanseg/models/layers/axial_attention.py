@@ -1,6 +1,7 @@
-"""Attention along the rows and the columns of a map, with relative positions.
+"""Axial attention with relative position encodings (MaX-DeepLab, Axial-DeepLab).
 
-Shapes: N sequences of length n, C channels, d_k and d_v key and value channels over h heads.
+Shapes: N sequences of length n, B images, C channels, h heads, d_k and d_v channels of keys and
+values of all heads together.
 """
 import torch
 from mmengine.model import BaseModule
@@ -9,18 +10,19 @@ from torch import Tensor, nn
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm, build_norm, truncated_normal_
 from mmpanseg.structures.mask_logits import at_least_float
 
+# as published: sequences of up to 255 positions
 MAX_OFFSET = 254
 
 
 class RelativePositions(BaseModule):
-    """A learned vector for every offset between two positions of a sequence.
+    """Learned embedding of the offset between two positions of a sequence.
 
-    The table has a fixed size, so one set of parameters serves sequences of every length: those of
-    up to 255 positions exactly, in longer ones far offsets share the outermost vector.
+    The table has a fixed size, so that one set of parameters serves sequences of every length.
+    Offsets beyond ``max_offset`` share the embedding of the largest one.
 
     Args:
-        channels: of a vector.
-        max_offset: largest offset with a vector of its own.
+        channels: width of an embedding.
+        max_offset: largest offset with an embedding of its own.
     """
 
     def __init__(self, channels: int, max_offset: int = MAX_OFFSET) -> None:
@@ -30,7 +32,14 @@ class RelativePositions(BaseModule):
         truncated_normal_(self.embeddings.weight, 1.0)
 
     def forward(self, length: int) -> Tensor:
-        """Vectors [n, n, C] of key position minus query position, query first."""
+        """Look up the embeddings of all pairs of positions.
+
+        Args:
+            length: number of positions n.
+
+        Returns:
+            embeddings [n, n, C] of key position (second) minus query position (first).
+        """
         position = torch.arange(length, device=self.embeddings.weight.device)
         offset = position - position[:, None]
         limit = self.max_offset
@@ -38,16 +47,21 @@ class RelativePositions(BaseModule):
 
 
 class AxisAttention(BaseModule):
-    """Self-attention of sequences whose similarities and values know the relative position.
+    """Self-attention of sequences with relative positions in similarities and values.
 
-    Similarities are the sum of three normalized parts: query with key, query with position, key
-    with position; there is no other scale. The softmax is taken in float32.
+    The similarity is the sum of three normalized parts: query with key, query with position and key
+    with position; the norms replace the usual scale. The softmax is computed in float32.
 
     Args:
-        in_channels: C.
-        key_channels, value_channels: d_k, d_v.
-        num_heads: h.
-        norm_cfg: of all norms.
+        in_channels: width C of the input.
+        key_channels: width d_k of queries and keys, a multiple of ``num_heads``.
+        value_channels: width d_v of values and output, a multiple of ``num_heads``.
+        num_heads: number of heads h.
+        norm_cfg: config of the normalization layers, mmengine style; default BN with eps 1e-3 and
+            momentum 0.01, as published.
+
+    Raises:
+        ValueError: a width is not a multiple of ``num_heads``.
     """
 
     def __init__(self, in_channels: int, key_channels: int, value_channels: int,
@@ -67,7 +81,7 @@ class AxisAttention(BaseModule):
         self.norm_output = build_norm(norm_cfg, 2 * value_channels, dims=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, n] -> [N, d_v, n]."""
+        """Attend within each sequence: [N, C, n] -> [N, d_v, n]."""
         length = x.shape[-1]
         query, key, value = (part.unflatten(1, (self.num_heads, -1))
                              for part in self.qkv(x).split(self.splits, 1))
@@ -84,15 +98,19 @@ class AxisAttention(BaseModule):
 
 
 class AxialAttention(BaseModule):
-    """Attention along every column, then along every row (MaX-DeepLab).
+    """Attention along every column, then along every row, of maps of any size.
 
-    Maps of any size fit. With a stride, each direction runs at full resolution and drops positions
-    afterwards.
+    With a stride, each direction is computed at full resolution and subsampled afterwards.
+
+    Source: Wang et al., MaX-DeepLab, section 3.4.
 
     Args:
-        in_channels, key_channels, value_channels, num_heads, norm_cfg: see
-            :class:`AxisAttention`; the second direction reads ``value_channels``.
-        stride: keeps every stride-th row and column.
+        in_channels: width C of the input.
+        key_channels: width d_k of queries and keys, a multiple of ``num_heads``.
+        value_channels: width d_v of values and output, a multiple of ``num_heads``.
+        num_heads: number of heads h.
+        stride: step between the rows and columns that are kept.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`AxisAttention`.
     """
 
     def __init__(self, in_channels: int, key_channels: int, value_channels: int,
@@ -111,7 +129,7 @@ class AxialAttention(BaseModule):
 
 
 def attend(axis: AxisAttention, x: Tensor) -> Tensor:
-    """Apply ``axis`` to every row of [B, C, H, W]."""
+    """Apply ``axis`` to every row of maps [B, C, H, W] -> [B, d_v, H, W]."""
     batch = len(x)
     rows = axis(x.transpose(1, 2).flatten(0, 1))
     return rows.unflatten(0, (batch, -1)).transpose(1, 2)

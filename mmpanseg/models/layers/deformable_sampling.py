@@ -4,9 +4,9 @@ Shapes: B images, S = sum of h * w tokens over L levels, H heads of D channels, 
 points per level and head. The points of one query are one row of M = H * L * P numbers.
 
 The features of an image are a table of S * H rows. One head of one query is a bag of 4 * L * P
-weighted rows, four corners for each point, so `embedding_bag` is the whole gather. The weight of a
-corner is the hat function max(0, 1 - |distance|). It vanishes outside the level by itself if the
-first corner is kept inside [0, size - 2], so neither padding nor validity masks are needed.
+weighted rows, four corners for each point, so that `embedding_bag` is the whole gather. The weight
+of a corner is the hat function max(0, 1 - |distance|). It is zero outside the level if the first
+corner is clamped to [0, size - 2], so that neither padding nor validity masks are needed.
 """
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from mmpanseg.utils.cached_constants import cache_constants
 
 Shapes = tuple[tuple[int, int], ...]
 
-# Points handled at once. On a CPU the temporaries should stay in the cache.
+# Points that are computed at once. On a CPU the temporaries should fit the cache.
 _CHUNK_ON_CPU, _CHUNK_ELSEWHERE = 1 << 17, 1 << 19
-# Distance of the second corner on an axis with a single pixel, which gives it no weight.
+# Distance of the second corner on an axis with a single pixel, so that its weight is 0.
 _FAR = 1e30
-# Constants are small: those of all sizes that training meets for a while are kept.
+# Multi-scale training alternates between many shapes; the constants of each are small.
 _RECENT_SHAPES = 64
 
 
@@ -32,20 +32,20 @@ def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tupl
                                     locations: Tensor, weights: Tensor) -> Tensor:
     """Sample feature maps bilinearly at weighted points and sum per query and head.
 
+    Source: Zhu et al., Deformable DETR (arXiv 2010.04159), Equation 3.
+
     Args:
-        value: features [B, S, H, D].
+        value: features of all levels, one after the other [B, S, H, D].
         spatial_shapes: (h, w) of each level as Python integers.
-        locations: [B, Q, H, L, P, 2], (x, y) in [0, 1] from a level's outer edge to its outer edge
-            (`align_corners=False`); zeros are sampled outside.
-        weights: [B, Q, H, L, P].
+        locations: points (x, y) in 0..1 between the outer edges of a level
+            (`align_corners=False`) [B, Q, H, L, P, 2]; outside, zeros are sampled.
+        weights: weights of the points [B, Q, H, L, P].
 
     Returns:
-        Tensor [B, Q, H * D] of value's type; it is computed in float32 or wider.
+        sums [B, Q, H * D] in the type of `value`, computed in float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit each other.
-
-    Source: Deformable DETR (arXiv 2010.04159), Eq. 3.
+        ValueError: shapes contradict each other.
     """
     shapes = tuple((int(h), int(w)) for h, w in spatial_shapes)
     layout = (value.shape[2], len(shapes))
@@ -60,25 +60,24 @@ def multi_scale_deformable_sampling(value: Tensor, spatial_shapes: Sequence[tupl
 
 def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
                      weights: Tensor) -> Tensor:
-    """`multi_scale_deformable_sampling` for points in pixels, where integers are pixel centers.
+    """Compute `multi_scale_deformable_sampling` at pixel coordinates; integers are pixel centers.
 
     Args:
-        value: features [B, S, H, D].
+        value: features of all levels, one after the other [B, S, H, D].
         shapes: (h, w) of each level.
-        x: columns in the pixels of their level, [B, Q, M]; M counts heads, then levels, then
-            points.
-        y: rows, [B, Q, M].
-        weights: [B, Q, M].
+        x: columns in pixels of the level [B, Q, M], ordered by head, then level, then point.
+        y: rows in pixels of the level [B, Q, M].
+        weights: weights of the points [B, Q, M].
 
     Returns:
-        Tensor [B, Q, H * D] of value's type.
+        sums [B, Q, H * D] in the type of `value`, computed in float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit each other.
+        ValueError: shapes contradict each other.
     """
     batch, tokens, heads, _ = value.shape
     if sum(h * w for h, w in shapes) != tokens or min(map(min, shapes)) < 1:
-        raise ValueError(f'levels of the sizes {shapes} do not make {tokens} tokens')
+        raise ValueError(f'value has {tokens} tokens, but the levels have the sizes {shapes}')
     if (x.shape != weights.shape or y.shape != weights.shape or weights.dim() != 3
             or weights.shape[0] != batch or weights.shape[2] % (heads * len(shapes)) != 0):
         raise ValueError(
@@ -92,33 +91,41 @@ def sample_at_pixels(value: Tensor, shapes: Shapes, x: Tensor, y: Tensor,
 
 @cache_constants(_RECENT_SHAPES)
 def level_sizes(shapes: Shapes, device: torch.device) -> Tensor:
-    """(w, h) of each level as a constant that is uploaded once, float32 [L, 2]."""
+    """Return (w, h) of each level, float32 [L, 2], cached on the device."""
     return torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32, device=device)
 
 
 class _Grid(NamedTuple):
-    """Constants of the M points in a row: int32 [M] unless stated."""
+    """Constants of the M points of a query, int32 [M] unless stated.
 
-    x_max: Tensor  # largest first corner
+    Attributes:
+        x_max, y_max: largest column and row of a first corner.
+        x_step, y_step: distance from the first corner to the second one, floating-point [M].
+        pitch: number of table rows from one image row to the next.
+        start: table row of the first pixel of the level.
+        corners: offset in table rows from the first corner to each corner [4, L * P].
+    """
+
+    x_max: Tensor
     y_max: Tensor
-    x_step: Tensor  # distance from the first corner to the second one, float [M]
+    x_step: Tensor
     y_step: Tensor
-    pitch: Tensor  # table rows from one image row to the next
-    start: Tensor  # table row of the level's first pixel
-    corners: Tensor  # table rows from the first corner to each corner, [4, L * P]
+    pitch: Tensor
+    start: Tensor
+    corners: Tensor
 
 
 @cache_constants(_RECENT_SHAPES)
 def _grid(shapes: Shapes, heads: int, width: int, dtype: torch.dtype,
           device: torch.device) -> _Grid:
-    points = width // (heads * len(shapes))
+    num_points = width // (heads * len(shapes))
     tokens = [h * w for h, w in shapes]
 
-    def spread(values: list, kind: torch.dtype = torch.int32) -> Tensor:
-        return torch.tensor(values, dtype=kind).repeat_interleave(points).repeat(heads)
+    def spread(values: Sequence[float], kind: torch.dtype = torch.int32) -> Tensor:
+        return torch.tensor(values, dtype=kind).repeat_interleave(num_points).repeat(heads)
 
     start = spread([sum(tokens[:level]) * heads for level in range(len(shapes))])
-    start += torch.arange(heads, dtype=torch.int32).repeat_interleave(len(shapes) * points)
+    start += torch.arange(heads, dtype=torch.int32).repeat_interleave(len(shapes) * num_points)
     corners = torch.stack([spread(shifts) for shifts in zip(*_corner_shifts(shapes, heads))])
     return _Grid(*(constant.to(device) for constant in (
         spread([max(w - 2, 0) for _, w in shapes]),
@@ -127,25 +134,32 @@ def _grid(shapes: Shapes, heads: int, width: int, dtype: torch.dtype,
         spread([1. if h > 1 else _FAR for h, _ in shapes], dtype),
         spread([w * heads for _, w in shapes]),
         start,
-        corners[:, :len(shapes) * points].contiguous())))
+        corners[:, :len(shapes) * num_points].contiguous())))
 
 
 def _corner_shifts(shapes: Shapes, heads: int) -> list[tuple[int, int, int, int]]:
-    """Table rows from a point's first corner to (y0, x0), (y0, x1), (y1, x0), (y1, x1), by level.
+    """Return offsets in table rows from the first corner to all four corners, for each level.
 
-    On an axis with a single pixel the second corner, which has no weight, is the first one again.
+    The order is (y0, x0), (y0, x1), (y1, x0), (y1, x1). On an axis with a single pixel the second
+    corner, whose weight is 0, coincides with the first one.
     """
     steps = [(heads * (w > 1), heads * w * (h > 1)) for h, w in shapes]
     return [(0, dx, dy, dx + dy) for dx, dy in steps]
 
 
 class _Corners:
-    """The four corners of n queries' points; x, y, weights [n, M].
+    """The four corners of the points of n queries.
+
+    Args:
+        grid: constants of the points.
+        heads: number of heads H.
+        x: columns in pixels [n, M].
+        y: rows in pixels [n, M].
 
     Attributes:
-        first: table rows of the points' first corners, int32 [n, M].
-        near_x, far_x, near_y, far_y: signed distances from the first and the second corner, [n, M].
-        x0, x1, y0, y1: the bilinear weights, [n, M].
+        first: table rows of the first corners, int32 [n, M].
+        near_x, far_x, near_y, far_y: signed distances from the first and the second corner [n, M].
+        x0, x1, y0, y1: bilinear weights [n, M].
     """
 
     def __init__(self, grid: _Grid, heads: int, x: Tensor, y: Tensor) -> None:
@@ -159,21 +173,26 @@ class _Corners:
 
     @staticmethod
     def _locate(position: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        # The cast rounds toward zero and not down, which the limit 0 makes the same. It comes
-        # before the limits so that NaN and huge numbers, too, end at a valid corner.
+        # The cast rounds toward zero instead of down, which is the same after clamping at 0. It
+        # precedes the clamps so that NaN and huge numbers result in a valid corner too.
         first = position.to(torch.int32).clamp_(min=0)
         first = torch.minimum(first, last, out=first)
         return first, position - first
 
     def products(self, weights: Tensor, out: Sequence[Tensor]) -> None:
-        """Write the points' weights times the corners' into four tensors of n * M numbers."""
+        """Multiply the weights of points and corners.
+
+        Args:
+            weights: weights of the points [n, M].
+            out: one tensor of n * M numbers for each corner, which the products are written to.
+        """
         y0, y1 = self.y0 * weights, self.y1 * weights
         pairs = ((y0, self.x0), (y0, self.x1), (y1, self.x0), (y1, self.x1))
         for target, (a, b) in zip(out, pairs):
             torch.mul(a.view(target.shape), b.view(target.shape), out=target)
 
     def table_rows(self) -> Tensor:
-        """Table rows of all corners, one bag per query and head, int32 [n * H, 4 * L * P]."""
+        """Return table rows of all corners, one bag per query and head [n * H, 4 * L * P]."""
         bags = self.first.view(-1, 1, self._shifts.shape[1])
         return (bags + self._shifts).flatten(1)
 
@@ -183,16 +202,16 @@ def _hat(distance: Tensor) -> Tensor:
 
 
 def _hat_slope(distance: Tensor) -> Tensor:
-    """Derivative of the hat: 1 on [-1, 0), -1 on [0, 1); at the kinks as in `grid_sample`."""
+    """Derive the hat function: 1 on [-1, 0), -1 on [0, 1); at the kinks as in `grid_sample`."""
     cell = distance.floor()
     rises = cell == -1
     return cell.eq_(0).neg_().add_(rises)
 
 
-# Operators of their own: a compiler takes each as a whole and need not look into the loops.
+# Registered as operators, so that a compiler does not trace the loops.
 @torch.library.custom_op('mmpanseg::deformable_sampling', mutates_args=())
 def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
-    """Value [B, S, H, D]; x, y, weights [B, Q, M]; h, w of each level -> [B, Q, H * D]."""
+    """Sample; arguments as for :func:`sample_at_pixels`, ``sides`` is h, w of each level."""
     batch, queries, width = x.shape
     heads, channels = value.shape[2:]
     grid = _grid(_pairs(sides), heads, width, x.dtype, x.device)
@@ -217,12 +236,12 @@ def _(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]
 @torch.library.custom_op('mmpanseg::deformable_sampling_backward', mutates_args=())
 def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
                      sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of value, x, y and weights."""
+    """Compute the gradients of value, x, y and weights; ``grad`` is that of the output."""
     shapes = _pairs(sides)
     _, queries, width = x.shape
     heads, channels = value.shape[2:]
     grid = _grid(shapes, heads, width, x.dtype, x.device)
-    grads = torch.empty_like(value), *(torch.empty_like(t) for t in (x, y, weights))
+    grad_value, *grad_points = (torch.empty_like(t) for t in (value, x, y, weights))
     first = x.new_empty(queries, width, dtype=torch.int32)
     products = x.new_empty(4, queries, width)
     for image in range(len(x)):
@@ -232,20 +251,23 @@ def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights:
             scale = weights[image, part]
             corners = _Corners(grid, heads, x[image, part], y[image, part])
             first[part] = corners.first
-            corners.products(scale, products[:, part])
+            corners.products(scale, products[:, part].unbind())
             dots = _dots(table, corners.table_rows(), grad_bags[part].flatten(0, 1))
             dots = dots.view(-1, 4, width // heads).transpose(0, 1).contiguous()
-            for target, result in zip(grads[1:], _point_grads(corners, scale, dots)):
+            for target, result in zip(grad_points, _point_grads(corners, scale, dots)):
                 target[image, part] = result
-        grads[0][image] = _table_grad(first.flatten(), products.flatten(1),
-                                      grad_bags.flatten(0, 1), shapes, heads).view(value.shape[1:])
-    return grads
+        grad_value[image] = _table_grad(
+            first.flatten(), products.flatten(1), grad_bags.flatten(0, 1), shapes, heads,
+        ).view(value.shape[1:])
+    grad_x, grad_y, grad_weights = grad_points
+    return grad_value, grad_x, grad_y, grad_weights
 
 
 @_sample_backward.register_fake
 def _(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
       sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return tuple(torch.empty_like(t) for t in (value, x, y, weights))
+    return (torch.empty_like(value), torch.empty_like(x), torch.empty_like(y),
+            torch.empty_like(weights))
 
 
 def _keep_inputs(ctx, inputs: tuple, output: Tensor) -> None:
@@ -265,7 +287,7 @@ def _pairs(sides: Sequence[int]) -> Shapes:
 
 
 def _chunks(x: Tensor) -> Iterator[slice]:
-    """Slices of the queries of x [B, Q, M]."""
+    """Divide the queries of x [B, Q, M] into slices that are computed at once."""
     limit = _CHUNK_ON_CPU if x.device.type == 'cpu' else _CHUNK_ELSEWHERE
     step = max(1, limit // x.shape[2])
     return (slice(start, start + step) for start in range(0, x.shape[1], step))
@@ -273,7 +295,16 @@ def _chunks(x: Tensor) -> Iterator[slice]:
 
 def _point_grads(corners: _Corners, weights: Tensor,
                  dots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, y and weights [n, M], given the corners' features . gradient (4 * n * M)."""
+    """Compute the gradients of x, y and weights.
+
+    Args:
+        corners: corners of the points of n queries.
+        weights: weights of the points [n, M].
+        dots: inner products of the features at each corner with the gradient [4, n * H, L * P].
+
+    Returns:
+        three gradients [n, M].
+    """
     d00, d01, d10, d11 = dots.view(4, *weights.shape)
     top = (corners.x0 * d00).addcmul_(corners.x1, d01)
     bottom = (corners.x0 * d10).addcmul_(corners.x1, d11)
@@ -286,11 +317,20 @@ def _point_grads(corners: _Corners, weights: Tensor,
 
 
 def _dots(table: Tensor, rows: Tensor, bags: Tensor) -> Tensor:
-    """Inner products [n, K] of table [T, D] at rows [n, K] with bags [n, D]."""
-    # a sparse matrix refuses rows with more entries than columns, which tiny images have
+    """Compute inner products of table rows with one vector per bag.
+
+    Args:
+        table: features [T, D].
+        rows: table rows of each bag, int32 [n, K].
+        bags: one vector per bag [n, D].
+
+    Returns:
+        inner products [n, K].
+    """
+    # a sparse matrix permits at most as many entries per row as columns: too few for tiny images
     if table.device.type != 'cpu' or rows.shape[1] > len(table):
         return torch.einsum('nkd,nd->nk', F.embedding(rows, table), bags)
-    # The pattern of a sparse matrix says which of all products are wanted: nothing is gathered.
+    # The pattern of a sparse matrix selects among all products, so that nothing is gathered.
     count, size = rows.shape
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Sparse CSR tensor support')
@@ -302,23 +342,26 @@ def _dots(table: Tensor, rows: Tensor, bags: Tensor) -> Tensor:
 
 def _table_grad(first: Tensor, products: Tensor, bags: Tensor, shapes: Shapes,
                 heads: int) -> Tensor:
-    """Gradient of the table [S * H, D]: the gather transposed, as another gather.
+    """Compute the gradient of the table: the transposed gather, as another gather.
 
     Args:
-        first: table rows of the points' first corners, int32 [N].
-        products: weights of the four corners, [4, N].
-        bags: gradient of the output, [Q * H, D].
+        first: table rows of the first corners of all N = Q * M points, int32 [N].
+        products: weights of the four corners [4, N].
+        bags: gradient of the output [Q * H, D].
         shapes: (h, w) of each level.
         heads: number of heads H.
+
+    Returns:
+        gradient [S * H, D].
     """
-    # Sorted by their first corner, the points that touch a table row are a bag themselves. Their
-    # other corners are sums over the same bags with other weights, moved by a constant.
+    # Sorted by their first corner, the points of one table row are a bag themselves. The other
+    # corners are sums over the same bags with other weights, shifted by a constant.
     ordered, order = first.sort()
     rows = sum(h * w for h, w in shapes) * heads
     bounds = torch.searchsorted(
         ordered, torch.arange(rows + 1, dtype=torch.int32, device=first.device), out_int32=True)
-    points = products.shape[1] // max(1, len(bags))
-    bag = order.to(torch.int32).div_(max(1, points), rounding_mode='floor')
+    bag_size = products.shape[1] // max(1, len(bags))
+    bag = order.to(torch.int32).div_(max(1, bag_size), rounding_mode='floor')
     grad = bags.new_zeros(rows, bags.shape[1])
     for shifts, weights in zip(zip(*_corner_shifts(shapes, heads)), products):
         sums = F.embedding_bag(bag, bags, bounds, mode='sum', include_last_offset=True,

@@ -1,4 +1,7 @@
-"""Feed-forward block with mmdet's parameter names. Shapes: T tokens, C channels, F hidden ones."""
+"""Feed-forward network with mmdet's parameter names.
+
+Shapes: T tokens, C channels, F hidden channels.
+"""
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -6,20 +9,20 @@ from torch.utils.checkpoint import checkpoint
 
 from mmpanseg.utils.modules import is_unmodified
 
-# Elements of the hidden layer that a CPU works on at once: they stay in the caches of the cores.
+# elements of the hidden layer that a CPU computes at once: they fit the caches of its cores
 _CHUNK_ELEMENTS = 1 << 19
 
 
 class FeedForward(BaseModule):
-    """Linear, ReLU, Linear: [..., C] -> [..., C], without the residual.
+    """Linear, ReLU, Linear: [..., C] -> [..., C], without the residual connection.
 
-    The hidden layer of many tokens is the largest tensor of a transformer. On a CPU it exists for a
-    few tokens at a time, and the backward pass makes it anew.
+    The hidden layer of many tokens is the largest tensor of a transformer. On a CPU it is computed
+    for a few tokens at a time and recomputed in the backward pass.
 
     Args:
-        channels: C.
-        hidden_channels: F, width between the two.
-        dropout: after each of them.
+        channels: width C of input and output.
+        hidden_channels: width F of the hidden layer.
+        dropout: probability of dropout after both linear layers.
     """
 
     def __init__(self, channels: int, hidden_channels: int, dropout: float = 0.0) -> None:
@@ -30,11 +33,12 @@ class FeedForward(BaseModule):
                           nn.Dropout(dropout)),
             nn.Linear(hidden_channels, channels),
             nn.Dropout(dropout))
+        self.hidden_channels = hidden_channels
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        # as a matrix: in higher dimensions a linear layer gives a view, and the backward pass of an
-        # activation in place copies the base of a view twice
+        # As a matrix: in higher dimensions a linear layer returns a view, and the backward pass of
+        # an in-place activation copies the base of a view twice.
         tokens = x.flatten(0, -2)
         step = self._chunk(tokens)
         if len(tokens) <= step:
@@ -49,9 +53,13 @@ class FeedForward(BaseModule):
         return out.view(x.shape)
 
     def _chunk(self, tokens: Tensor) -> int:
-        """Tokens to take at once: all of them where somebody looks at the layers or draws."""
+        """Return how many of the tokens [T, C] to compute at once.
+
+        All of them on other devices, and where chunks could be noticed: by dropout, autocast, a
+        tracer, or layers that are hooked or replaced.
+        """
         if (tokens.device.type != 'cpu' or (self.training and self.dropout > 0)
                 or torch.is_autocast_enabled('cpu') or torch.compiler.is_compiling()
                 or torch.jit.is_tracing() or not is_unmodified(self.layers)):
             return len(tokens)
-        return max(1, _CHUNK_ELEMENTS // self.layers[0][0].out_features)
+        return max(1, _CHUNK_ELEMENTS // self.hidden_channels)

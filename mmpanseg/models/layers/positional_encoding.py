@@ -1,32 +1,42 @@
-"""Sine positional encoding and reference points, computed once per shape."""
+"""Sine positional encoding and reference points, cached per shape."""
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mmpanseg.utils.cached_constants import cache_constants
 
-# Multi-scale training meets many shapes; the tables of a few recent ones are worth their memory.
+# Multi-scale training alternates between many shapes; tables of the recent ones are cached.
 _RECENT_SHAPES = 16
 
 
-def sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
+def sine_encoding(size: Sequence[int], channels: int, device: torch.device,
                   dtype: torch.dtype = torch.float32, temperature: float = 10000.0) -> Tensor:
-    """Two-dimensional sinusoid, y in the first half of the channels, x in the second.
+    """Compute the two-dimensional sinusoidal encoding of DETR.
 
-    DETR's encoding (Carion et al., appendix A.4) with coordinates normalized to 0..2 pi: the
-    1-based index along an axis divided by its last value.
+    The first half of the channels encodes y, the second half x. Coordinates are the 1-based index
+    along an axis divided by its last value, scaled to 0..2 pi.
+
+    Source: Carion et al., DETR, appendix A.4.
 
     Args:
         size: (h, w) of the feature map.
-        channels: C, a multiple of 4.
+        channels: number of channels C, a multiple of 4.
+        device: device of the result.
+        dtype: floating-point type of the result; computed in float32 or wider.
+        temperature: ratio of the longest to the shortest period, about.
 
     Returns:
-        [h * w, C], shared by all callers: do not write into it.
+        encoding [h * w, C], shared by all callers: do not modify it.
+
+    Raises:
+        ValueError: ``channels`` is not a multiple of 4.
     """
     if channels % 4:
-        raise ValueError(f'a sine encoding needs a multiple of 4 channels, got {channels}')
-    return _sine_encoding(tuple(size), channels, torch.device(device), dtype, temperature)
+        raise ValueError(f'channels={channels} of a sine encoding must be a multiple of 4')
+    height, width = size
+    return _sine_encoding((height, width), channels, torch.device(device), dtype, temperature)
 
 
 @cache_constants(_RECENT_SHAPES)
@@ -47,10 +57,21 @@ def _sine_encoding(size: tuple[int, int], channels: int, device: torch.device,
     return torch.cat([y, x], dim=2).flatten(0, 1).to(dtype)
 
 
-def pixel_centers(sizes: tuple[tuple[int, int], ...], device: torch.device,
+def pixel_centers(sizes: Sequence[Sequence[int]], device: torch.device,
                   dtype: torch.dtype = torch.float32) -> Tensor:
-    """Centers of all pixels of several maps, (x, y) in [0, 1], [sum h * w, 2]; do not modify."""
-    return _pixel_centers(tuple(map(tuple, sizes)), torch.device(device), dtype)
+    """Compute the centers of all pixels of several maps.
+
+    Args:
+        sizes: (h, w) of each map.
+        device: device of the result.
+        dtype: floating-point type of the result.
+
+    Returns:
+        points (x, y) in 0..1 [S, 2] with S the sum of ``h * w``, the maps one after the other;
+        shared by all callers: do not modify it.
+    """
+    return _pixel_centers(
+        tuple((height, width) for height, width in sizes), torch.device(device), dtype)
 
 
 @cache_constants(_RECENT_SHAPES)

@@ -1,6 +1,6 @@
-"""Residual blocks that activate their input, of MaX-DeepLab's and kMaX-DeepLab's networks.
+"""Residual blocks of MaX-DeepLab and kMaX-DeepLab, which activate their input.
 
-Shapes: B images, C channels.
+Shapes: B images, C input and C' output channels.
 """
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
@@ -10,20 +10,21 @@ from torch import Tensor, nn
 from mmpanseg.models.layers.axial_attention import AxialAttention
 from mmpanseg.models.layers.conv_norm import NORM, ConvNorm
 
-# output channels over the base width
+# ratio of output channels to base channels
 EXPANSION = 4
 
 
 class _Block(BaseModule):
-    """Residual block whose input, not its output, is activated; subclasses give its middle.
+    """Residual block that activates its input instead of its output; subclasses add the middle.
 
     Args:
-        in_channels: of the input.
-        base_channels: a quarter of the output's channels.
-        inner_channels: of the middle.
-        stride: of the middle and of the shortcut.
-        drop_path: probability of leaving out the main path.
-        norm_cfg: of all norms.
+        in_channels: width C of the input.
+        base_channels: a quarter of the output width C'.
+        inner_channels: width of the middle.
+        stride: stride of the middle and of the shortcut.
+        drop_path: probability in 0..1 that an image skips the residual branch in training.
+        norm_cfg: config of the normalization layers, mmengine style; default BN with eps 1e-3 and
+            momentum 0.01, as published.
     """
 
     def __init__(self, in_channels: int, base_channels: int, inner_channels: int,
@@ -44,12 +45,22 @@ class _Block(BaseModule):
         return self.shortcut(x) + self.drop_path(self.conv3(self.middle(self.conv1(x))))
 
     def middle(self, x: Tensor) -> Tensor:
-        """Inner channels in and out, activated."""
+        """Transform activated maps of the inner width; the result is activated."""
         raise NotImplementedError
 
 
 class AxialBlock(_Block):
-    """Block around axial attention, whose inner width is twice the base; see :class:`_Block`."""
+    """Block with axial attention, whose inner width is twice the base width.
+
+    Args:
+        in_channels: width C of the input.
+        base_channels: a quarter of the output width C', and width of the attention keys.
+        stride: stride of the attention and of the shortcut.
+        num_heads: number of attention heads.
+        dilation: ignored; both blocks share one signature.
+        drop_path: probability in 0..1 that an image skips the residual branch in training.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`_Block`.
+    """
 
     def __init__(self, in_channels: int, base_channels: int, stride: int = 1,
                  num_heads: int = 8, dilation: int = 1, drop_path: float = 0.0,
@@ -63,7 +74,17 @@ class AxialBlock(_Block):
 
 
 class BottleneckBlock(_Block):
-    """Block around a 3x3 convolution of the base width; see :class:`_Block`."""
+    """Block with a 3x3 convolution of the base width.
+
+    Args:
+        in_channels: width C of the input.
+        base_channels: a quarter of the output width C', and width of the convolution.
+        stride: stride of the convolution and of the shortcut.
+        num_heads: ignored; both blocks share one signature.
+        dilation: dilation of the convolution.
+        drop_path: probability in 0..1 that an image skips the residual branch in training.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`_Block`.
+    """
 
     def __init__(self, in_channels: int, base_channels: int, stride: int = 1,
                  num_heads: int = 8, dilation: int = 1, drop_path: float = 0.0,

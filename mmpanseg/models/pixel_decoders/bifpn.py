@@ -1,6 +1,6 @@
 """BiFPN as pixel decoder.
 
-Shapes: B images, C channels, h_l x w_l map of level l.
+Shapes: B images, C channels, C_out channels of mask features, h_l x w_l map of level l.
 """
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ from mmpanseg.registry import MODELS
 
 
 class Fusion(BaseModule):
-    """Weighted mean of maps, swish, depthwise and 1x1 convolution, norm.
+    """Fast normalized fusion: weighted mean, swish, depthwise and 1x1 convolution, norm.
 
-    Fast normalized fusion of Tan et al., EfficientDet, section 3.3.
+    Source: Tan et al., EfficientDet, section 3.3.
 
     Args:
         num_inputs: number of maps.
-        channels: C.
-        norm_cfg: norm after the convolutions.
-        eps: keeps the sum of the weights from zero.
+        channels: width C of the maps.
+        norm_cfg: config of the norm after the convolutions, mmengine style.
+        eps: added to the sum of the weights, so that it is greater than 0.
     """
 
     def __init__(self, num_inputs: int, channels: int, norm_cfg: dict, eps: float = 1e-4) -> None:
@@ -34,7 +34,7 @@ class Fusion(BaseModule):
             channels, channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=None)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps [B, C, h, w] of one size -> [B, C, h, w]."""
+        """Fuse ``num_inputs`` maps [B, C, h, w] of one size -> [B, C, h, w]."""
         weights = self.weights.relu()
         weights = weights / (weights.sum() + self.eps)
         mean = sum(weight * x for weight, x in zip(weights, maps, strict=True))
@@ -42,24 +42,26 @@ class Fusion(BaseModule):
 
 
 class BiFPNLayer(BaseModule):
-    """Top-down and back up, each time with the layer's input (EfficientDet, Figure 2d).
+    """One top-down and one bottom-up pass, each of which fuses the layer's input again.
+
+    Source: Tan et al., EfficientDet, Figure 2d.
 
     Args:
         num_levels: number of maps.
-        channels: C.
-        norm_cfg: norm of the convolutions.
+        channels: width C of the maps.
+        norm_cfg: config of the normalization layers, mmengine style.
     """
 
     def __init__(self, num_levels: int, channels: int, norm_cfg: dict) -> None:
         super().__init__()
         self.down = ModuleList(Fusion(2, channels, norm_cfg) for _ in range(num_levels - 1))
-        # the coarsest level has no map of the way down
+        # the coarsest level has no map of the top-down pass
         self.up = ModuleList(
             Fusion(2 if level == num_levels - 1 else 3, channels, norm_cfg)
             for level in range(1, num_levels))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps [B, C, h_l, w_l], high resolution first, each half the size of the one before."""
+        """Update maps [B, C, h_l, w_l], high resolution first; sizes halve from map to map."""
         down = [maps[-1]]
         for x, fusion in zip(maps[-2::-1], self.down[::-1]):
             down.insert(0, fusion(x, F.interpolate(down[0], x.shape[-2:], mode='nearest')))
@@ -72,14 +74,22 @@ class BiFPNLayer(BaseModule):
 
 @MODELS.register_module()
 class BiFPNPixelDecoder(BaseModule):
-    """Repeated bidirectional pyramid (Tan et al., EfficientDet, section 3).
+    """Repeated bidirectional pyramid.
 
-    Mask2Former's pixel decoder "BiFPN" (Table 4e), of which the paper says no more than its cost,
-    with ResNet-50 9 G more than FPN. Nine layers have that.
+    Of its pixel decoder "BiFPN" (Table 4e) Mask2Former reports the cost only: with ResNet-50 9 G
+    FLOPs more than FPN, which corresponds to nine layers.
+
+    Source: Tan et al., EfficientDet, section 3.
 
     Args:
-        in_channels, channels, out_channels, num_outs, norm_cfg: see :class:`FPNPixelDecoder`.
-        num_layers: repetitions.
+        in_channels: widths of the backbone's maps, high resolution first.
+        channels: width C of the pyramid.
+        out_channels: width C_out of the mask features.
+        num_outs: number of maps for the transformer decoder, counted from the coarsest.
+        num_layers: number of repeated layers.
+        norm_cfg: config of the normalization layers after convolutions, mmengine style; default
+            GN with 32 groups.
+        init_cfg: config of the initialization, mmengine style.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
@@ -103,7 +113,15 @@ class BiFPNPixelDecoder(BaseModule):
                 caffe2_xavier_init(module)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Decode; see :class:`FPNPixelDecoder`."""
+        """Decode.
+
+        Args:
+            features: backbone maps [B, C_i, h_i, w_i], high resolution first.
+
+        Returns:
+            mask features [B, C_out, h, w] at the size of the finest map, and ``num_outs`` maps
+            [B, C, h_l, w_l], coarsest first.
+        """
         maps = [conv(feature) for conv, feature in zip(self.input_convs, features)]
         for layer in self.layers:
             maps = layer(maps)

@@ -1,8 +1,6 @@
 """Neck and deformable encoder of Panoptic SegFormer: multi-scale tokens instead of mask features.
 
-Shapes: B images, C channels, L levels, S tokens of all levels.
-
-Shapes: B images, S tokens of all levels, C channels, L levels.
+Shapes: B images, C channels, L levels, S tokens of all levels, H x W padded input of the network.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from mmdet.models.layers import SinePositionalEncoding
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.deformable_attention import DeformableEncoder, layer_config
+from mmpanseg.models.layers.deformable_attention import DeformableDETREncoder, layer_config
 from mmpanseg.registry import MODELS
 from mmpanseg.utils.device import to_device
 
@@ -24,49 +22,62 @@ class Tokens:
 
     Attributes:
         memory: features [B, S, C].
-        positions: their position codes [B, S, C].
-        padding: bool [B, S], True where a token lies outside its image; None: nowhere.
+        memory_pos: position encoding of the tokens [B, S, C].
+        padding_mask: bool [B, S], True where a token is outside its image; None: no padding.
         sizes: (h, w) of each level.
-        valid_ratios: share (width, height) of each map that an image covers [B, L, 2].
+        valid_ratios: fraction (width, height) of each map inside the image, in 0..1 [B, L, 2].
     """
+
     memory: Tensor
-    positions: Tensor
-    padding: Tensor | None
+    memory_pos: Tensor
+    padding_mask: Tensor | None
     sizes: tuple[tuple[int, int], ...]
     valid_ratios: Tensor
 
     def first_levels(self, count: int) -> 'Tokens':
-        """Those of the first levels only."""
+        """Select the tokens of the first ``count`` levels."""
         sizes = self.sizes[:count]
         end = sum(height * width for height, width in sizes)
         return Tokens(
-            self.memory[:, :end], self.positions[:, :end],
-            None if self.padding is None else self.padding[:, :end], sizes,
+            self.memory[:, :end], self.memory_pos[:, :end],
+            None if self.padding_mask is None else self.padding_mask[:, :end], sizes,
             self.valid_ratios[:, :count])
 
     def image(self, index: int) -> 'Tokens':
-        """Those of one image, still with B = 1."""
+        """Select the tokens of one image, a batch with B = 1."""
         part = slice(index, index + 1)
         return Tokens(
-            self.memory[part], self.positions[part],
-            None if self.padding is None else self.padding[part], self.sizes,
+            self.memory[part], self.memory_pos[part],
+            None if self.padding_mask is None else self.padding_mask[part], self.sizes,
             self.valid_ratios[part])
 
 
 @MODELS.register_module()
 class DeformableTokenEncoder(BaseModule):
-    """Deformable DETR's neck and encoder (arXiv 2010.04159), which Panoptic SegFormer extends.
+    """Neck and encoder of Deformable DETR, which Panoptic SegFormer extends.
 
-    Unlike Mask2Former's pixel decoder it knows which pixels are padding.
+    Unlike the pixel decoder of Mask2Former it masks padded pixels.
+
+    Source: Zhu et al., Deformable DETR (arXiv 2010.04159), section 4.1; Li et al., Panoptic
+    SegFormer (arXiv 2109.03814 v1), section 3.2.
 
     Args:
-        in_channels: channels of the backbone's maps, high resolution first.
-        channels: C.
-        num_levels: L. Beyond the backbone's maps, further levels are strided convolutions: the
-            first of the backbone's last map. The released code has 4 (strides 8 to 64); the first
-            version of the paper describes the backbone's 3.
-        num_layers, num_heads, num_points, feedforward_channels, dropout: of the encoder.
-        norm_cfg: norm of the neck.
+        in_channels: widths of the backbone's maps, high resolution first.
+        channels: width C of the tokens.
+        num_levels: number of levels L, at least the number of maps. Additional levels are strided
+            convolutions, the first of them of the backbone's last map. The released code uses 4
+            (strides 8 to 64); the first version of the paper describes the backbone's 3.
+        num_layers: number of encoder layers.
+        num_heads: number of attention heads, a divisor of ``channels``.
+        num_points: number of sampled points per head and level.
+        feedforward_channels: hidden width of the feed-forward networks.
+        dropout: probability of dropout in the encoder.
+        norm_cfg: config of the normalization layers of the neck, mmengine style; default GN with
+            32 groups.
+        init_cfg: config of the initialization, mmengine style.
+
+    Raises:
+        ValueError: there are more maps than levels.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int = 256, num_levels: int = 4,
@@ -87,7 +98,7 @@ class DeformableTokenEncoder(BaseModule):
         self.level_embed = nn.Parameter(torch.empty(num_levels, channels).normal_())
         deformable, _, feedforward = layer_config(
             channels, num_heads, num_levels, num_points, feedforward_channels, dropout)
-        self.encoder = DeformableEncoder(
+        self.encoder = DeformableDETREncoder(
             num_layers, dict(self_attn_cfg=deformable, ffn_cfg=feedforward))
 
     def init_weights(self) -> None:
@@ -100,8 +111,10 @@ class DeformableTokenEncoder(BaseModule):
 
         Args:
             features: backbone maps [B, C_i, h_i, w_i], high resolution first.
-            metainfos: ``img_shape`` and ``batch_input_shape`` of every image; without, no image
-                is padded.
+            metainfos: ``img_shape`` and ``batch_input_shape`` of every image; None: no padding.
+
+        Returns:
+            encoded tokens.
         """
         maps = self.neck(features)
         padding = padding_masks(metainfos, features[0].device) if metainfos else None
@@ -110,36 +123,49 @@ class DeformableTokenEncoder(BaseModule):
         else:
             outside = [F.interpolate(padding[None], m.shape[-2:]).bool()[0] for m in maps]
         memory = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], 1)
-        positions = torch.cat([
+        memory_pos = torch.cat([
             self.position(mask).flatten(2).transpose(1, 2).to(level.dtype) + level
             for mask, level in zip(outside, self.level_embed)], 1)
-        tokens = Tokens(
-            memory, positions,
-            None if padding is None else torch.cat([mask.flatten(1) for mask in outside], 1),
-            tuple(tuple(m.shape[-2:]) for m in maps),
-            torch.stack([valid_ratio(mask) for mask in outside], 1))
+        padding_mask = None
+        if padding is not None:
+            padding_mask = torch.cat([mask.flatten(1) for mask in outside], 1)
+        sizes = tuple((m.shape[-2], m.shape[-1]) for m in maps)
+        valid_ratios = torch.stack([valid_ratio(mask) for mask in outside], 1)
         encoded = self.encoder(
-            query=memory, query_pos=positions, key_padding_mask=tokens.padding,
-            spatial_shapes=tokens.sizes, level_start_index=None,
-            valid_ratios=tokens.valid_ratios)
-        return Tokens(encoded, tokens.positions, tokens.padding, tokens.sizes,
-                      tokens.valid_ratios)
+            query=memory, query_pos=memory_pos, key_padding_mask=padding_mask,
+            spatial_shapes=sizes, level_start_index=None, valid_ratios=valid_ratios)
+        return Tokens(encoded, memory_pos, padding_mask, sizes, valid_ratios)
 
 
 def padding_masks(metainfos: Sequence[dict], device: torch.device) -> Tensor | None:
-    """1 outside each image, 0 inside, float32 [B, H, W]; None where all of them fill the batch."""
+    """Mark the padding of a batch.
+
+    Args:
+        metainfos: ``img_shape`` and ``batch_input_shape`` of every image.
+        device: device of the result.
+
+    Returns:
+        float32 [B, H, W], 1 outside each image and 0 inside; None if no image is padded.
+    """
     size = tuple(metainfos[0]['batch_input_shape'])
     shapes = [tuple(metainfo['img_shape'][:2]) for metainfo in metainfos]
     if all(shape == size for shape in shapes):
         return None
-    # drawn on the device, which needs nothing but the sizes
+    # computed on the device from the sizes, which are all that is copied
     heights, widths = to_device(device, shapes)[0].view(-1, 2, 1, 1).unbind(1)
     rows, columns = (torch.arange(length, device=device) for length in size)
     return ((rows[:, None] >= heights) | (columns >= widths)).float()
 
 
 def valid_ratio(outside: Tensor) -> Tensor:
-    """Share (width, height) of maps that is not padding: bool [B, h, w] -> [B, 2]."""
+    """Compute the fraction (width, height) of maps that is not padding.
+
+    Args:
+        outside: bool [B, h, w], True where a map is padding.
+
+    Returns:
+        fractions in 0..1 [B, 2].
+    """
     height, width = outside.shape[1:]
     inside = ~outside
     return torch.stack([inside[:, 0].sum(1) / width, inside[:, :, 0].sum(1) / height], 1)

@@ -1,6 +1,6 @@
-"""FaPN as pixel decoder: a pyramid that moves features into place before it adds them.
+"""FaPN as pixel decoder: a pyramid that aligns features before it adds them.
 
-Shapes: B images, C channels, h x w map.
+Shapes: B images, C channels, h x w map, h' x w' coarser map.
 """
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,16 @@ from mmpanseg.registry import MODELS
 
 
 class FeatureAlignment(BaseModule):
-    """Selects channels of a backbone map and aligns the coarser map with it (Equations 2 to 5).
+    """Selection of channels of a backbone map, and alignment of the coarser map with it.
+
+    Source: Huang et al., FaPN, section 3, Equations 2 to 5.
 
     Args:
-        in_channels: channels of the backbone's map.
-        channels: C.
-        norm_cfg: norm of the 1x1 convolutions.
-        deform_groups: groups of channels that have offsets of their own.
+        in_channels: width of the backbone's map.
+        channels: width C of the pyramid.
+        norm_cfg: config of the normalization layers after 1x1 convolutions, mmengine style.
+        deform_groups: number of groups of channels with offsets of their own, a divisor of
+            ``channels``.
     """
 
     def __init__(self, in_channels: int, channels: int, norm_cfg: dict,
@@ -31,31 +34,31 @@ class FeatureAlignment(BaseModule):
             in_channels, channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=None)
         self.difference = ConvModule(
             2 * channels, channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=None)
-        # per group and position of the 3x3 kernel: y, x and a weight
+        # y, x and a weight for each group and position of the 3x3 kernel
         self.offset = nn.Conv2d(channels, deform_groups * 9 * 3, 3, padding=1)
         self.align = ModulatedDeformConv(
             channels, channels, 3, padding=1, deform_groups=deform_groups)
 
     def init_offset(self) -> None:
-        """No offsets at the start, and half the weight everywhere."""
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)
+        """Initialize offsets to 0 and, through the sigmoid, weights to 0.5."""
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, feature: Tensor, coarse: Tensor) -> Tensor:
-        """Merge.
+        """Add the aligned coarse map to the selected features.
 
         Args:
             feature: backbone map [B, C_i, h, w].
-            coarse: [B, C, h', w'].
+            coarse: next coarser map of the pyramid [B, C, h', w'].
 
         Returns:
-            [B, C, h, w].
+            sum [B, C, h, w].
         """
         importance = self.importance(feature.mean((2, 3), keepdim=True)).sigmoid()
         selected = self.select(feature + feature * importance)
         upsampled = F.interpolate(
             coarse, feature.shape[-2:], mode='bilinear', align_corners=False)
-        # the factor is the released code's
+        # the factor 2 is in the released code only
         difference = self.difference(torch.cat([selected, upsampled * 2], dim=1))
         *offset, weight = self.offset(difference).chunk(3, dim=1)
         aligned = self.align(upsampled, torch.cat(offset, dim=1), weight.sigmoid())
@@ -64,10 +67,12 @@ class FeatureAlignment(BaseModule):
 
 @MODELS.register_module()
 class FaPNPixelDecoder(FPNPixelDecoder):
-    """Feature-aligned pyramid (Huang et al., FaPN, section 3), after its released code.
+    """Feature-aligned pyramid, as in its released code.
 
-    The coarsest map passes a 1x1 convolution, in place of the pyramid's 3x3. With that
-    Mask2Former's Swin-L-FaPN has the 217 M parameters of its Table V.
+    The coarsest map passes a 1x1 convolution instead of the pyramid's 3x3 convolution. Mask2Former
+    with Swin-L-FaPN then has 217 M parameters, as in its Table V.
+
+    Source: Huang et al., FaPN, section 3.
 
     Args:
         args, kwargs: those of :class:`FPNPixelDecoder`.

@@ -1,6 +1,6 @@
-"""Feature pyramid pixel decoders of MaskFormer, the plain one and that with a transformer encoder.
+"""Feature pyramid pixel decoders of MaskFormer, without and with a transformer encoder.
 
-Shapes: B images, C channels, h_l x w_l map of level l.
+Shapes: B images, C channels, C_out channels of mask features, h_l x w_l map of level l.
 """
 from collections.abc import Sequence
 
@@ -16,16 +16,18 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class FPNPixelDecoder(BaseModule):
-    """Top-down pyramid with nearest-neighbor upsampling (MaskFormer section 3.3).
+    """Top-down pyramid with nearest-neighbor upsampling; parameter names are mmdet's.
 
-    Mask2Former's pixel decoder "FPN" (Table 4e). Parameter names are mmdet's.
+    Source: Cheng et al., MaskFormer, section 3.3; "FPN" in Mask2Former, Table 4e.
 
     Args:
-        in_channels: channels of the backbone's maps, high resolution first.
-        channels: C.
-        out_channels: channels of the mask features.
-        num_outs: maps handed to the transformer decoder, coarsest first.
-        norm_cfg: norm of the convolutions.
+        in_channels: widths of the backbone's maps, high resolution first.
+        channels: width C of the pyramid.
+        out_channels: width C_out of the mask features.
+        num_outs: number of maps for the transformer decoder, counted from the coarsest.
+        norm_cfg: config of the normalization layers after convolutions, mmengine style; default
+            GN with 32 groups.
+        init_cfg: config of the initialization, mmengine style.
     """
 
     def __init__(self, in_channels: Sequence[int], channels: int = 256, out_channels: int = 256,
@@ -42,16 +44,16 @@ class FPNPixelDecoder(BaseModule):
         self.mask_feature = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def build_coarsest(self, in_channels: int) -> None:
-        """Make what :meth:`coarsest` needs."""
+        """Build the modules that :meth:`coarsest` calls."""
         self.last_feat_conv = self.output_conv(in_channels)
 
     def lateral(self, in_channels: int) -> nn.Module:
-        """What brings a backbone map to C channels, for :meth:`merge`."""
+        """Build the module of :meth:`merge` for a backbone map of width ``in_channels``."""
         return ConvModule(
             in_channels, self.channels, 1, bias=False, norm_cfg=self.norm_cfg, act_cfg=None)
 
     def output_conv(self, in_channels: int) -> ConvModule:
-        """3x3 convolution, norm and ReLU to C channels."""
+        """Build a 3x3 convolution from ``in_channels`` to C channels with norm and ReLU."""
         return ConvModule(
             in_channels, self.channels, 3, padding=1, bias=False, norm_cfg=self.norm_cfg)
 
@@ -68,7 +70,7 @@ class FPNPixelDecoder(BaseModule):
             features: backbone maps [B, C_i, h_i, w_i], high resolution first.
 
         Returns:
-            mask features [B, C_out, h, w] at the finest map's size, and ``num_outs`` maps
+            mask features [B, C_out, h, w] at the size of the finest map, and ``num_outs`` maps
             [B, C, h_l, w_l], coarsest first.
         """
         *fine, coarse = features
@@ -80,28 +82,44 @@ class FPNPixelDecoder(BaseModule):
 
     @staticmethod
     def merge(lateral: nn.Module, feature: Tensor, coarse: Tensor) -> Tensor:
-        """Backbone map [B, C_i, h, w] and the next coarser map [B, C, h', w'] -> [B, C, h, w]."""
+        """Add a coarse map of the pyramid to a backbone map.
+
+        Args:
+            lateral: module of this level, built by :meth:`lateral`.
+            feature: backbone map [B, C_i, h, w].
+            coarse: next coarser map of the pyramid [B, C, h', w'].
+
+        Returns:
+            sum [B, C, h, w].
+        """
         return lateral(feature) + F.interpolate(coarse, feature.shape[-2:], mode='nearest')
 
     def finest(self, maps: Sequence[Tensor]) -> Tensor:
-        """What the mask features are made of, [B, C, h, w]; of all maps, coarsest first."""
+        """Combine maps [B, C, h_l, w_l], coarsest first, into the input of the mask features.
+
+        Here it is the finest map [B, C, h, w].
+        """
         return maps[-1]
 
     def coarsest(self, feature: Tensor) -> Tensor:
-        """[B, C_4, h, w] -> [B, C, h, w]."""
+        """Transform the coarsest backbone map [B, C_i, h, w] -> [B, C, h, w]."""
         return self.last_feat_conv(feature)
 
 
 @MODELS.register_module()
 class TransformerFPNPixelDecoder(FPNPixelDecoder):
-    """:class:`FPNPixelDecoder` with a transformer encoder on the coarsest map.
+    """:class:`FPNPixelDecoder` with the transformer encoder of DETR on the coarsest map.
 
-    MaskFormer's pixel decoder for panoptic segmentation (appendix A.1, as DETR's encoder). Padded
-    pixels count as real ones, as in the published code.
+    Padded pixels are treated as image content, as in the published code.
+
+    Source: Cheng et al., MaskFormer, appendix A.1, panoptic segmentation.
 
     Args:
-        num_layers, num_heads, feedforward_channels, dropout: of the encoder.
-        kwargs: those of :class:`FPNPixelDecoder`.
+        args, kwargs: those of :class:`FPNPixelDecoder`.
+        num_layers: number of encoder layers.
+        num_heads: number of attention heads, a divisor of ``channels``.
+        feedforward_channels: hidden width of the feed-forward networks.
+        dropout: probability of dropout in the encoder.
     """
 
     def __init__(self, *args, num_layers: int = 6, num_heads: int = 8,
@@ -132,6 +150,6 @@ class TransformerFPNPixelDecoder(FPNPixelDecoder):
     def coarsest(self, feature: Tensor) -> Tensor:
         size = feature.shape[-2:]
         x = self.encoder_in_proj(feature).flatten(2).transpose(1, 2)
-        position = sine_encoding(size, self.channels, x.device, x.dtype)
-        x = self.encoder(x, query_pos=position.expand_as(x), key_padding_mask=None)
+        pos = sine_encoding(size, self.channels, x.device, x.dtype)
+        x = self.encoder(x, query_pos=pos.expand_as(x), key_padding_mask=None)
         return self.encoder_out_proj(x.transpose(1, 2).unflatten(2, size))

@@ -15,12 +15,14 @@ from mmpanseg.registry import MODELS
 
 @MODELS.register_module()
 class SemanticFPNPixelDecoder(FPNPixelDecoder):
-    """A pyramid whose maps are all brought to the finest size and added up.
+    """Pyramid whose maps are upsampled to the finest size and added.
 
-    Kirillov et al., Panoptic Feature Pyramid Networks, section 3.1: each map goes through stages
-    of a 3x3 convolution, norm, ReLU and bilinear upsampling by two, the finest one through one
-    convolution. The sum makes the mask features; the pyramid's own maps are what the transformer
-    decoder reads. With C channels in the stages the cost is that of Mask2Former's Table 4e.
+    Each map passes stages of a 3x3 convolution, norm, ReLU and bilinear upsampling by two, the
+    finest one a convolution only. The sum is the input of the mask features; the transformer
+    decoder reads the pyramid's own maps. With C channels in the stages the cost is that of
+    Mask2Former's Table 4e.
+
+    Source: Kirillov et al., Panoptic Feature Pyramid Networks, section 3.1.
 
     Args:
         args, kwargs: those of :class:`FPNPixelDecoder`.
@@ -34,12 +36,13 @@ class SemanticFPNPixelDecoder(FPNPixelDecoder):
             for steps in reversed(range(levels)))
 
     def finest(self, maps: Sequence[Tensor]) -> Tensor:
-        total = None
+        total: Tensor | None = None
         for level, (stages, x) in enumerate(zip(self.scale_heads, maps)):
             for convolution, finer in zip_longest(stages, maps[level + 1:]):
                 x = convolution(x)
-                if finer is not None:  # the finest map has a convolution, but nowhere to go
+                if finer is not None:  # the finest map is convolved but not upsampled
                     x = F.interpolate(
                         x, finer.shape[-2:], mode='bilinear', align_corners=False)
             total = x if total is None else total + x
+        assert total is not None  # a pyramid has at least one map
         return total

@@ -1,8 +1,8 @@
-"""Weights and class names of a segmentor, checked where they come in.
+"""Checks of loaded weights and class names of a segmentor.
 
-mmdet's ``init_detector`` and ``DetInferencer`` hand the whole config to a model that is to predict
-(``model.cfg``), and the names of its classes (``model.dataset_meta``): those of the checkpoint, or
-COCO's where it has none. Training hands over neither.
+mmdet's ``init_detector`` and ``DetInferencer`` set the whole config (``model.cfg``) on a model that
+is built to predict, and the names of its classes (``model.dataset_meta``): those of the checkpoint,
+or COCO's if the checkpoint has none. Training sets neither.
 """
 import pickle
 import re
@@ -19,19 +19,19 @@ from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
 
-# what torch says of files that are not whole
+# parts of torch's error texts for truncated files
 _DAMAGED = re.compile('PytorchStreamReader|invalid hash')
 
 
 def skip_pretrained(model: nn.Module, fit: CheckpointFit) -> list[str]:
-    """Let parts that a checkpoint is going to fill keep what they are built with.
+    """Disable loading of pretrained weights in the parts that a checkpoint overwrites.
 
     Args:
-        model: not initialized yet.
-        fit: how the checkpoint fits the model.
+        model: a model before its initialization.
+        fit: comparison of the checkpoint with the model.
 
     Returns:
-        names of the parts with pretrained weights that are not fetched.
+        names of the parts whose pretrained weights are not loaded.
     """
     absent = {*fit.reshaped, *fit.missing}
     filled = []
@@ -41,17 +41,17 @@ def skip_pretrained(model: nn.Module, fit: CheckpointFit) -> list[str]:
         tensors = part.state_dict(prefix=f'{name}.' if name else '')
         if tensors and absent.isdisjoint(
                 key for key in tensors if not key.endswith('num_batches_tracked')):
-            part.init_weights = _keep
+            part.init_weights = _keep_weights
             filled.append(name)
     return filled
 
 
-def _keep() -> None:
-    """In the place of ``init_weights``."""
+def _keep_weights() -> None:
+    """Replace ``init_weights`` of a part whose weights are loaded later."""
 
 
 def pretrained_files(part: nn.Module) -> list[str]:
-    """Paths or URLs that a part's ``init_cfg`` takes weights from."""
+    """List the paths and URLs of the weights that ``init_cfg`` of a part loads."""
     configs = getattr(part, 'init_cfg', None) or []
     return [str(config['checkpoint'])
             for config in ([configs] if isinstance(configs, dict) else configs)
@@ -59,11 +59,14 @@ def pretrained_files(part: nn.Module) -> list[str]:
 
 
 @contextmanager
-def naming_pretrained(model: nn.Module) -> Iterator[None]:
-    """Name files and way out where pretrained weights cannot be fetched.
+def explained_pretrained_errors(model: nn.Module) -> Iterator[None]:
+    """Add files and fixes to the error text where pretrained weights cannot be read.
+
+    Args:
+        model: the model that is initialized in the context.
 
     Raises:
-        CheckpointError: instead of the system's error.
+        CheckpointError: in place of the error of the system or of torch.
     """
     try:
         yield
@@ -81,53 +84,57 @@ def naming_pretrained(model: nn.Module) -> Iterator[None]:
         raise CheckpointError(
             f'pretrained weights cannot be read: {named} ({type(error).__name__}: '
             f'{reason[0][:200] if reason else "no content"}); without a network, download the file '
-            f'elsewhere and set {first}.init_cfg.checkpoint to its path, give a checkpoint of the '
-            f'whole model as load_from, or start without: {first}.init_cfg=None') from error
+            f'elsewhere and set {first}.init_cfg.checkpoint to its path, set load_from to a '
+            f'checkpoint of the whole model, or train without: {first}.init_cfg=None') from error
 
 
-class Deployment(nn.Module):
-    """Checks of weights and class names once a model has its config; mixed into segmentors.
+class CheckedLoadingMixin(nn.Module):
+    """Mixin of segmentors that checks weights and class names strictly in a model built to predict.
+
+    mmengine's loader skips weights that do not fit, with a warning. Here they are an error as soon
+    as ``cfg`` is set, which mmdet does in models built to predict.
 
     Raises:
-        CheckpointError: weights that were loaded are not those of this model; the text names
-            tensors and shapes.
-        ValueError: there are more or fewer class names than classes, or the checkpoint and the
-            config's data set have the same names in another order.
+        CheckpointError: the loaded weights do not fit the model; the text names tensors and
+            shapes.
+        ValueError: the number of class names differs from the number of classes, or checkpoint and
+            config name the same classes in another order.
     """
 
     num_classes: int
+    # text on weights that were loaded and do not fit
     _misfit = ''
-    _by_torch = False
+    _checked_by_torch = False
     _cfg: Config | None = None
     _dataset_meta: dict | None = None
 
     @property
     def cfg(self) -> Config:
-        """The whole config, where the model was built to predict."""
+        """The whole config; set only if the model was built to predict."""
         return _known(self._cfg, 'cfg')
 
     @cfg.setter
     def cfg(self, cfg: Config) -> None:
-        self._refuse(self._misfit)
+        self._raise_misfit(self._misfit)
         self._cfg = cfg
-        self._settle_names()
+        self._set_class_names()
 
     @property
     def dataset_meta(self) -> dict:
-        """``classes`` by label, and what else describes the data set."""
+        """Meta information of the data set: ``classes``, the names by label, and others."""
         return _known(self._dataset_meta, 'dataset_meta')
 
     @dataset_meta.setter
     def dataset_meta(self, meta: dict) -> None:
         self._dataset_meta = meta
-        self._settle_names()
+        self._set_class_names()
 
-    def _settle_names(self) -> None:
-        """Names of the checkpoint, else of the config's data set, else numbers."""
+    def _set_class_names(self) -> None:
+        """Set the names of the checkpoint, else of the config's data set, else numbers."""
         if self._cfg is None or self._dataset_meta is None:
             return
         meta, configured = dict(self._dataset_meta), config_metainfo(self._cfg)
-        # mmdet gives COCO's names to checkpoints without any
+        # mmdet sets COCO's names for checkpoints without names
         if not meta.get('classes') or list(meta['classes']) == list(get_classes('coco')):
             meta.update(configured)
             if not configured and len(meta.get('classes') or ()) != self.num_classes:
@@ -136,27 +143,27 @@ class Deployment(nn.Module):
         self._dataset_meta = meta
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # mmengine's loader, which takes what fits and only warns, calls this and nothing above it
+        # mmengine's loader calls only this method, and not load_state_dict
         found = {name.removeprefix(prefix): value for name, value in state_dict.items()}
         self._misfit = compare_tensors(found, self.state_dict()).misfit()
-        if self._cfg is not None and not self._by_torch:
-            self._refuse(self._misfit)
+        if self._cfg is not None and not self._checked_by_torch:
+            self._raise_misfit(self._misfit)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """torch's: a misfit is its error, or with ``strict=False`` the caller's wish."""
-        self._by_torch = True
+        """Load with torch's own check: misfits are its error, or accepted by ``strict=False``."""
+        self._checked_by_torch = True
         try:
             return super().load_state_dict(*args, **kwargs)
         finally:
-            self._by_torch, self._misfit = False, ''
+            self._checked_by_torch, self._misfit = False, ''
 
-    def _refuse(self, misfit: str) -> None:
+    def _raise_misfit(self, misfit: str) -> None:
         if misfit:
             raise CheckpointError(misfit)
 
 
 def _known(value: Any, name: str) -> Any:
     if value is None:
-        raise AttributeError(f'{name} has not been set')
+        raise AttributeError(f'{name} is not set')
     return value

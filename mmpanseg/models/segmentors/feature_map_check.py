@@ -1,46 +1,48 @@
-"""Whether a backbone gives the maps that a head reads, found out before any image."""
+"""Check, before any image is read, that a backbone returns the feature maps that a head expects."""
 from itertools import chain
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
-# pixels of the side of an image that every backbone takes
+# side in pixels of an image that every backbone accepts
 _SIDE = 64
 
 
 def check_feature_maps(backbone: nn.Module, backbone_cfg: dict, head_cfg: dict) -> None:
-    """Compare the channels of a backbone's maps with a head's ``in_channels``.
+    """Compare the channels of a backbone's feature maps with ``in_channels`` of a head.
 
     Args:
-        backbone: built.
-        backbone_cfg, head_cfg: configs of both; a head without ``in_channels`` reads anything.
+        backbone: the module.
+        backbone_cfg: its config.
+        head_cfg: config of the head; one without ``in_channels`` is not checked.
 
     Raises:
-        ValueError: they differ; the text names both.
+        ValueError: the numbers of channels differ; the text names both.
     """
     declared = head_cfg.get('in_channels')
     if declared is None:
         return
-    found = channels_of_maps(backbone, backbone_cfg.get('in_channels', 3))
+    found = feature_map_channels(backbone, backbone_cfg.get('in_channels', 3))
     if found is None or found == list(declared):
         return
     advice = '' if len(found) == len(declared) else (
-        f', or choose {len(declared)} maps by model.backbone.out_indices (or with_stem)')
+        f', or select {len(declared)} maps with model.backbone.out_indices (or with_stem)')
     raise ValueError(
-        f'model.backbone ({type(backbone).__name__}) gives maps of {found} channels, but '
+        f'model.backbone ({type(backbone).__name__}) returns maps of {found} channels, but '
         f'model.panoptic_head.in_channels={list(declared)}: set that to {found}{advice}')
 
 
 @torch.no_grad()
-def channels_of_maps(backbone: nn.Module, in_channels: int) -> list[int] | None:
-    """Channels of a backbone's maps, computed from shapes alone.
+def feature_map_channels(backbone: nn.Module, in_channels: int) -> list[int] | None:
+    """Infer the channels of a backbone's feature maps from shapes, on the meta device.
 
     Args:
-        in_channels: of the images.
+        backbone: the module; its state is not changed.
+        in_channels: channels of the images.
 
     Returns:
-        one number for each map; None for a backbone that does not work without numbers.
+        channels of each map; None for a backbone that cannot run on the meta device.
     """
     tensors = {name: torch.empty_like(tensor, device='meta') for name, tensor in chain(
         backbone.named_parameters(), backbone.named_buffers())}
@@ -50,7 +52,7 @@ def channels_of_maps(backbone: nn.Module, in_channels: int) -> list[int] | None:
         image = torch.empty(1, in_channels, _SIDE, _SIDE, device='meta')
         maps = functional_call(backbone, tensors, (image, ))
         return [int(x.shape[1]) for x in maps]
-    except Exception:  # of a network of whatever origin: its first image will tell
+    except Exception:  # any error of a backbone of any library; its first image raises it again
         return None
     finally:
         for module, training in modes.items():

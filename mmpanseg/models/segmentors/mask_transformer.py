@@ -1,20 +1,23 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from collections.abc import Callable
-from dataclasses import fields
 from logging import FileHandler
 
 import torch
-from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.logging import MMLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmpanseg.models.fusion_heads.base import FusionHead
-from mmpanseg.models.inference.test_cfg import Outputs
-from mmpanseg.models.inference.tiled_prediction import Tiling, predict_tiles
+from mmpanseg.models.heads.base import PanopticHead
+from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
+from mmpanseg.models.inference.test_cfg import read_test_cfg
+from mmpanseg.models.inference.tiled_prediction import predict_tiles
 from mmpanseg.models.layers.precision import in_half, parameter_dtype, staying_exact
-from mmpanseg.models.segmentors.checked_loading import Deployment, naming_pretrained
+from mmpanseg.models.segmentors.checked_loading import (
+    CheckedLoadingMixin,
+    explained_pretrained_errors,
+)
 from mmpanseg.models.segmentors.feature_map_check import check_feature_maps
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
@@ -24,40 +27,43 @@ from mmpanseg.utils.config_checks import (
     check_option_types,
     describe_unknown_keys,
     init_arguments,
-    resolve_option,
 )
 from mmpanseg.utils.device import conv_memory_format
 from mmpanseg.utils.modules import explain_norm_errors
 
-TEST_MODES = ('whole', 'tile')
-
 
 @MODELS.register_module()
-class MaskTransformer(Deployment, BaseDetector):
+class MaskTransformer(CheckedLoadingMixin, BaseDetector):
     """Mask classification model for panoptic, instance and semantic segmentation.
 
-    The numbers of classes are given here and nowhere else; labels are contiguous, things first. A
-    model for semantic segmentation only has no things, one for instance segmentation no stuff.
+    The numbers of classes are set here only, and passed to both heads; labels are contiguous, with
+    things first. A model for semantic segmentation has no thing classes, one for instance
+    segmentation no stuff classes.
 
     Args:
-        num_things_classes, num_stuff_classes: classes of the data set.
-        backbone: config; gives maps at strides 4, 8, 16, 32. Its ``in_channels`` are those of the
-            images, 3 unless given.
-        panoptic_head: config of the head (predictions and losses).
-        panoptic_fusion_head: config of the fusion head (predictions to segments).
-        test_cfg: options of :class:`mmpanseg.models.fusion_heads.Outputs`; ``mode='tile'`` cuts
-            images into overlapping tiles (default: 'whole'), with the options of
+        num_things_classes: number of thing classes of the data set.
+        num_stuff_classes: number of stuff classes of the data set.
+        backbone: config of the backbone, which returns maps at strides 4, 8, 16, 32. Its
+            ``in_channels``, by default 3, are those of the images.
+        panoptic_head: config of the head (predictions and losses), a :class:`PanopticHead`.
+        panoptic_fusion_head: config of the fusion head (predictions to segments), a
+            :class:`FusionHead`.
+        test_cfg: options of :class:`mmpanseg.models.inference.test_cfg.Outputs`; ``mode='tile'``
+            (default: 'whole') predicts overlapping tiles of the images, with the options of
             :class:`mmpanseg.models.inference.tiled_prediction.Tiling`.
-        data_preprocessor, init_cfg: see mmengine.
+        data_preprocessor: config of the data preprocessor, see mmengine's ``BaseModel``.
+        init_cfg: config of the initialization, see mmengine's ``BaseModule``.
+        unknown: rejected with a ``TypeError`` that lists the existing arguments.
 
     Raises:
-        ValueError: a number of classes or queries or an entry of ``test_cfg`` is not possible, more
-            classes than a panoptic result can tell apart where one is asked for, or the backbone's
-            maps are not those that the head's ``in_channels`` name; or a head is one of another
-            library.
-        TypeError: a value is of the wrong kind, or an argument unknown; the text names those that
-            exist.
+        ValueError: a number of classes or queries or an entry of ``test_cfg`` is out of range; a
+            panoptic result cannot encode as many classes; the channels of the backbone's maps
+            differ from ``in_channels`` of the head; a head is of another library, or the fusion
+            head does not apply the activations that the head requires.
+        TypeError: a value has the wrong type, or an argument is unknown.
     """
+
+    data_preprocessor: nn.Module
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int, backbone: dict,
                  panoptic_head: dict,
@@ -66,14 +72,14 @@ class MaskTransformer(Deployment, BaseDetector):
                  init_cfg: dict | None = None, **unknown) -> None:
         text = describe_unknown_keys('model', unknown, init_arguments(MaskTransformer))
         if 'train_cfg' in unknown:
-            text += ('; what mmdet has in model.train_cfg (points, assigner) are settings of '
+            text += ('; the entries of model.train_cfg in mmdet (points, assigner) are options of '
                      'panoptic_head.criterion here')
         if text:
             raise TypeError(text)
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        # built by another library's registry, which does not look
+        # registries of other libraries build the model without checking the types of values
         check_option_types('model', MaskTransformer, dict(
             num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
             backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
@@ -91,7 +97,7 @@ class MaskTransformer(Deployment, BaseDetector):
             check_class_count(num_things_classes + num_stuff_classes,
                               'the model (num_things_classes '
                           f'{num_things_classes}, num_stuff_classes {num_stuff_classes})')
-        check_kinds(panoptic_head, panoptic_fusion_head)
+        check_head_classes(panoptic_head, panoptic_fusion_head)
         classes = dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes)
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
@@ -103,27 +109,31 @@ class MaskTransformer(Deployment, BaseDetector):
             raise ValueError(f'model.panoptic_head.num_queries={panoptic_head["num_queries"]} must '
                              'be at least 1; as many as an image has segments, or more')
         self.panoptic_fusion_head = MODELS.build(panoptic_fusion_head, default_args=classes)
+        check_activations(self.panoptic_head, self.panoptic_fusion_head)
 
     def init_weights(self) -> None:
-        """Initialize; parts with pretrained weights fetch them.
+        """Initialize the weights, and load those of parts with pretrained weights.
 
         Raises:
-            CheckpointError: they cannot be read; the text names them and ways out.
+            CheckpointError: pretrained weights cannot be read; the text names them and the fixes.
         """
-        with naming_pretrained(self):
+        with explained_pretrained_errors(self):
             super().init_weights()
 
     def _dump_init_info(self) -> None:
-        """Of each parameter, into log files; mmengine fills the console where there are none."""
+        """Write a line per parameter to log files; without any, mmengine would use the console."""
         if any(isinstance(handler, FileHandler)
                for handler in MMLogger.get_current_instance().handlers):
             super()._dump_init_info()
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Backbone maps of images [B, 3, H, W], high resolution first.
+        """Compute the feature maps of images, in decreasing order of resolution.
 
-        All ways into the network lead through here: images take the network's own type, which is
-        another than float32 after ``half()``, ``bfloat16()`` or ``double()``.
+        Training and inference both call this method. It casts the images to the data type of the
+        network, which differs from float32 after ``half()``, ``bfloat16()`` or ``double()``.
+
+        Args:
+            batch_inputs: normalized images [B, 3, H, W].
         """
         dtype = parameter_dtype(self.backbone, batch_inputs.dtype)
         images = batch_inputs.to(dtype).contiguous(
@@ -132,19 +142,24 @@ class MaskTransformer(Deployment, BaseDetector):
             return self.backbone(images)
 
     def _apply(self, fn: Callable, *args, **kwargs) -> 'MaskTransformer':
-        # mean and deviation belong to the pixels, which are not in the network's type yet
+        # mean and standard deviation apply to pixels, before the cast to the network's data type
         with staying_exact(self.data_preprocessor):
             return super()._apply(fn, *args, **kwargs)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Losses by name.
+        """Compute the losses of a batch.
 
-        Samples have ``gt_segments``; those of mmdet's pipelines get theirs here, from
-        ``gt_instances`` and ``gt_sem_seg``.
+        Args:
+            batch_inputs: normalized images [B, 3, H, W].
+            batch_data_samples: samples with ``gt_segments``; for samples of mmdet's pipelines it
+                is set here, from ``gt_instances`` and ``gt_sem_seg``.
+
+        Returns:
+            weighted losses, scalars by name.
 
         Raises:
-            ValueError: when a sample carries no ground truth; the text names the image. Or a norm
-                has a single value per channel to learn from.
+            ValueError: a sample has no ground truth; the text names the image. Or a normalization
+                layer receives a single value per channel.
         """
         for sample in batch_data_samples:
             if 'gt_segments' not in sample:
@@ -156,14 +171,17 @@ class MaskTransformer(Deployment, BaseDetector):
     @torch.no_grad()
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList,
                 rescale: bool = True) -> SampleList:
-        """Segments of images [B, 3, H, W], added to the data samples.
+        """Predict the segments of images, without gradients.
 
         Args:
-            rescale: results at the original image size, else at the network's input size.
+            batch_inputs: normalized and padded images [B, 3, H, W].
+            batch_data_samples: samples with the meta information of the images.
+            rescale: whether results have the size of the original images, else that of the network
+                input without padding.
 
         Returns:
             the samples with those of ``pred_panoptic_seg``, ``pred_instances`` and
-            ``pred_sem_seg`` that ``test_cfg`` switches on.
+            ``pred_sem_seg`` that ``test_cfg`` enables.
         """
         metainfos = [sample.metainfo for sample in batch_data_samples]
         if self.tiling is None:
@@ -176,10 +194,13 @@ class MaskTransformer(Deployment, BaseDetector):
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def pad(self, images: Tensor) -> Tensor:
-        """Normalized images [B, C, h, w], padded as the data preprocessor pads: [B, C, H, W].
+        """Pad normalized images [B, C, h, w] as the data preprocessor does, to [B, C, H, W].
 
-        This is the one place that says how an input is padded. What a preprocessor adds to an
-        image of that size is seen from what it does, so any preprocessor will do.
+        All code that pads outside the data preprocessor calls this method. The padding is read
+        from the output of the preprocessor for an empty image, so that any class works.
+
+        Args:
+            images: normalized images [B, C, h, w].
         """
         height, width = images.shape[-2:]
         data = self.data_preprocessor(
@@ -189,33 +210,39 @@ class MaskTransformer(Deployment, BaseDetector):
         return padded
 
     def _predict_padded(self, image: Tensor, metainfo: dict, rescale: bool) -> dict:
-        """Results of an image or a part of one, normalized but not padded, [1, C, h, w]."""
+        """Predict an image or a tile of one, normalized but not padded, [1, C, h, w]."""
         image = self.pad(image)
         metainfo = dict(metainfo, batch_input_shape=tuple(image.shape[-2:]))
         return self._predict_whole(image, [metainfo], rescale)[0]
 
     def _predict_whole(self, inputs: Tensor, metainfos: list[dict],
                        rescale: bool = True) -> list[dict]:
-        """Results of images [B, 3, H, W] that go through the network in one piece."""
+        """Predict images [B, 3, H, W] without tiles."""
         return self.panoptic_fusion_head.predict(
             *self.predict_queries(inputs, metainfos), metainfos, rescale, self.outputs)
 
     def predict_queries(self, batch_inputs: Tensor,
                         metainfos: list[dict]) -> tuple[Tensor, MaskLogits]:
-        """Class logits and mask logits of images [B, 3, H, W], before any fusion.
+        """Predict classes and masks of all queries, before fusion and without gradients.
 
-        Heads that tell padding from image (``reads_padding``) get the metainfos too. There are no
-        gradients.
+        Args:
+            batch_inputs: normalized and padded images [B, 3, H, W].
+            metainfos: meta information of the images, see :meth:`PanopticHead.predict`.
+
+        Returns:
+            class logits and mask logits.
         """
         with torch.no_grad():
-            features = self.extract_feat(batch_inputs)
-            if getattr(self.panoptic_head, 'reads_padding', False):
-                return self.panoptic_head.predict(features, metainfos)
-            return self.panoptic_head.predict(features)
+            return self.panoptic_head.predict(self.extract_feat(batch_inputs), metainfos)
 
     def add_pred_to_datasample(self, data_samples: SampleList,
                                results_list: list[dict]) -> SampleList:
-        """Set each image's results, ``pred_*`` by name, on its sample."""
+        """Set the results of each image on its sample.
+
+        Args:
+            data_samples: one sample per image.
+            results_list: results by name, ``pred_*``, one dict per image.
+        """
         for sample, results in zip(data_samples, results_list):
             for name, value in results.items():
                 setattr(sample, name, value)
@@ -223,57 +250,64 @@ class MaskTransformer(Deployment, BaseDetector):
 
     def _forward(self, batch_inputs: Tensor,
                  batch_data_samples: OptSampleList = None) -> tuple:
-        """Raw predictions of the head, without losses or post-processing."""
-        return self.panoptic_head(self.extract_feat(batch_inputs))
+        """Compute the raw predictions of the head, for ``mode='tensor'``."""
+        metainfos = None if batch_data_samples is None else [
+            sample.metainfo for sample in batch_data_samples]
+        return self.panoptic_head(self.extract_feat(batch_inputs), metainfos)
 
 
-def check_kinds(panoptic_head: dict, panoptic_fusion_head: dict) -> None:
-    """Compare the kinds of the two heads with what this model calls.
+def check_head_classes(panoptic_head: dict, panoptic_fusion_head: dict) -> None:
+    """Check that the configs of both heads name heads of this library or subclasses.
+
+    Names such as ``MaskFormerFusionHead`` without the prefix ``mmpanseg.`` are those of mmdet.
+
+    Args:
+        panoptic_head: config of the head.
+        panoptic_fusion_head: config of the fusion head.
 
     Raises:
-        ValueError: for a head of mmdet or another fusion head than this library's; names such as
-            ``MaskFormerFusionHead`` are mmdet's unless ``mmpanseg.`` stands before them.
+        ValueError: a class does not derive from :class:`PanopticHead` or :class:`FusionHead`.
     """
-    kind = _class_of(panoptic_head)
-    if kind is not None and issubclass(kind, BaseDenseHead):
+    head_class = _named_class(panoptic_head)
+    if head_class is not None and not issubclass(head_class, PanopticHead):
         raise ValueError(
-            f'model.panoptic_head.type {kind.__name__} is a head of mmdet, which '
-            'mmpanseg.MaskTransformer cannot use: name one of this library, e.g. '
-            "'mmpanseg.Mask2FormerHead', or use mmdet's own model, type='Mask2Former'")
-    kind = _class_of(panoptic_fusion_head)
-    if kind is not None and not issubclass(kind, FusionHead):
+            f'model.panoptic_head.type {head_class.__name__} is not a mmpanseg PanopticHead, which '
+            "mmpanseg.MaskTransformer requires: use one of this library, e.g. "
+            "'mmpanseg.Mask2FormerHead', or for a head of mmdet its own model, type='Mask2Former'")
+    head_class = _named_class(panoptic_fusion_head)
+    if head_class is not None and not issubclass(head_class, FusionHead):
         raise ValueError(
-            f'model.panoptic_fusion_head.type {kind.__name__} is no mmpanseg FusionHead, and '
-            'mmpanseg.MaskTransformer cannot use another one: name e.g. '
-            "'mmpanseg.PixelwiseFusionHead', which does what mmdet's MaskFormerFusionHead does")
+            f'model.panoptic_fusion_head.type {head_class.__name__} is not a mmpanseg FusionHead, '
+            'which mmpanseg.MaskTransformer requires: use e.g. \'mmpanseg.PixelwiseFusionHead\', '
+            "which computes the same as mmdet's MaskFormerFusionHead")
 
 
-def _class_of(config: dict) -> type | None:
-    """The class that a config names; None if there is none, which building it tells."""
+def check_activations(head: PanopticHead, fusion_head: FusionHead) -> None:
+    """Check that a fusion head applies the activations that a head requires.
+
+    Args:
+        head: the head.
+        fusion_head: the fusion head that reads its predictions.
+
+    Raises:
+        ValueError: an activation differs; the text names the option and its value.
+    """
+    name = type(head).__name__
+    if fusion_head.score_activation != head.score_activation:
+        raise ValueError(
+            f'model.panoptic_fusion_head.score_activation={fusion_head.score_activation!r} does '
+            f'not fit the class logits of {name}: set it to {head.score_activation!r}')
+    unchanged = fusion_head.mask_activation is MASK_ACTIVATIONS['none']
+    if unchanged != (head.mask_activation == 'none'):
+        raise ValueError(
+            f'model.panoptic_fusion_head.mask_activation does not fit the masks of {name}: set it '
+            f'to {head.mask_activation!r}')
+
+
+def _named_class(config: dict) -> type | None:
+    """Class that a config names; None for an unknown name, an error when it is built."""
     kind = config.get('type')
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry(None) as registry:
             kind = registry.get(kind)
     return kind if isinstance(kind, type) else None
-
-
-def read_test_cfg(test_cfg: dict) -> tuple[Outputs, Tiling | None]:
-    """Options of the outputs, and of tiles unless images are predicted whole.
-
-    Raises:
-        ValueError: for an unknown key or a value that is not possible; the text names it.
-    """
-    mode = test_cfg.get('mode', 'whole')
-    resolve_option('model.test_cfg.mode', mode, dict.fromkeys(TEST_MODES))
-    kinds = {kind: {field.name for field in fields(kind)} for kind in (Outputs, Tiling)}
-    known = {'mode'}.union(*kinds.values())
-    text = describe_unknown_keys('model.test_cfg', test_cfg, known)
-    if text:
-        raise ValueError(text)
-    outputs, tiling = (kind(**{key: test_cfg[key] for key in names if key in test_cfg})
-                       for kind, names in kinds.items())
-    tiles = sorted(kinds[Tiling].intersection(test_cfg))
-    if tiles and 'mode' not in test_cfg:
-        raise ValueError(f"model.test_cfg.{tiles[0]} is for tiles: set model.test_cfg.mode='tile' "
-                         "(or 'whole', to keep it without effect)")
-    return outputs, tiling if mode == 'tile' else None

@@ -1,7 +1,9 @@
-"""DETR's mask head on located queries (arXiv 2005.12872, section 4.4 and Figure 8).
+"""Mask head of DETR on queries with locations, the baseline of Panoptic SegFormer.
 
-Shapes: B images, N queries, C channels, h heads, S tokens of stride 32, H, W masks (stride 4), M
-picked masks.
+Source: Carion et al., DETR (arXiv 2005.12872), section 4.4 and Figure 8.
+
+Shapes: B images, N queries, C channels, h heads, d channels of a head, S tokens of stride 32 on a
+map of h' x w', H x W masks of stride 4, M selected masks.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +15,20 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmpanseg.models.pixel_decoders.deformable_tokens import Tokens
-from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoded
+from mmpanseg.models.transformer_decoders.segformer_mask_decoder import MaskDecoderOutputs
 from mmpanseg.registry import MODELS
-from mmpanseg.structures.attention_masks import AttentionMasks
 from mmpanseg.utils.device import chunk_rows
 
 
 @dataclass(frozen=True)
 class FeatureTokens(Tokens):
-    """Tokens with the maps they come from.
+    """Tokens with the backbone maps that masks are upsampled with.
 
     Attributes:
-        features: the backbone's maps at strides 16, 8 and 4, in this order.
-        projected: the stride-32 map [B, C, h, w] that the encoder started from.
+        features: backbone maps [B, C_i, h_i, w_i] at strides 16, 8 and 4, in this order.
+        projected: input of the encoder at stride 32 [B, C, h', w'].
     """
+
     features: tuple[Tensor, ...]
     projected: Tensor
 
@@ -41,17 +43,18 @@ class FeatureTokens(Tokens):
 
 
 class ConvolvedMasks:
-    """Masks made of one level's attention maps by convolutions, once for every query.
+    """Masks computed by convolutions from the attention maps of one level, for each query.
 
     Args:
-        query: [B, h, N, d], scaled.
-        key: [B, h, S, d], of the tokens of stride 32.
-        tokens: what else the convolutions read.
-        convolve: makes mask logits [M, H, W] of attention maps [M, h, h', w'] and one image's
-            tokens.
-    """
+        query: scaled queries [B, h, N, d].
+        key: keys of the tokens of stride 32 [B, h, S, d].
+        tokens: tokens whose maps the convolutions read.
+        convolve: convolutions that turn attention maps into masks.
 
-    attention = AttentionMasks.attention
+    Attributes:
+        sizes: (h', w') of the level, a tuple of one.
+        size: (H, W) of the masks.
+    """
 
     def __init__(self, query: Tensor, key: Tensor, tokens: FeatureTokens,
                  convolve: 'MaskConvolutions') -> None:
@@ -60,16 +63,22 @@ class ConvolvedMasks:
         self.tokens = tokens
         self.convolve = convolve
         self.sizes = tokens.sizes[-1:]
-        self.size = tuple(tokens.features[-1].shape[-2:])
+        height, width = tokens.features[-1].shape[-2:]
+        self.size = (height, width)
+
+    def attention(self, image: int, index: Tensor | None = None) -> Tensor:
+        """Compute attention logits [M, h, S] of queries ``index`` of an image; None: all."""
+        query = self.query[image] if index is None else self.query[image][:, index]
+        return torch.matmul(query, self.key[image].transpose(1, 2)).transpose(0, 1)
 
     def masks(self, image: int, index: Tensor | None = None) -> Tensor:
-        """Masks [M, H, W] in 0..1 of some queries of an image, by default all."""
+        """Compute masks [M, H, W] in 0..1 of queries ``index`` of an image; None: all."""
         logits = self.attention(image, index)
         tokens = self.tokens.image(image)
-        if tokens.padding is not None:
-            outside = tokens.padding[0, -logits.shape[-1]:]
+        if tokens.padding_mask is not None:
+            outside = tokens.padding_mask[0, -logits.shape[-1]:]
             logits = logits.masked_fill(outside, -torch.inf)
-        # over heads and positions together
+        # softmax over heads and positions together, as in DETR
         maps = logits.flatten(1).softmax(1).view(*logits.shape[:2], *self.sizes[0])
         step = len(maps) if torch.is_grad_enabled() else chunk_rows(
             maps.device, self.convolve.widest * self.size[0] * self.size[1])
@@ -77,18 +86,20 @@ class ConvolvedMasks:
 
 
 class MaskConvolutions(BaseModule):
-    """Upsampling from stride 32 to stride 4, the backbone's maps added on the way.
+    """Convolutions with upsampling from stride 32 to stride 4; backbone maps are added.
 
     Args:
-        channels: C + h of the input.
-        feature_channels: of the backbone's maps at strides 16, 8 and 4.
-        width: C, of which the later layers are fractions.
+        channels: width C + h of the input.
+        feature_channels: widths of the backbone's maps at strides 16, 8 and 4.
+        width: width C, of which the later layers are fractions.
+
+    Attributes:
+        widest: number of channels that exist at the finest size for each mask.
     """
 
     def __init__(self, channels: int, feature_channels: Sequence[int], width: int) -> None:
         super().__init__()
         widths = [width // 2, width // 4, width // 8]
-        # channels that live at the finest size, for one mask
         self.widest = widths[-1]
 
         def block(inputs: int, outputs: int) -> ConvModule:
@@ -103,7 +114,15 @@ class MaskConvolutions(BaseModule):
         self.last = nn.Conv2d(width // 16, 1, 3, padding=1)
 
     def forward(self, maps: Tensor, tokens: FeatureTokens) -> Tensor:
-        """Masks [M, H, W] in 0..1 from attention maps [M, h, h', w'] of one image."""
+        """Compute masks of one image.
+
+        Args:
+            maps: attention maps of the selected queries [M, h, h', w'].
+            tokens: tokens of the image, B = 1.
+
+        Returns:
+            masks in 0..1 [M, H, W].
+        """
         x = torch.cat([tokens.projected.expand(len(maps), -1, -1, -1), maps], 1)
         x = self.first(x)
         for adapter, block, feature in zip(self.adapters, self.blocks, tokens.features):
@@ -113,17 +132,19 @@ class MaskConvolutions(BaseModule):
 
 @MODELS.register_module()
 class DETRMaskDecoder(BaseModule):
-    """Queries ask the tokens of stride 32 once; convolutions make masks of the attention maps.
+    """One cross-attention to the tokens of stride 32, whose maps convolutions turn into masks.
 
     Args:
-        channels: C.
-        feature_channels: channels of the backbone's maps at strides 16, 8 and 4.
-        num_heads: h.
-        num_levels, num_classes, location_size: given by the head; the last of the levels is read,
-            and there are no branches for classes or locations.
+        channels: width C of queries and tokens.
+        feature_channels: widths of the backbone's maps at strides 16, 8 and 4.
+        num_heads: number of heads h, a divisor of ``channels``.
+        num_levels: number of levels of the tokens, of which the last one is read; set by the head.
+        num_classes: number of classes of a classification branch; must be 0, set by the head.
+        location_size: number of coordinates of a location branch; must be 0, set by the head.
+        init_cfg: config of the initialization, mmengine style.
 
     Raises:
-        ValueError: for branches.
+        ValueError: a branch is requested.
     """
 
     def __init__(self, channels: int, feature_channels: Sequence[int], num_heads: int = 8,
@@ -131,13 +152,13 @@ class DETRMaskDecoder(BaseModule):
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_classes or location_size:
-            raise ValueError('DETRMaskDecoder gives masks only: leave classify and locate of '
-                             "panoptic_head.mask_decoder away, with class_from='location'")
+            raise ValueError('DETRMaskDecoder predicts masks only: remove classify and locate from '
+                             "panoptic_head.mask_decoder and set class_from='location'")
         self.num_heads = num_heads
         self.q_proj = nn.Linear(channels, channels)
         self.k_proj = nn.Linear(channels, channels)
         self.convolutions = MaskConvolutions(channels + num_heads, feature_channels, channels)
-        # the branches that the mask decoder of Panoptic SegFormer may have
+        # heads read these branches of every mask decoder
         self.cls_branches = self.reg_branches = ()
 
     def init_weights(self) -> None:
@@ -148,16 +169,26 @@ class DETRMaskDecoder(BaseModule):
         for module in self.convolutions.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
-    def forward(self, query: Tensor, query_position: Tensor | None,
-                tokens: FeatureTokens) -> MaskDecoded:
-        """Masks of queries [B, N, C]; positions are not used."""
+    def forward(self, query: Tensor, query_pos: Tensor | None,
+                tokens: FeatureTokens) -> MaskDecoderOutputs:
+        """Compute the masks of queries.
+
+        Args:
+            query: query features [B, N, C].
+            query_pos: position encoding of the queries, ignored.
+            tokens: tokens, of which those of the last level are read.
+
+        Returns:
+            the query features, unchanged, and their masks.
+        """
         count = tokens.sizes[-1][0] * tokens.sizes[-1][1]
         q = self._heads(self.q_proj(query))
         k = self._heads(self.k_proj(tokens.memory[:, -count:]))
         masks = ConvolvedMasks(q * q.shape[-1]**-0.5, k, tokens, self.convolutions)
-        return MaskDecoded(query[None], [masks])
+        return MaskDecoderOutputs(query[None], [masks])
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

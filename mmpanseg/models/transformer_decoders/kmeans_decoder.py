@@ -1,10 +1,9 @@
-"""kMaX-DeepLab's decoder: queries as cluster centers, two layers at each of three resolutions.
+"""k-means transformer decoder of kMaX-DeepLab: predictor, layers and decoder.
 
-Shapes: B images, Q queries, C channels.
+Queries are cluster centers, updated by two layers at each of three resolutions.
 
-Shapes: B images, Q queries, C channels, E embedding channels, K classes, h x w map.
-
-Shapes: B images, Q queries, C channels, K classes, h x w map of P pixels.
+Shapes: B images, Q queries, C channels of queries, C' channels of a map, E channels of embeddings,
+K classes, h x w map of P pixels.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -23,23 +22,26 @@ from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import at_least_float
 from mmpanseg.utils.config_checks import resolve_option
 
-# probability of "no object" at the start
+# initial probability of "no object"
 _VOID_PRIOR = 0.9
 
 
 class KMaXPredictor(BaseModule):
-    """Classes from queries, masks as products of queries and normalized pixel vectors.
+    """Prediction of classes from queries, and of masks as products of queries and unit pixels.
 
-    A constant is added to the "no object" logit, so that a new model gives it the probability 0.9;
-    it is no parameter.
+    A constant, which is not a parameter, is added to the "no object" logit, so that its initial
+    probability is 0.9.
+
+    Source: Yu et al., kMaX-DeepLab, section 3.3 and appendix.
 
     Args:
-        pixel_channels: of the map.
-        num_classes: K.
-        query_channels: of the queries.
-        channels: of the pixel branch.
-        embed_channels: E.
-        norm_cfg: of all norms.
+        pixel_channels: width C' of the map.
+        num_classes: number of classes K.
+        query_channels: width C of the queries.
+        channels: width of the pixel branch.
+        embed_channels: width E of the embeddings of pixels and masks.
+        norm_cfg: config of the normalization layers, mmengine style; default BN with eps 1e-3 and
+            momentum 0.01, as published.
     """
 
     def __init__(self, pixel_channels: int, num_classes: int, query_channels: int = 256,
@@ -59,21 +61,34 @@ class KMaXPredictor(BaseModule):
         self.register_buffer('cls_offset', offset, persistent=False)
 
     def forward(self, pixels: Tensor, cls_queries: Tensor, mask_queries: Tensor) -> KMaXPrediction:
-        """Predict from a map [B, C, h, w] and queries [B, C, Q]."""
+        """Predict classes and masks.
+
+        Args:
+            pixels: map [B, C', h, w].
+            cls_queries: queries that classes are predicted from [B, C, Q].
+            mask_queries: queries that masks are predicted from [B, C, Q].
+
+        Returns:
+            class logits [B, Q, K + 1], mask logits [B, Q, h, w] and unit pixel embeddings
+            [B, E, h, w].
+        """
         pixel_embeds = F.normalize(self.pixel_convs(pixels), dim=1)
         logits = torch.einsum('bchw,bcq->bqhw', pixel_embeds, self.mask_embed(mask_queries))
-        # one norm for all queries and pixels
+        # one norm channel for all queries and pixels
         mask_logits = self.mask_norm(logits.flatten(2)[:, None])[:, 0].view_as(logits)
         cls_logits = self.cls_embed(cls_queries).transpose(1, 2) + self.cls_offset
         return KMaXPrediction(cls_logits, mask_logits, pixel_embeds)
 
 
 class Interaction(NamedTuple):
-    """Which ways information takes between pixels and queries, besides query self-attention.
+    """Updates of a layer besides the self-attention of the queries.
 
-    ``kmeans``: pixels go to their cluster's query; ``cross``: queries attend to pixels, in one
-    softmax with the other queries; ``dual``: pixels attend to queries.
+    Attributes:
+        kmeans: whether queries are updated by the sum of the pixels of their cluster.
+        cross: whether queries attend to pixels, in one softmax with the other queries.
+        dual: whether pixels attend to queries.
     """
+
     kmeans: bool
     cross: bool
     dual: bool
@@ -89,19 +104,26 @@ INTERACTIONS = {
 
 
 class LayerOutput(NamedTuple):
-    """Queries [B, C, Q], map [B, C', h, w] not activated, and what they predict, if anything."""
+    """Outputs of a layer.
+
+    Attributes:
+        queries: updated queries [B, C, Q].
+        pixels: map [B, C', h, w], not activated; updated if the layer has a dual path.
+        prediction: prediction from the inputs; None if the layer has no predictor.
+    """
+
     queries: Tensor
     pixels: Tensor
     prediction: KMaXPrediction | None
 
 
 class NormedAttention(BaseModule):
-    """Attention between ready-made queries, keys and values, with norms in place of a scale.
+    """Attention of projected queries, keys and values, with norms instead of a scale.
 
     Args:
-        value_channels: of values and output.
-        num_heads: a divisor of all widths.
-        norm_cfg: of both norms.
+        value_channels: width C' of values and output.
+        num_heads: number of heads, a divisor of all widths.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`KMaXPredictor`.
     """
 
     def __init__(self, value_channels: int, num_heads: int = 8, norm_cfg: dict = NORM) -> None:
@@ -114,11 +136,12 @@ class NormedAttention(BaseModule):
         """Attend.
 
         Args:
-            query: [B, C, n].
-            key, value: [B, C, m] and [B, C', m].
+            query: projected queries [B, C, n].
+            key: projected keys [B, C, m].
+            value: projected values [B, C', m].
 
         Returns:
-            [B, C', n], activated.
+            attended values [B, C', n], activated.
         """
         query, key, value = (x.unflatten(1, (self.num_heads, -1)) for x in (query, key, value))
         similarity = self.norm_similarity(query.transpose(2, 3) @ key)
@@ -127,25 +150,31 @@ class NormedAttention(BaseModule):
 
 
 class KMeansLayer(BaseModule):
-    """k-means update of the queries, self-attention, feed-forward network (kMaX-DeepLab 3.3).
+    """k-means update of the queries, self-attention and feed-forward network.
 
-    Self-attention reads the queries before their k-means update, as all released models do; the
-    paper's figure draws it after. No gradient passes through the assignment of pixels, so masks
-    learn from their own losses only.
+    Self-attention reads the queries before their k-means update, as in all released models; the
+    figure of the paper shows it after. No gradient passes through the assignment of pixels to
+    clusters, so that masks are trained by their own losses only.
+
+    Source: Yu et al., kMaX-DeepLab, section 3.3.
 
     Args:
-        pixel_channels: of the map.
-        num_classes: K.
-        query_channels: of the queries.
-        base_channels: of attention keys; values and both projected inputs have twice as many.
-        num_heads: of self-attention.
-        ffn_channels: width of the feed-forward network.
-        embed_channels: of mask embeddings.
-        interaction: key of ``INTERACTIONS``.
-        predict: make a prediction also where the interaction does not need one (cross-attention
-            with deep supervision).
-        drop_path: probability of leaving out an update, drawn for each update and image.
-        norm_cfg: of all norms.
+        pixel_channels: width C' of the map.
+        num_classes: number of classes K.
+        query_channels: width C of the queries.
+        base_channels: width of attention keys; values and both projected inputs are twice as wide.
+        num_heads: number of heads of self-attention.
+        ffn_channels: hidden width of the feed-forward network.
+        embed_channels: width E of the embeddings of pixels and masks.
+        interaction: kind of updates, a key of ``INTERACTIONS``.
+        predict: whether to predict also where the updates do not need a prediction
+            (cross-attention with deep supervision).
+        drop_path: probability in 0..1 of skipping an update in training, sampled for each update
+            and image.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`KMaXPredictor`.
+
+    Raises:
+        ValueError: ``interaction`` is unknown.
     """
 
     def __init__(self, pixel_channels: int, num_classes: int, query_channels: int = 256,
@@ -158,7 +187,7 @@ class KMeansLayer(BaseModule):
         inner = 2 * base_channels
         key = base_channels
         self.query_splits = (key, key, inner)
-        # values come last; keys and pixel queries only where they are read
+        # pixel queries, keys, values; the first two only where they are read
         self.pixel_splits = (key if dual else 0, key if cross or dual else 0, inner)
 
         def conv(width: int, out: int, dims: int = 1, **kwargs) -> ConvNorm:
@@ -187,16 +216,19 @@ class KMeansLayer(BaseModule):
         self.drop_path = DropPath(drop_path)
 
     def _apply(self, fn: Callable, *args, **kwargs) -> 'KMeansLayer':
-        # sums over all pixels of a cluster, and their variance, are beyond half precision
+        # sums over all pixels of a cluster, and their variance, overflow half precision
         with staying_exact(*([self.update_norm] if self.interaction.kmeans else [])):
             return super()._apply(fn, *args, **kwargs)
 
     def forward(self, pixels: Tensor, queries: Tensor) -> LayerOutput:
-        """Update the queries, and on two paths the map.
+        """Update the queries, and with a dual path the map.
 
         Args:
-            pixels: [B, C', h, w], not activated.
-            queries: [B, C, Q].
+            pixels: map [B, C', h, w], not activated.
+            queries: queries [B, C, Q].
+
+        Returns:
+            updated queries and map, and the prediction from the inputs.
         """
         kmeans, cross, dual = self.interaction
         pixel_space = self.pixel_conv(F.gelu(pixels))
@@ -212,6 +244,7 @@ class KMeansLayer(BaseModule):
                 self.pixel_attn(pixel_query, key, value).view_as(pixel_space))
             pixels = pixels + self.drop_path(update)
         if kmeans:
+            assert prediction is not None  # the constructor builds a predictor
             update = self.update_norm(
                 sum_of_clusters(pixel_value, prediction.mask_logits.flatten(2)))
             update = self.update_out(update.to(parameter_dtype(self.update_out)))
@@ -225,32 +258,35 @@ class KMeansLayer(BaseModule):
 
 
 def sum_of_clusters(values: Tensor, logits: Tensor) -> Tensor:
-    """Sums of the values of each cluster's pixels, [B, C, Q], in float32 (equation 6).
+    """Sum the values of the pixels of each cluster (kMaX-DeepLab, Equation 6).
 
-    Each pixel belongs to the query with its largest logit, the first one on ties.
+    Each pixel belongs to the query with the largest logit, on ties to the first one.
 
     Args:
-        values: [B, C, P].
-        logits: [B, Q, P]; no gradient comes back to them.
+        values: values of the pixels [B, C, P].
+        logits: mask logits [B, Q, P], which receive no gradient.
+
+    Returns:
+        sums [B, C, Q], in float32 or wider.
     """
     with without_autocast(values.device):
         values, cluster = at_least_float(values), logits.detach().argmax(1)
-        # tracers of inference cannot look into a function with a gradient of its own
+        # exporters cannot trace a custom autograd function, which only training needs
         sums = _ClusterSums.apply if torch.is_grad_enabled() else _sum_clusters
         return sums(values, cluster, logits.shape[1])
 
 
 def _sum_clusters(values: Tensor, cluster: Tensor, count: int) -> Tensor:
-    """Sums [B, C, Q] of values [B, C, P] over the pixels of each cluster, numbers [B, P]."""
+    """Sum values [B, C, P] by cluster index [B, P] -> [B, C, count]."""
     one_hot = values.new_zeros(len(values), count, values.shape[2])
     one_hot.scatter_(1, cluster[:, None], 1.0)
     return values @ one_hot.transpose(1, 2)
 
 
 class _ClusterSums(torch.autograd.Function):
-    """Products with a one-hot matrix that lives for the forward pass only.
+    """Product with a one-hot matrix that is not stored for the backward pass.
 
-    The gradient of a pixel is that of its cluster: for it the clusters' numbers are enough.
+    The gradient of a pixel is that of its cluster, which the cluster index selects.
     """
 
     @staticmethod
@@ -266,15 +302,27 @@ class _ClusterSums(torch.autograd.Function):
 
 @MODELS.register_module()
 class KMeansDecoder(BaseModule):
-    """Layers that cluster the maps of a pixel decoder, coarsest first (kMaX-DeepLab Table 2).
+    """k-means layers on the maps of a pixel decoder, coarsest first.
+
+    Source: Yu et al., kMaX-DeepLab, section 3.3 and Table 2.
 
     Args:
-        pixel_channels: of the pixel decoder's stages, coarsest first.
-        num_classes: K.
-        num_layers: at each stage; stages beyond the last entry have none.
-        query_channels, base_channels, num_heads, ffn_channels, embed_channels, interaction,
-            drop_path, norm_cfg: see :class:`KMeansLayer`.
-        deep_supervision: every layer predicts also where its interaction does not need it.
+        pixel_channels: widths C' of the pixel decoder's stages, coarsest first.
+        num_classes: number of classes K.
+        num_layers: number of layers at each stage; stages beyond the last entry are without.
+        query_channels: width C of the queries.
+        base_channels: width of attention keys, see :class:`KMeansLayer`.
+        num_heads: number of heads of self-attention.
+        ffn_channels: hidden width of the feed-forward networks.
+        embed_channels: width E of the embeddings of pixels and masks.
+        interaction: kind of updates, a key of ``INTERACTIONS``.
+        deep_supervision: whether every layer predicts, also where its updates do not need it.
+        drop_path: probability in 0..1 of skipping an update in training.
+        norm_cfg: config of the normalization layers, mmengine style; see :class:`KMaXPredictor`.
+        init_cfg: config of the initialization, mmengine style.
+
+    Raises:
+        ValueError: there are more entries in ``num_layers`` than stages.
     """
 
     def __init__(self, pixel_channels: Sequence[int], num_classes: int,
@@ -285,8 +333,8 @@ class KMeansDecoder(BaseModule):
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if len(num_layers) > len(pixel_channels):
-            raise ValueError(f'transformer_decoder.num_layers={tuple(num_layers)} names more '
-                             f'stages than the pixel decoder has ({len(pixel_channels)})')
+            raise ValueError(f'transformer_decoder.num_layers={tuple(num_layers)} has more entries '
+                             f'than the pixel decoder has stages ({len(pixel_channels)})')
         self.layers = ModuleList(
             KMeansLayer(width, num_classes, query_channels, base_channels, num_heads, ffn_channels,
                         embed_channels, interaction, deep_supervision, drop_path, norm_cfg)
@@ -294,17 +342,21 @@ class KMeansDecoder(BaseModule):
         ends = [sum(num_layers[:stage + 1]) for stage in range(len(num_layers))]
         self.layers_of = [range(end - count, end) for end, count in zip(ends, num_layers)]
 
-    def start(self, queries: Tensor) -> 'Clustering':
-        """A pass over the stages that begins with queries [B, C, Q]."""
+    def start_clustering(self, queries: Tensor) -> 'Clustering':
+        """Begin a pass over the stages of the pixel decoder with queries [B, C, Q]."""
         return Clustering(self, queries)
 
 
 class Clustering:
-    """Queries on their way through the stages.
+    """State of one pass over the stages of the pixel decoder.
+
+    Args:
+        decoder: decoder whose layers are applied.
+        queries: initial queries [B, C, Q].
 
     Attributes:
-        queries: as they are by now, [B, C, Q].
-        predictions: those of the layers so far.
+        queries: queries after the stages so far [B, C, Q].
+        predictions: predictions of the layers so far.
     """
 
     def __init__(self, decoder: KMeansDecoder, queries: Tensor) -> None:
@@ -312,15 +364,22 @@ class Clustering:
         self.queries = queries
         self.predictions: list[KMaXPrediction] = []
 
-    def visit(self, stage: int, pixels: Tensor) -> Tensor:
-        """Update the queries from a stage's map [B, C', h, w]; gives the map back.
+    def update(self, stage: int, pixels: Tensor) -> Tensor:
+        """Apply the layers of one stage; called by the pixel decoder after the stage.
 
-        On a dual path the map has changed, and the pixel decoder goes on with that. (The published
-        code of these variants computes the change and then drops it.)
+        With a dual path the pixel decoder continues with the updated map. (The published code of
+        these variants computes the update and then discards it.)
+
+        Args:
+            stage: index of the stage, coarsest first.
+            pixels: map of the stage [B, C', h, w], not activated.
+
+        Returns:
+            map that the next stage reads [B, C', h, w].
         """
-        decoder = self.decoder
-        for index in decoder.layers_of[stage] if stage < len(decoder.layers_of) else ():
-            self.queries, pixels, prediction = decoder.layers[index](pixels, self.queries)
+        layers = self.decoder.layers_of[stage] if stage < len(self.decoder.layers_of) else ()
+        for index in layers:
+            self.queries, pixels, prediction = self.decoder.layers[index](pixels, self.queries)
             if prediction is not None:
                 self.predictions.append(prediction)
         return pixels

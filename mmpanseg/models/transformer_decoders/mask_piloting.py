@@ -1,13 +1,17 @@
-"""Mask-piloted queries: ground truth that is fed into a masked-attention decoder (MP-Former).
+"""Mask-piloted (MP) queries: ground truth fed into a masked-attention decoder (MP-Former).
 
-Shapes: B images, N segments piloted in an image (largest count of the batch), G copies of them,
-P = G N slots, Q learnable queries, C channels, K classes, L predictions, S positions of a memory.
-Copy g of piloted segment j of an image sits in slot g N + j. Images with fewer segments leave
-slots unused: zero queries that look everywhere, as in the released code.
+Every segment of the ground truth becomes a query: the embedding of its noised label, whose
+attention mask in the first layers is the noised mask of the segment.
 
-Every kind takes masks on the grid of a feature map, bool [B, G, N, h, w] (B images, G copies of
-N segments), and a ratio, and gives noised masks of that shape; every copy has its own noise. The
-paper prints no ratio for shift and scale.
+Shapes: B images, N piloted segments of an image (largest number in the batch), G groups, each with
+one copy of every piloted segment, P = G N piloted queries, Q learnable queries, C channels, K
+classes, L predictions, S positions of a memory, h x w map. Query g N + j is the copy of segment j
+in group g. Images with fewer segments leave queries unused: these are zero and attend to all
+positions, as in the released code.
+
+A kind of mask noise (section 4.3) maps bool masks [B, G, N, h, w] and a ratio in 0..1 to noised
+masks of that shape, independently for every copy. The paper prints no ratio for shift and scale
+noise.
 """
 import copy
 import math
@@ -20,7 +24,10 @@ from torch import Tensor, nn
 from mmpanseg.models.losses.base import pad_labels
 from mmpanseg.models.losses.mask_criterion import MaskCriterion
 from mmpanseg.models.task_modules.bipartite_matching import Matches
-from mmpanseg.models.transformer_decoders.masked_attention_decoder import MaskRegions, open_empty
+from mmpanseg.models.transformer_decoders.masked_attention_decoder import (
+    CrossAttentionMasks,
+    open_empty,
+)
 from mmpanseg.structures.mask_logits import MaskLogits, MaskRows
 from mmpanseg.structures.segment_map import SegmentBatch
 from mmpanseg.utils.config_checks import resolve_option
@@ -30,72 +37,84 @@ MaskNoise = Callable[[Tensor, float], Tensor]
 
 
 def point_noise(masks: Tensor, ratio: float) -> Tensor:
-    """Invert cells at random places, up to ``ratio`` times the mask's area (the paper's law).
+    """Invert cells at random locations, up to ``ratio`` times the area of the mask (section 4.3).
 
-    The number is uniform in that range, and rounded up or down at random, so that the smallest
-    masks meet noise too. Places are drawn with replacement over the whole grid; one that is drawn
-    twice counts once.
+    The number of locations is uniform in that range and rounded up or down at random, so that the
+    smallest masks are noised too. Locations are sampled with replacement from the whole map; a cell
+    that is sampled twice is inverted once.
     """
     flat = masks.flatten(-2)
     num_cells = flat.shape[-1]
     share, rounding = torch.rand(2, *flat.shape[:-1], 1, device=masks.device)
     number = (share * ratio * flat.sum(-1, keepdim=True) + rounding).floor()
-    # enough for the largest mask: how many are needed would have to be asked from the device
-    draws = math.ceil(ratio * num_cells)
-    place = torch.randint(num_cells, (*flat.shape[:-1], draws), device=masks.device)
-    # places beyond the number fall into a column that is cut off
-    place.masked_fill_(torch.arange(draws, device=masks.device) >= number, num_cells)
-    hit = flat.new_zeros(*flat.shape[:-1], num_cells + 1).scatter_(-1, place, True)
-    return masks ^ hit[..., :num_cells].view(masks.shape)
+    # enough for the largest mask: the exact number would require a copy from the device
+    num_samples = math.ceil(ratio * num_cells)
+    index = torch.randint(num_cells, (*flat.shape[:-1], num_samples), device=masks.device)
+    # surplus samples address an extra column, which is cut off
+    index.masked_fill_(torch.arange(num_samples, device=masks.device) >= number, num_cells)
+    inverted = flat.new_zeros(*flat.shape[:-1], num_cells + 1).scatter_(-1, index, True)
+    return masks ^ inverted[..., :num_cells].view(masks.shape)
 
 
 def cell_noise(masks: Tensor, ratio: float) -> Tensor:
-    """Invert every cell with probability :func:`flip_probability` (the released code's law)."""
-    draws = torch.rand(masks.shape, device=masks.device)
-    return masks ^ (draws < flip_probability(masks, ratio))
+    """Invert every cell with :func:`flip_probability`, as the released code does."""
+    uniform = torch.rand(masks.shape, device=masks.device)
+    return masks ^ (uniform < flip_probability(masks, ratio))
 
 
 def flip_probability(masks: Tensor, ratio: float) -> Tensor:
-    """``ratio`` times the share of the grid that a mask covers: [..., h, w] -> [..., 1, 1]."""
+    """Multiply ``ratio`` by the fraction of the map inside a mask: [..., h, w] -> [..., 1, 1]."""
     return ratio * masks.float().mean((-2, -1), keepdim=True)
 
 
 def shift_noise(masks: Tensor, ratio: float) -> Tensor:
-    """Move masks by up to ``ratio`` times half their bounding box, vertically and horizontally.
+    """Shift masks vertically and horizontally by up to ``ratio`` times half their bounding box.
 
-    With a ratio of at most 1 the center stays within the box, as the paper asks.
+    With a ratio of at most 1 the center stays inside the box, as section 4.3 requires.
     """
-    center, extent = boxes(masks)
-    shift = (2 * torch.rand(extent.shape, device=masks.device) - 1) * ratio * extent / 2
+    center, size = box_centers_and_sizes(masks)
+    shift = (2 * torch.rand(size.shape, device=masks.device) - 1) * ratio * size / 2
     return resample(masks, center, shift, torch.ones_like(shift))
 
 
 def scale_noise(masks: Tensor, ratio: float) -> Tensor:
-    """Enlarge or shrink masks about their center by a factor in 1 - ``ratio`` to 1 + ``ratio``."""
-    center, _ = boxes(masks)
+    """Scale masks about their centers by a factor in 1 - ``ratio`` to 1 + ``ratio``."""
+    center, _ = box_centers_and_sizes(masks)
     factor = 1 + ratio * (2 * torch.rand(*masks.shape[:-2], 1, device=masks.device) - 1)
     return resample(masks, center, torch.zeros_like(center), factor.expand_as(center))
 
 
-def boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Centers and extents (y, x) in cells of the bounding boxes, each [..., 2]; zero if empty."""
-    centers, extents = [], []
-    for axis in (-1, -2):
-        touched = masks.any(axis)
-        index = torch.arange(touched.shape[-1], device=masks.device)
-        first = torch.where(touched, index, touched.shape[-1]).amin(-1)
-        last = torch.where(touched, index, -1).amax(-1)
-        centers.append((first + last) / 2)
-        extents.append((last - first + 1).clamp(min=0))
-    return torch.stack(centers, -1), torch.stack(extents, -1).float()
-
-
-def resample(masks: Tensor, center: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
-    """Masks scaled about their centers, then shifted: nearest cell, nothing comes from outside.
+def box_centers_and_sizes(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute bounding boxes of masks.
 
     Args:
         masks: bool [..., h, w].
-        center, shift, factor: [..., 2], (y, x), the first two in cells.
+
+    Returns:
+        centers and sizes (y, x) in cells, float32 [..., 2] each. Empty masks have size 0.
+    """
+    centers, sizes = [], []
+    for axis in (-1, -2):
+        occupied = masks.any(axis)
+        index = torch.arange(occupied.shape[-1], device=masks.device)
+        first = torch.where(occupied, index, occupied.shape[-1]).amin(-1)
+        last = torch.where(occupied, index, -1).amax(-1)
+        centers.append((first + last) / 2)
+        sizes.append((last - first + 1).clamp(min=0))
+    return torch.stack(centers, -1), torch.stack(sizes, -1).float()
+
+
+def resample(masks: Tensor, center: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
+    """Scale masks about their centers, then shift them, by nearest-neighbor sampling.
+
+    Args:
+        masks: bool [..., h, w].
+        center: centers (y, x) in cells [..., 2].
+        shift: shifts (y, x) in cells [..., 2].
+        factor: scale factors (y, x), greater than 0 [..., 2].
+
+    Returns:
+        bool [..., h, w], False where the source is outside the map.
     """
     inside, sources = [], []
     for axis, length in enumerate(masks.shape[-2:]):
@@ -119,26 +138,43 @@ MASK_NOISE: dict[str, MaskNoise | None] = {
 }
 
 
-class Piloting:
-    """Settings of mask-piloted training; called with a batch's ground truth, gives its pilots.
+def flip_to_other(labels: Tensor, num_classes: int) -> Tensor:
+    """Sample another class for each label, uniformly; the same one if there is only one class."""
+    step = torch.randint(1, max(num_classes, 2), labels.shape, device=labels.device)
+    return (labels + step) % num_classes
 
-    The defaults are the paper's method (section 5.1). The released code's run scripts are
+
+def flip_to_any(labels: Tensor, num_classes: int) -> Tensor:
+    """Sample a class for each label, uniformly from all classes."""
+    return torch.randint(num_classes, labels.shape, device=labels.device)
+
+
+LABEL_FLIPS = {'other': flip_to_other, 'any': flip_to_any}
+
+
+class Piloting:
+    """Settings of mask-piloted training; a call turns the ground truth of a batch into queries.
+
+    The defaults are the paper's method (section 5.1). The run scripts of the released code use
     ``num_groups=1, budget=None, mask_noise='none', label_flip='any'``.
 
     Args:
-        num_classes: K.
-        num_groups: G; None: as many copies as the budget holds.
-        budget: most slots P ("100 GT masks"); a random subset of the segments is piloted where an
-            image has more. None: no limit.
-        num_layers: first decoder layers that get ground truth masks (Table 8); None: all. The
-            released code's switch "not all" is 4. Later layers use the pilots' predictions.
-        mask_noise: 'point' (the paper's law), 'cell' (the released code's), 'shift', 'scale' or
-            'none', see :mod:`mmpanseg.models.transformer_decoders.mask_piloting`.
-        noise_ratio: lambda_p.
-        label_noise: lambda_l, probability of a label flip.
-        label_flip: 'other': to another class (the paper); 'any': to any class (the released code).
-        assignment: 'hard': a slot is trained with its own segment; 'matching': bipartite matching
-            within every group (Table 9).
+        num_classes: number of classes K.
+        num_groups: number of groups G, at least 1; None: as many as the budget permits.
+        budget: largest number of piloted queries P (100 GT masks in the paper). A random subset of
+            the segments is piloted where an image has more. None: no limit.
+        num_layers: number of decoder layers, the first ones, whose attention masks are ground
+            truth (Table 8); later layers use predicted masks. None: all layers. The released code
+            uses 4 where its option for all layers is off.
+        mask_noise: 'point' (paper), 'cell' (released code), 'shift', 'scale' or 'none'.
+        noise_ratio: ratio of the mask noise in 0..1, lambda_p of the paper.
+        label_noise: probability of a label flip in 0..1, lambda_l of the paper.
+        label_flip: 'other': to another class (paper); 'any': to any class (released code).
+        assignment: 'hard': a piloted query is trained with its own segment; 'matching': bipartite
+            matching inside every group (Table 9).
+
+    Raises:
+        ValueError: a setting is unknown, out of range, or contradicts another one.
     """
 
     def __init__(self, num_classes: int, num_groups: int | None = None,
@@ -147,12 +183,12 @@ class Piloting:
                  label_flip: str = 'other', assignment: str = 'hard') -> None:
         if num_groups is None and budget is None:
             raise ValueError('piloting: set num_groups, budget or both; with num_groups=None and '
-                             'budget=None the number of copies is not known')
+                             'budget=None the number of groups is undefined')
         if num_groups is not None and num_groups < 1:
             raise ValueError(f'piloting: num_groups={num_groups} must be at least 1 or None')
         if budget is not None and budget < (num_groups or 1):
-            raise ValueError(f'piloting: budget={budget} must hold one segment in each of '
-                             f'{num_groups or 1} groups')
+            raise ValueError(f'piloting: budget={budget} must be at least {num_groups or 1}, one '
+                             'query per group')
         if not (0 <= noise_ratio <= 1 and 0 <= label_noise <= 1):
             raise ValueError('piloting: noise_ratio and label_noise must be in 0..1, got '
                              f'{noise_ratio} and {label_noise}')
@@ -166,45 +202,55 @@ class Piloting:
         self.label_noise = label_noise
         self.flip = resolve_option('label_flip', label_flip, LABEL_FLIPS)
         self.assign = resolve_option('assignment', assignment, ASSIGNMENTS)
-        self._told = False
+        self._logged = False
 
-    def __call__(self, segments: SegmentBatch) -> 'Pilots':
-        """Pilots of a batch; without any ground truth, none (P = 0)."""
+    def __call__(self, segments: SegmentBatch) -> 'PilotedQueries':
+        """Pilot the segments of a batch; without any ground truth P is 0."""
         count = segments.max_count
         if self.budget is not None:
             count = min(count, self.budget // (self.num_groups or 1))
-        if count < segments.max_count and not self._told:
-            self._told = True
+        if count < segments.max_count and not self._logged:
+            self._logged = True
             print_log(
-                f'An image has {segments.max_count} segments, more than the {count} that the '
-                f'budget of {self.budget} mask-piloted queries holds: a random subset is piloted, '
-                'here and in later batches (told once).', logger='current')
-        groups = self.num_groups or self.budget // max(count, 1)
-        return Pilots(self, segments, groups, count)
+                f'An image has {segments.max_count} segments, but the budget of {self.budget} '
+                f'mask-piloted queries permits {count}: a random subset is piloted, here and in '
+                'later batches (logged once).', logger='current')
+        groups = self.num_groups
+        if groups is None:
+            assert self.budget is not None  # checked by the constructor
+            groups = self.budget // max(count, 1)
+        return PilotedQueries(self, segments, groups, count)
 
     def clean(self) -> 'Piloting':
-        """The same layers piloted by one copy of every segment, without noise."""
+        """Copy the settings, with one group, without budget and without noise."""
         clean = copy.copy(self)
         clean.num_groups, clean.budget = 1, None
         clean.mask_noise, clean.label_noise = None, 0.0
         return clean
 
     def noised_labels(self, labels: Tensor) -> Tensor:
-        """Labels int64 of any shape, each flipped with probability ``label_noise``."""
+        """Flip each of the labels, int64 of any shape, with probability ``label_noise``."""
         if not self.label_noise:
             return labels
-        chosen = torch.rand(labels.shape, device=labels.device) < self.label_noise
-        return torch.where(chosen, self.flip(labels, self.num_classes), labels)
+        flipped = torch.rand(labels.shape, device=labels.device) < self.label_noise
+        return torch.where(flipped, self.flip(labels, self.num_classes), labels)
 
 
-class Pilots:
-    """The mask-piloted part of one batch.
+class PilotedQueries:
+    """Mask-piloted queries of one batch.
 
     Args:
-        settings: how to pilot.
+        settings: settings of mask-piloted training.
         segments: ground truth of the B images.
-        num_groups: G.
-        count: N.
+        num_groups: number of groups G.
+        count: number of piloted segments N; images with more are subsampled.
+
+    Attributes:
+        num_piloted: number of piloted queries P.
+        counts: number of piloted segments of each image.
+        chosen: indices of the piloted segments, int64 [B, N]; None where all segments are piloted.
+        labels: noised labels, int64 [B, P].
+        used: whether a piloted query of a group has a segment, bool [B, N].
     """
 
     def __init__(self, settings: Piloting, segments: SegmentBatch, num_groups: int,
@@ -213,7 +259,7 @@ class Pilots:
         self.segments = segments
         self.num_groups = num_groups
         self.count = count
-        self.num_slots = num_groups * count
+        self.num_piloted = num_groups * count
         self.counts = [min(n, count) for n in segments.counts]
         self.device = segments.labels[0].device
         chosen = [self._choose(n) for n in segments.counts]
@@ -222,63 +268,86 @@ class Pilots:
         self.labels = settings.noised_labels(labels.repeat(1, num_groups))
         number = torch.arange(count, device=self.device)
         self.used = number < to_device(self.device, self.counts)[0][:, None]
-        self._cells: dict[tuple[int, int], Tensor] = {}
+        self._masks: dict[tuple[int, int], Tensor] = {}
 
     def _choose(self, available: int) -> Tensor:
-        """Indices of the piloted segments of an image: all, or a random subset."""
+        """Return indices of the piloted segments of an image: all, or a random subset."""
         if available <= self.count:
             return torch.arange(available, device=self.device)
         return torch.randperm(available, device=self.device)[:self.count].sort().values
 
     def queries(self, table: nn.Embedding) -> Tensor:
-        """Initial queries [B, P, C]: embeddings of the noised labels, zero in unused slots."""
+        """Embed the noised labels: query features [B, P, C], zero for unused queries."""
         used = self.used.repeat(1, self.num_groups)[..., None]
         return table(self.labels).masked_fill(~used, 0)
 
-    def self_mask(self, num_queries: int) -> Tensor:
-        """Bool [P + Q, P + Q], True where self-attention may look.
+    def self_attn_mask(self, num_queries: int) -> Tensor:
+        """Compute the mask of self-attention, piloted queries first.
 
-        Learnable queries see only each other, so they are what they would be without pilots; a
-        pilot sees its group and the learnable queries.
+        Learnable queries attend to learnable queries only, so that they are the same without
+        piloted queries. Piloted queries attend to their group and to the learnable queries.
+
+        Args:
+            num_queries: number of learnable queries Q.
+
+        Returns:
+            bool [P + Q, P + Q], True where a query (row) may attend to another one.
         """
-        group = torch.arange(self.num_slots + num_queries, device=self.device)
+        group = torch.arange(self.num_piloted + num_queries, device=self.device)
         group = group.div(max(self.count, 1), rounding_mode='floor')
-        learnable = torch.arange(len(group), device=self.device) >= self.num_slots
+        learnable = torch.arange(len(group), device=self.device) >= self.num_piloted
         return learnable | ((group[:, None] == group) & ~learnable[:, None])
 
-    def guides(self, layer: int) -> bool:
-        """Whether a decoder layer (from 0) gets ground truth masks."""
+    def uses_ground_truth(self, layer: int) -> bool:
+        """Whether the attention masks of a decoder layer, counted from 0, are ground truth."""
         return self.settings.num_layers is None or layer < self.settings.num_layers
 
     def masks(self, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """Masks for one layer on maps of these sizes, bool [B, P, S], with noise drawn anew."""
+        """Compute noised masks for one decoder layer; every call samples new noise.
+
+        Args:
+            sizes: (h, w) of the maps that the layer reads.
+
+        Returns:
+            bool [B, P, S].
+        """
         masks = []
         for size in sizes:
-            copies = self.cells(size)[:, None].expand(-1, self.num_groups, -1, -1)
+            copies = self.clean_masks(size)[:, None].expand(-1, self.num_groups, -1, -1)
             if self.settings.mask_noise is not None:
                 copies = self.settings.mask_noise(
                     copies.unflatten(-1, size), self.settings.noise_ratio).flatten(-2)
             masks.append(copies.flatten(1, 2))
         return torch.cat(masks, dim=-1)
 
-    def cells(self, size: tuple[int, int]) -> Tensor:
-        """Clean masks bool [B, N, h * w], computed once for a size."""
-        if size not in self._cells:
-            cells = self.segments.max_pool(size)
+    def clean_masks(self, size: tuple[int, int]) -> Tensor:
+        """Masks without noise on a map of size (h, w), bool [B, N, h * w]; cached per size."""
+        if size not in self._masks:
+            masks = self.segments.max_pool(size)
             if self.chosen is not None:
-                cells = cells.gather(1, self.chosen[..., None].expand(-1, -1, cells.shape[-1]))
-                cells = cells & self.used[..., None]
-            self._cells[size] = cells
-        return self._cells[size]
+                masks = masks.gather(1, self.chosen[..., None].expand(-1, -1, masks.shape[-1]))
+                masks = masks & self.used[..., None]
+            self._masks[size] = masks
+        return self._masks[size]
 
     def match(self, criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
               segments: SegmentBatch) -> Matches:
-        """Assign the slots' predictions to segments; arguments as in the criterion."""
+        """Assign predictions of the piloted queries to segments, as the settings require.
+
+        Args:
+            criterion: criterion whose costs and assigner a bipartite matching uses.
+            cls_logits: class logits of the piloted queries [L, B, P, K + 1].
+            mask_logits: L mask logits of the piloted queries.
+            segments: ground truth of the B images.
+
+        Returns:
+            pairs of predictions and segments.
+        """
         return self.settings.assign(self, criterion, cls_logits, mask_logits, segments)
 
     def match_own(self, criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
                   segments: SegmentBatch) -> Matches:
-        """Every slot is assigned its own segment, in every prediction."""
+        """Assign its own segment to every piloted query, in every prediction; see :meth:`match`."""
         rows = [torch.cartesian_prod(
             torch.arange(len(mask_logits)), torch.tensor([image]), torch.arange(self.num_groups),
             torch.arange(count)) for image, count in enumerate(self.counts)]
@@ -289,51 +358,41 @@ class Pilots:
 
     def match_groups(self, criterion: MaskCriterion, cls_logits: Tensor, mask_logits: MaskLogits,
                      segments: SegmentBatch) -> Matches:
-        """Bipartite matching of each group with all segments of its image."""
+        """Match each group with all segments of its image; see :meth:`match`."""
         costs = criterion.cost_matrices(cls_logits, mask_logits, segments)
         grouped = costs.unflatten(2, (self.num_groups, self.count)).flatten(1, 2)
         counts = [n for n in segments.counts for _ in range(self.num_groups)]
-        found = criterion.assigner(grouped, counts)
-        rows = found.rows
+        matches = criterion.assigner(grouped, counts)
+        rows = matches.rows
         group = rows.image % self.num_groups
         splits = torch.tensor(rows.splits).view(-1, self.num_groups).sum(1).tolist()
         return Matches(
             MaskRows(rows.layer, rows.image // self.num_groups, group * self.count + rows.query,
-                     splits), found.segment)
+                     splits), matches.segment)
 
 
-class PilotedRegions(MaskRegions):
-    """Where pilots and learnable queries may look: ground truth first, predicted masks after.
+ASSIGNMENTS = {'hard': PilotedQueries.match_own, 'matching': PilotedQueries.match_groups}
+
+
+class PilotedAttentionMasks(CrossAttentionMasks):
+    """Attention masks of piloted and learnable queries: ground truth first, predicted masks later.
+
+    Source: MP-Former, section 4.2.
 
     Args:
-        pilots: of the batch.
-        mask_features, sizes: see :class:`MaskRegions`.
+        pilots: piloted queries of the batch.
+        mask_features: [B, C', h, w], see :class:`CrossAttentionMasks`.
+        sizes: for each memory, (h, w) of its maps.
     """
 
-    def __init__(self, pilots: Pilots, mask_features: Tensor,
+    def __init__(self, pilots: PilotedQueries, mask_features: Tensor,
                  sizes: Sequence[Sequence[tuple[int, int]]]) -> None:
         super().__init__(mask_features, sizes)
         self.pilots = pilots
 
     def __call__(self, embeds: Tensor, layer: int) -> Tensor:
-        if not self.pilots.guides(layer):
+        if not self.pilots.uses_ground_truth(layer):
             return super().__call__(embeds, layer)
-        learnable = super().__call__(embeds[:, self.pilots.num_slots:], layer)
-        # bool: no gradients
-        given = self.pilots.masks(self.sizes[layer % len(self.sizes)])
-        return torch.cat([open_empty(given), learnable], dim=1)
-
-
-def flip_to_other(labels: Tensor, num_classes: int) -> Tensor:
-    """Another class for each label, uniformly; the same where there is only one class."""
-    step = torch.randint(1, max(num_classes, 2), labels.shape, device=labels.device)
-    return (labels + step) % num_classes
-
-
-def flip_to_any(labels: Tensor, num_classes: int) -> Tensor:
-    """Any class for each label, uniformly, the same one included."""
-    return torch.randint(num_classes, labels.shape, device=labels.device)
-
-
-LABEL_FLIPS = {'other': flip_to_other, 'any': flip_to_any}
-ASSIGNMENTS = {'hard': Pilots.match_own, 'matching': Pilots.match_groups}
+        learnable = super().__call__(embeds[:, self.pilots.num_piloted:], layer)
+        piloted = self.pilots.masks(self.sizes[layer % len(self.sizes)])
+        return torch.cat([open_empty(piloted), learnable], dim=1)

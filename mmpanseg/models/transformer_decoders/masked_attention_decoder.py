@@ -1,10 +1,7 @@
-"""Masked-attention transformer decoder (Mask2Former section 3.2) and its ablations.
+"""Masked-attention transformer decoder (Mask2Former, section 3.2) and its ablations.
 
-Shapes: B images, Q queries, C channels, S positions of a memory, L predictions.
-
-Each kind of content is a module with ``weight`` [Q, C] and ``first_supervised``, the index of the
-first prediction with a loss: 0 is the prediction made from the start content itself, 1 that of the
-first decoder layer.
+Shapes: B images, Q queries, C channels, C' channels of mask embeddings and mask features, S
+positions of a memory, h x w mask features at 1/4 of the input.
 """
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,62 +12,108 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from mmpanseg.models.layers.attention import Attention
+from mmpanseg.models.layers.attention import (
+    Attention,
+    MakeMask,
+    MaskedCrossAttention,
+    Memory,
+    PlainCrossAttention,
+)
 from mmpanseg.models.layers.feed_forward import FeedForward
-from mmpanseg.models.transformer_decoders.cross_attention import CROSS_ATTENTION, Memory, Region
+from mmpanseg.models.transformer_decoders.cross_attention_variants import (
+    MaskPooling,
+    SpatiallyModulatedAttention,
+)
 from mmpanseg.registry import MODELS
 from mmpanseg.utils.config_checks import resolve_option
 
 
 class UnsupervisedQueries(nn.Embedding):
-    """Learned through the decoder layers only."""
+    """Query features that are learned through the decoder layers only.
+
+    Every kind of query features has a ``weight`` [Q, C] and ``first_supervised``, the index of the
+    first prediction with a loss: 0 is the prediction from the query features themselves, 1 that of
+    the first decoder layer.
+    """
+
     first_supervised = 1
 
 
 class SupervisedQueries(nn.Embedding):
-    """Learned, and their own masks and classes have losses too: they act as proposals."""
+    """Learned query features whose own masks and classes are supervised, like region proposals.
+
+    Source: Mask2Former, section 3.2.3.
+    """
+
     first_supervised = 0
 
 
 class ZeroQueries(nn.Module):
-    """Zeros, as in DETR; queries differ by their position code only.
+    """Query features of zeros, as in DETR: queries differ by their position encoding only.
 
     Args:
-        num_queries: Q.
-        channels: C.
+        num_queries: number of queries Q.
+        channels: width C of the query features.
     """
+
     first_supervised = 1
+    weight: Tensor
 
     def __init__(self, num_queries: int, channels: int) -> None:
         super().__init__()
         self.register_buffer('weight', torch.zeros(num_queries, channels), persistent=False)
 
 
-QUERY_FEATURES: dict[str, type[nn.Module]] = {
+QUERY_FEATS: dict[str, type[SupervisedQueries | UnsupervisedQueries | ZeroQueries]] = {
     'supervised': SupervisedQueries,
     'unsupervised': UnsupervisedQueries,
     'zero': ZeroQueries,
 }
-QUERY_POSITIONS: dict[str, type[nn.Module]] = {
+QUERY_POS: dict[str, type[nn.Embedding | ZeroQueries]] = {
     'learned': nn.Embedding,
     'none': ZeroQueries,
 }
-
-
+# Table 4c
+CROSS_ATTENTION: dict[str, type[PlainCrossAttention | MaskPooling]] = {
+    'masked': MaskedCrossAttention,
+    'plain': PlainCrossAttention,
+    'smca': SpatiallyModulatedAttention,
+    'mask_pooling': MaskPooling,
+}
+# the parts of a layer, in the order of Mask2Former
 PARTS = ('cross', 'self', 'ffn')
 
 
+def concatenate(memories: Sequence[Memory]) -> list[Memory]:
+    """Join all memories into one."""
+    return [Memory(
+        torch.cat([memory.key for memory in memories], dim=1),
+        torch.cat([memory.value for memory in memories], dim=1),
+        tuple(size for memory in memories for size in memory.sizes))]
+
+
+# Strategies for several maps (Table 4d): the layers read the maps in turn, or each layer all maps.
+MULTI_SCALE: dict[str, Callable[[Sequence[Memory]], list[Memory]]] = {
+    'efficient': list,
+    'naive': concatenate,
+}
+
+
 class DecoderLayer(BaseModule):
-    """Cross-attention, self-attention, feed-forward, each with residual and norm.
+    """Cross-attention, self-attention and feed-forward network, each with residual and norm.
 
     Args:
-        channels: C.
-        num_heads: attention heads.
-        feedforward_channels: hidden width.
-        dropout: of all three parts.
-        pre_norm: normalize before each part instead of after its residual.
-        cross_attention: kind, a key of ``CROSS_ATTENTION``.
-        order: of the three parts; norm i belongs to part i of it.
+        channels: width C of queries and memory.
+        num_heads: number of heads of both attentions, a divisor of ``channels``.
+        feedforward_channels: hidden width of the feed-forward network.
+        dropout: probability of dropout in all three parts.
+        pre_norm: whether to normalize before each part instead of after its residual connection.
+        cross_attention: kind of cross-attention, a key of ``CROSS_ATTENTION``.
+        order: order of the three parts (Table 4b), a permutation of ``PARTS``; ``norms[i]``
+            belongs to part i of it.
+
+    Raises:
+        ValueError: ``order`` or ``cross_attention`` is unknown.
     """
 
     def __init__(self, channels: int, num_heads: int, feedforward_channels: int,
@@ -78,7 +121,7 @@ class DecoderLayer(BaseModule):
                  order: Sequence[str] = PARTS) -> None:
         super().__init__()
         if sorted(order) != sorted(PARTS):
-            raise ValueError(f'order={list(order)} must hold each of {", ".join(PARTS)} once')
+            raise ValueError(f'order={list(order)} must contain each of {", ".join(PARTS)} once')
         kind = resolve_option('cross_attention', cross_attention, CROSS_ATTENTION)
         self.cross_attn = kind(channels, num_heads, dropout)
         self.self_attn = Attention(channels, num_heads, dropout)
@@ -88,22 +131,24 @@ class DecoderLayer(BaseModule):
         self.order = tuple(order)
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
-                region: Region | None, self_mask: Tensor | None = None) -> Tensor:
-        """Update queries.
+                make_mask: MakeMask | None, self_attn_mask: Tensor | None = None) -> Tensor:
+        """Update the queries.
 
         Args:
-            query, query_pos: [B, Q, C].
-            memory: what to look at.
-            region: gives bool [B, Q, S], the positions inside each query's mask; None where the
-                cross-attention does not read it.
-            self_mask: bool [Q, Q], True where a query may look at another; None: everywhere.
+            query: query features [B, Q, C].
+            query_pos: position encoding of the queries [B, Q, C].
+            memory: what the cross-attention reads.
+            make_mask: returns the attention mask of the cross-attention, bool [B, Q, S]; None
+                where the cross-attention does not need one.
+            self_attn_mask: bool [Q, Q], True where a query may attend to another one; None: no
+                mask.
 
         Returns:
-            [B, Q, C].
+            updated query features [B, Q, C].
         """
-        parts = {
-            'cross': lambda x: self.cross_attn(x, query_pos, memory, region),
-            'self': lambda x: self.self_attn(x + query_pos, x + query_pos, x, self_mask),
+        parts: dict[str, Callable[[Tensor], Tensor]] = {
+            'cross': lambda x: self.cross_attn(x, query_pos, memory, make_mask),
+            'self': lambda x: self.self_attn(x + query_pos, x + query_pos, x, self_attn_mask),
             'ffn': self.ffn}
         for norm, name in zip(self.norms, self.order):
             query = self._residual(norm, query, parts[name])
@@ -114,29 +159,34 @@ class DecoderLayer(BaseModule):
 
 
 class DecodedQueries(NamedTuple):
-    """One prediction of the decoder.
+    """Query features of one prediction of the decoder.
 
-    ``queries``: normalized, [B, Q, C]; ``embeds``: their mask embeddings [B, Q, C'] with gradients,
-    where a layer had to know them, else None. They are made once, for the next layer's region and
-    for the mask logits.
+    Attributes:
+        queries: normalized query features [B, Q, C].
+        embeds: their mask embeddings [B, Q, C'] with gradients, where the next layer's attention
+            mask needs them; mask logits reuse them. Otherwise None.
     """
+
     queries: Tensor
     embeds: Tensor | None
 
     def split(self, count: int) -> 'tuple[DecodedQueries, DecodedQueries]':
-        """The first ``count`` queries, and the others."""
+        """Separate the first ``count`` queries from the others."""
         first, others = (
-            DecodedQueries(*(None if x is None else x[:, part] for x in self))
+            DecodedQueries(
+                self.queries[:, part], None if self.embeds is None else self.embeds[:, part])
             for part in (slice(count), slice(count, None)))
         return first, others
 
 
-class MaskRegions:
-    """Where queries may look: inside the masks that they predict (Equation 2).
+class CrossAttentionMasks:
+    """Attention masks of all decoder layers: inside the masks that the queries predict.
+
+    Source: Mask2Former, section 3.2.1, Equation 2.
 
     Args:
-        mask_features: [B, C', h, w] at 1/4 of the input.
-        sizes: of the maps in each memory.
+        mask_features: [B, C', h, w].
+        sizes: for each memory, (h, w) of its maps.
     """
 
     def __init__(self, mask_features: Tensor,
@@ -146,10 +196,17 @@ class MaskRegions:
         self._resized: dict[int, Tensor] = {}
 
     def __call__(self, embeds: Tensor, layer: int) -> Tensor:
-        """Bool [B, Q, S] on the memory of a decoder layer, for mask embeddings [B, Q, C'].
+        """Compute the attention mask of one layer.
 
-        Nothing with parameters runs in here. Mixed precision keeps the half-precision copy of a
-        weight until the end of the step; older PyTorch would keep one without gradient.
+        No module with parameters runs in here: mixed precision caches the half-precision copy of a
+        weight until the end of the step, and older PyTorch would cache one without gradient.
+
+        Args:
+            embeds: mask embeddings [B, Q, C'].
+            layer: index of the decoder layer, from 0.
+
+        Returns:
+            bool [B, Q, S] on the memory that this layer reads.
         """
         level = layer % len(self.sizes)
         with torch.no_grad():
@@ -160,17 +217,23 @@ class MaskRegions:
 
 @MODELS.register_module()
 class MaskedAttentionDecoder(BaseModule):
-    """Decoder whose layers look at one memory each, inside the mask predicted before.
+    """Transformer decoder whose layers read one memory each, inside the mask predicted before.
 
     With ``cross_attention='plain'``, ``order=('self', 'cross', 'ffn')`` and ``dropout=0.1`` it is
     the decoder of DETR and MaskFormer.
 
     Args:
-        num_layers: decoder layers; layer i reads memory i mod (number of memories).
-        channels, num_heads, feedforward_channels, dropout, pre_norm: of each layer.
-        cross_attention: 'masked'; 'plain': looks everywhere; 'smca': at predicted places;
-            'mask_pooling': the mean inside the mask (Table 4c).
-        order: of cross-attention, self-attention and feed-forward in a layer (Table 4b).
+        num_layers: number of decoder layers; layer i reads memory i mod (number of memories).
+        channels: width C of queries and memories.
+        num_heads: number of heads of every attention, a divisor of ``channels``.
+        feedforward_channels: hidden width of the feed-forward networks.
+        dropout: probability of dropout in all parts of the layers; 0 in the paper (Table 4b).
+        pre_norm: whether to normalize before each part instead of after its residual connection.
+        cross_attention: 'masked': inside the predicted mask; 'plain': at all positions; 'smca':
+            around predicted centers; 'mask_pooling': mean inside the predicted mask (Table 4c).
+        order: order of cross-attention ('cross'), self-attention ('self') and feed-forward network
+            ('ffn') in a layer (Table 4b).
+        init_cfg: config of the initialization, mmengine style.
     """
 
     def __init__(self, num_layers: int = 9, channels: int = 256, num_heads: int = 8,
@@ -191,57 +254,71 @@ class MaskedAttentionDecoder(BaseModule):
         super().init_weights()
 
     def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                regions: Callable[[Tensor, int], Tensor], embed_masks: Callable[[Tensor], Tensor],
-                self_mask: Tensor | None = None) -> list[DecodedQueries]:
+                attn_masks: Callable[[Tensor, int], Tensor],
+                embed_masks: Callable[[Tensor], Tensor],
+                self_attn_mask: Tensor | None = None) -> list[DecodedQueries]:
         """Decode.
 
         Args:
-            query, query_pos: [B, Q, C].
-            memories: what to look at, low resolution first.
-            regions: bool [B, Q, S] for mask embeddings and the number of a layer, see
-                :class:`MaskRegions`.
-            embed_masks: mask embeddings [B, Q, C'] of normalized queries [B, Q, C].
-            self_mask: bool [Q, Q], True where a query may look at another in self-attention; None:
-                everywhere.
+            query: initial query features [B, Q, C].
+            query_pos: position encoding of the queries [B, Q, C], the same in every layer.
+            memories: what the cross-attentions read, low resolution first.
+            attn_masks: computes the attention mask, bool [B, Q, S], from mask embeddings
+                [B, Q, C'] and the index of a layer, see :class:`CrossAttentionMasks`.
+            embed_masks: computes mask embeddings [B, Q, C'] from normalized query features
+                [B, Q, C].
+            self_attn_mask: bool [Q, Q], True where a query may attend to another one in
+                self-attention; None: no mask.
 
         Returns:
-            all predictions, L = layers + 1: the initial queries' first, the final ones last.
+            predictions of the initial queries, then of every layer: ``num_layers + 1`` in total.
         """
         outputs = []
         for index, layer in enumerate(self.layers):
-            normalized, embeds, region = self.post_norm(query), None, None
-            if layer.cross_attn.reads_region:
-                # not where the layer asks: a checkpointed layer runs without gradients first
+            normalized, embeds, make_mask = self.post_norm(query), None, None
+            if layer.cross_attn.needs_mask:
+                # Embedded here and not inside the layer: the first run of a checkpointed layer is
+                # without gradients.
                 embeds = embed_masks(normalized)
-                region = partial(regions, embeds.detach(), index)
+                make_mask = partial(attn_masks, embeds.detach(), index)
             outputs.append(DecodedQueries(normalized, embeds))
-            query = layer(query, query_pos, memories[index % len(memories)], region, self_mask)
+            query = layer(
+                query, query_pos, memories[index % len(memories)], make_mask, self_attn_mask)
         return [*outputs, DecodedQueries(self.post_norm(query), None)]
 
 
-def resize_features(features: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-    """Features [B, C, h, w] resized bilinearly to each size, flat, one after the other, [B, C, S].
+def resize_features(mask_features: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Resize mask features bilinearly to the size of each map of a memory.
 
-    Resizing commutes with the product that makes mask logits, so features are resized, not masks.
+    Resizing is linear and commutes with the product that computes mask logits, so features are
+    resized instead of the masks of all queries.
+
+    Args:
+        mask_features: [B, C', h, w].
+        sizes: (h, w) of the maps.
+
+    Returns:
+        features [B, C', S], the maps flattened one after the other.
     """
-    resized = [F.interpolate(features, size, mode='bilinear', align_corners=False).flatten(2)
-               for size in sizes]
+    resized = [F.interpolate(mask_features, size, mode='bilinear',
+                             align_corners=False).flatten(2) for size in sizes]
     return resized[0] if len(resized) == 1 else torch.cat(resized, dim=-1)
 
 
 def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
-    """Where each query may look (Equation 2): inside its mask, everywhere if that is empty.
+    """Compute the mask of masked attention (Mask2Former, section 3.2.1, Equation 2).
 
     Args:
-        embeds: [B, Q, C'].
-        features: [B, C', S].
+        embeds: mask embeddings [B, Q, C'].
+        features: resized mask features [B, C', S].
 
     Returns:
-        bool [B, Q, S]. A logit of exactly zero is allowed (sigmoid 0.5 is inside).
+        bool [B, Q, S], True inside a query's mask, and in the whole row if that mask is empty. A
+        logit of exactly 0 (probability 0.5) is inside.
     """
     return open_empty(embeds @ features >= 0)
 
 
-def open_empty(allowed: Tensor) -> Tensor:
-    """Rows of a mask [..., S] that allow nothing allow everything."""
-    return allowed | ~allowed.any(-1, keepdim=True)
+def open_empty(mask: Tensor) -> Tensor:
+    """Set rows of a bool mask [..., S] that are all False to True: softmax needs an open entry."""
+    return mask | ~mask.any(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""ConvNeXt's options."""
+"""Options of ConvNeXt."""
 import pytest
 import torch
 
@@ -21,7 +21,7 @@ def test_odd_rows_can_be_cut_off_as_in_other_releases():
 
 
 def cell_by_cell(conv, x, before, after):
-    """A convolution whose kernel is as large as its stride, of a map with zeros around it."""
+    """Pad a map with zeros and convolve it with a kernel as large as the stride."""
     size = conv.kernel_size[0]
     height, width = (side + before + after for side in x.shape[-2:])
     canvas = torch.zeros(*x.shape[:2], height, width)
@@ -36,7 +36,7 @@ def cell_by_cell(conv, x, before, after):
 
 
 def padded_by_hand(x):
-    """One row and one column of zeros behind a map."""
+    """Pad one row and one column of zeros at the bottom and right."""
     canvas = torch.zeros(*x.shape[:2], x.shape[2] + 1, x.shape[3] + 1)
     canvas[:, :, :-1, :-1] = x
     return canvas

@@ -1,4 +1,4 @@
-"""The TensorFlow wiring of ResNet against a direct reading of its description."""
+"""ResNet of kMaX-DeepLab's TensorFlow version against a direct definition."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ def norm(x, layer):
                         eps=layer.eps)
 
 
-def test_wiring(model):
+def test_architecture(model):
     image = torch.randn(1, 3, 65, 97)
     expected = [norm(F.conv2d(image, model.conv1.weight, stride=2, padding=3), model.bn1)]
     x = expected[0]
@@ -62,9 +62,19 @@ def test_checkpointed_blocks_give_the_same_gradient(model):
     assert torch.allclose(*gradients)
 
 
-def test_both_wirings_have_the_same_parameters(model):
+def test_both_architectures_have_the_same_parameters(model):
     other = KMaXResNet(**SMALL)
     assert ({k: v.shape for k, v in other.state_dict().items()}
             == {k: v.shape for k, v in model.state_dict().items()})
-    assert len(other(torch.zeros(1, 3, 33, 33))) == 5
-    assert len(KMaXResNet(**{**SMALL, 'with_stem': False})(torch.zeros(1, 3, 33, 33))) == 4
+
+
+@torch.no_grad()
+def test_maps_without_the_stem_are_the_last_four():
+    with_stem, without = KMaXResNet(**SMALL), KMaXResNet(**{**SMALL, 'with_stem': False})
+    randomize(with_stem)
+    without.load_state_dict(with_stem.state_dict())
+    without.eval()  # gives nothing back here
+    image = torch.randn(1, 3, 33, 33)
+    maps = with_stem(image)
+    assert len(maps) == 5 and all(x.std() > 0 for x in maps)
+    torch.testing.assert_close(without(image), maps[1:])

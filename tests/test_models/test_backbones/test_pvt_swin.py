@@ -1,4 +1,4 @@
-"""PVTv2 and Swin as Panoptic SegFormer has them, against the published outputs."""
+"""PVTv2 and Swin of Panoptic SegFormer against the published outputs."""
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -46,7 +46,7 @@ def test_pvtv2(golden):
 
 
 def test_mmdet_has_another_eps(golden):
-    """Why the class exists."""
+    """This is why mmpanseg.PVTv2 exists."""
     data, weights = load(golden, 'pvtv2')
     model = pvt('PyramidVisionTransformerV2', data)
     model.load_state_dict(weights, strict=True)

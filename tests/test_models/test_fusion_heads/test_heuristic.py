@@ -11,7 +11,7 @@ SIZE, THINGS, CLASSES = (24, 32), 3, 6
 META = dict(batch_input_shape=(12, 16), img_shape=(12, 16), ori_shape=SIZE)
 
 
-def plain(probs, full, score_thr, overlap_thr, area_limit):
+def plain(probs, full, score_thr, mask_overlap, area_limit):
     """Map and (label, score) of the segments; ``probs`` [Q, K + 1], ``full`` masks [Q, H, W]."""
     scores, labels = probs.max(-1)
     result, segments = torch.full(SIZE, CLASSES), []
@@ -19,7 +19,7 @@ def plain(probs, full, score_thr, overlap_thr, area_limit):
         mask = full[query] > 0.5
         if labels[query] >= THINGS or scores[query] < score_thr or not mask.any():
             continue
-        if (mask & (result != CLASSES)).sum() / mask.sum() > overlap_thr:
+        if (mask & (result != CLASSES)).sum() / mask.sum() > mask_overlap:
             continue
         segments.append((int(labels[query]), float(scores[query])))
         result[mask & (result == CLASSES)] = labels[query] + 1000 * len(segments)
@@ -42,7 +42,7 @@ def test_against_the_plain_procedure(seed, elements, monkeypatch):
     logits = torch.randn(1, 20, CLASSES + 1, generator=generator) * 2
     masks = torch.randn(1, 20, 6, 8, generator=generator) * 3 - 2
     masks[0, 0] = -5
-    settings = dict(score_thr=0.4, overlap_thr=0.6, stuff_area_limit=40)
+    settings = dict(score_thr=0.4, mask_overlap=0.6, stuff_area_limit=40)
     head = HeuristicFusionHead(THINGS, CLASSES - THINGS, **settings)
     result, = head.predict(logits, DenseMaskLogits([masks]), [META])
     full = F.interpolate(F.interpolate(masks, (12, 16), mode='bilinear'), SIZE, mode='bilinear')

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from mmpanseg.models.fusion_heads.kmax import KMaXFusionHead, published_shape
-from mmpanseg.models.fusion_heads.semantic import semantic_scores
-from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.fusion_heads.semantic import semantic_score_reader
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 
 
@@ -17,8 +17,8 @@ def cases(golden):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """A few queries or rows at a time."""
-    for module in ('full_size', 'competing', 'semantic', 'segments'):
-        monkeypatch.setattr(f'mmpanseg.models.fusion_heads.{module}.chunk_rows', lambda *_: 3)
+    for module in ('inference.full_size_masks', 'fusion_heads.semantic', 'fusion_heads.segments'):
+        monkeypatch.setattr(f'mmpanseg.models.{module}.chunk_rows', lambda *_: 3)
 
 
 def things_first(settings: dict) -> list[int]:
@@ -82,7 +82,7 @@ def test_instances_are_the_published_ones(cases, name, kind):
         logits_of(case['inputs']['class_logits'], order)[None],
         DenseMaskLogits([case['inputs']['mask_logits'][None]]),
         [dict(batch_input_shape=size, img_shape=size, ori_shape=size)],
-        outputs=Outputs(panoptic_on=False, instance_on=True,
+        outputs=OutputOptions(panoptic_on=False, instance_on=True,
                         max_per_image=settings['test_topk_per_image']))
     instances = result['pred_instances']
     by_score = instances.scores.argsort(descending=True)
@@ -104,7 +104,7 @@ def test_semantic_scores_are_the_published_ones(cases, name):
         DenseMaskLogits([case['inputs']['mask_logits'][None]]),
         [dict(batch_input_shape=size, img_shape=size, ori_shape=size)])
     torch.testing.assert_close(
-        semantic_scores(view)(0, size[0]), case['semantic'], atol=1e-5, rtol=1e-5)
+        semantic_score_reader(view)(0, size[0]), case['semantic'], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures('small_chunks')
@@ -119,7 +119,7 @@ def test_the_whole_tail_is_the_published_one(cases, name):
                  for image in settings['images']]
     results = build(settings, settings['thresholds'], crop='published').predict(
         logits_of(inputs['pred_logits'], order), DenseMaskLogits([inputs['pred_masks']]),
-        metainfos, outputs=Outputs(instance_on=True, semantic_on=True,
+        metainfos, outputs=OutputOptions(instance_on=True, semantic_on=True,
                                    max_per_image=settings['test_topk_per_image']))
     for result, expected in zip(results, case['results'], strict=True):
         panoptic, segments = as_published(result['pred_panoptic_seg'], order)
@@ -133,23 +133,6 @@ def test_the_whole_tail_is_the_published_one(cases, name):
             instances.scores[by_score], expected['instance_scores'].sort(descending=True).values)
         assert sorted(instances.masks.flatten(1).sum(1).tolist()) == sorted(
             expected['instance_areas'].tolist())
-
-
-def test_rows_of_aligned_corners_are_those_of_the_whole():
-    torch.manual_seed(0)
-    head = KMaXFusionHead(3, 2)
-    logits = torch.randn(1, 6, 9, 9)
-    metainfo = dict(batch_input_shape=(33, 33), img_shape=(33, 25), ori_shape=(50, 38))
-    view, = head.views(torch.randn(1, 6, 6), DenseMaskLogits([logits]), [metainfo])
-    full = F.interpolate(logits, (33, 33), mode='bilinear', align_corners=True)[..., :25]
-    full = F.interpolate(full, (50, 38), mode='bilinear', align_corners=True)[0]
-    every = torch.arange(6)
-    torch.testing.assert_close(view.masks.full(every), full.log_softmax(0))
-    rows = view.masks.result_rows(view.masks.coarse(every), 13, 31)
-    torch.testing.assert_close(rows, full[:, 13:31])
-    # a result of another size has a softmax of its own
-    other = view.masks.at_size((20, 15)).full(every)
-    torch.testing.assert_close(other.exp().sum(0), torch.ones(20, 15))
 
 
 def test_what_is_smaller_than_its_limit_becomes_void():
@@ -176,7 +159,7 @@ def test_what_is_smaller_than_its_limit_becomes_void():
 
 
 @pytest.mark.parametrize('kwargs, text', [
-    (dict(mask_thr=0), 'mask_thr=0 must lie between 0 and 1'),
+    (dict(mask_thr=0), 'mask_thr=0 must be between 0 and 1'),
     (dict(score_thr=(1, 2, 3)), 'score_thr=.1, 2, 3. must be one number, or two'),
     (dict(align_corners='yes'), "align_corners='yes' is unknown"),
     (dict(crop='yes'), "crop='yes' is unknown; choose one of image, published"),

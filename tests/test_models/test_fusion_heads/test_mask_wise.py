@@ -6,10 +6,10 @@ from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmpanseg.models.fusion_heads import (
     HeuristicFusionHead,
     MaskWiseFusionHead,
-    Outputs,
     PixelwiseFusionHead,
 )
 from mmpanseg.models.fusion_heads.instances import mean_inside
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 from mmpanseg.utils import device as chunks
 
@@ -60,7 +60,7 @@ def test_published_results(scene, name, elements, monkeypatch):
     monkeypatch.setitem(chunks.CHUNK_ELEMENTS, 'cpu', elements)
     expected = scene['results'][name]
     result, = MaskWiseFusionHead(80, 53, **SETTINGS[name]).predict(
-        *things_and_stuff(scene), outputs=Outputs(instance_on=True))
+        *things_and_stuff(scene), outputs=OutputOptions(instance_on=True))
     assert_panoptic(result['pred_panoptic_seg'], expected['panoptic_hw2'], scene)
     info = result['pred_panoptic_seg'].segments_info
     assert [s['label'] for s in info] == expected['kept_contiguous_labels']
@@ -82,7 +82,7 @@ def test_published_results(scene, name, elements, monkeypatch):
 def test_mean_masks(scene, twin, extra):
     view, = MaskWiseFusionHead(80, 53, **SIGMOID).views(*things_and_stuff(scene))
     queries = torch.arange(len(view.probs))
-    means = mean_inside(view.masks, view.masks.full(queries), extra)[1]
+    means = mean_inside(view.masks, view.masks.full_size(queries), extra)[1]
     torch.testing.assert_close(
         means, scene[f'segmentation_scores_{twin}'], atol=1e-5, rtol=1e-5)
 
@@ -122,7 +122,7 @@ def first_row(head, masks=MASKS, scores=(0.8, 0.9)):
 def test_why_the_three_rank_as_they_do():
     """Table B.2's cause: arg-max fills weak pixels, the heuristic gives all to things."""
     arg_max = first_row(PixelwiseFusionHead(
-        1, 1, score_thr=0, overlap_thr=0, weighted=False, fill=True, **SIGMOID))
+        1, 1, object_mask_thr=0, iou_thr=0, weighted=False, filter_low_score=False, **SIGMOID))
     assert arg_max == [THING, THING, STUFF, THING, THING, STUFF, STUFF, STUFF]
     mask_wise = first_row(MaskWiseFusionHead(1, 1, t_cnf=0.25, t_keep=0.6, **SIGMOID))
     assert mask_wise == [THING, THING, STUFF, VOID, VOID, STUFF, STUFF, STUFF]
@@ -133,9 +133,9 @@ def test_why_the_three_rank_as_they_do():
 def test_weights_ease_it_and_do_not_remove_it():
     """MaskFormer's arg-max: class probabilities move the border, weak pixels stay filled."""
     weighted = first_row(PixelwiseFusionHead(
-        1, 1, score_thr=0, overlap_thr=0, fill=True, **SIGMOID), scores=(0.3, 0.9))
+        1, 1, object_mask_thr=0, iou_thr=0, filter_low_score=False, **SIGMOID), scores=(0.3, 0.9))
     assert weighted == [THING, THING, STUFF, STUFF, STUFF, STUFF, STUFF, STUFF]
-    assert first_row(PixelwiseFusionHead(1, 1, score_thr=0, overlap_thr=0, **SIGMOID)) == [
+    assert first_row(PixelwiseFusionHead(1, 1, object_mask_thr=0, iou_thr=0, **SIGMOID)) == [
         THING, THING, STUFF, VOID, VOID, STUFF, STUFF, STUFF]
 
 
@@ -143,7 +143,7 @@ def test_no_queries_pass():
     head = MaskWiseFusionHead(1, 1, t_cnf=1.5, **SIGMOID)
     assert first_row(head) == [VOID] * 8
     result, = head.predict(torch.zeros(1, 0, 2), DenseMaskLogits([torch.zeros(1, 0, 4, 8)]),
-                           [META], outputs=Outputs(instance_on=True, semantic_on=True))
+                           [META], outputs=OutputOptions(instance_on=True, semantic_on=True))
     assert result['pred_panoptic_seg'].segments_info == []
     assert len(result['pred_instances']) == 0
 
@@ -193,7 +193,7 @@ def test_head_and_fusion_head_do_not_fit(activation, width):
 def test_equal_views_give_the_result_of_each(scene, kind):
     head = kind(80, 53, **SIGMOID)
     view, = head.views(*things_and_stuff(scene))
-    outputs = Outputs(instance_on=True, semantic_on=True)
+    outputs = OutputOptions(instance_on=True, semantic_on=True)
     found, expected = head.fuse([view] * 3, outputs), head.fuse([view], outputs)
     for name in ('pred_panoptic_seg', 'pred_sem_seg'):
         assert torch.equal(found[name].sem_seg, expected[name].sem_seg)

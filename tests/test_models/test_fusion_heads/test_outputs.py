@@ -2,13 +2,12 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from mmdet.structures.mask import mask2bbox
 from pycocotools import mask as rle_tools
 
-from mmpanseg.models.fusion_heads import Outputs, PixelwiseFusionHead
-from mmpanseg.models.fusion_heads.semantic import semantic_scores
-from mmpanseg.models.inference.full_size_masks import resize_rows, source_rows
+from mmpanseg.models.fusion_heads import PixelwiseFusionHead
+from mmpanseg.models.fusion_heads.semantic import semantic_score_reader
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import DenseMaskLogits, ProductMaskLogits
 from mmpanseg.utils import device as chunks
 
@@ -28,8 +27,8 @@ def class_order(settings, all_things=False):
 def head_for(settings, all_things=False):
     order, things = class_order(settings, all_things)
     head = PixelwiseFusionHead(
-        things, len(order) - things, score_thr=settings['object_mask_threshold'],
-        overlap_thr=settings['overlap_threshold'])
+        things, len(order) - things, object_mask_thr=settings['object_mask_threshold'],
+        iou_thr=settings['overlap_threshold'])
     return head, order
 
 
@@ -59,7 +58,7 @@ def test_published_semantic_scores(golden, case, rows):
     head, order = head_for(data['settings'])
     view, = head.views(cls_logits[None, :, [*order, len(order)]], DenseMaskLogits([masks[None]]),
                        [same_size((height, width))])
-    read = semantic_scores(view)
+    read = semantic_score_reader(view)
     scores = torch.cat([read(start, min(start + rows, height))
                         for start in range(0, height, rows)], dim=1)
     torch.testing.assert_close(scores, data['outputs']['sem_seg'][order], atol=1e-5, rtol=1e-5)
@@ -74,7 +73,7 @@ def test_published_instances(golden, case, kind):
     result, = head.predict(
         cls_logits[None, :, [*order, len(order)]], DenseMaskLogits([masks[None]]),
         [same_size(tuple(masks.shape[-2:]))],
-        outputs=Outputs(instance_on=True, max_per_image=data['settings']['topk_per_image']))
+        outputs=OutputOptions(instance_on=True, max_per_image=data['settings']['topk_per_image']))
     assert_same_instances(result['pred_instances'],
                           data['outputs'][f'instances_{kind}_model'], order)
 
@@ -98,14 +97,14 @@ def test_published_pipeline_semantic(pipeline, key, options, elements, monkeypat
     data, metainfos = pipeline
     monkeypatch.setitem(chunks.CHUNK_ELEMENTS, 'cpu', elements)
     head, order = head_for(data['settings'])
-    outputs = Outputs(semantic_on=True, **options)
+    outputs = OutputOptions(semantic_on=True, **options)
     arguments = (data['inputs']['pred_logits'][..., [*order, len(order)]],
                  DenseMaskLogits([data['inputs']['pred_masks']]), metainfos)
     views = head.views(*arguments)
     results = head.predict(*arguments, outputs=outputs)
     for view, result, expected in zip(views, results, data[key], strict=True):
         wanted = expected['sem_seg'][order]
-        scores = semantic_scores(view, outputs.resize_scores)(0, wanted.shape[1])
+        scores = semantic_score_reader(view, outputs.resize_scores)(0, wanted.shape[1])
         torch.testing.assert_close(scores, wanted, atol=1e-5, rtol=1e-5)
         labels = result['pred_sem_seg'].sem_seg
         assert labels.dtype == torch.int32 and labels.shape == (1, *wanted.shape[1:])
@@ -119,25 +118,11 @@ def test_published_pipeline_instances(pipeline, key):
     results = head.predict(
         data['inputs']['pred_logits'][..., [*order, len(order)]],
         DenseMaskLogits([data['inputs']['pred_masks']]), metainfos,
-        outputs=Outputs(panoptic_on=False, instance_on=True,
+        outputs=OutputOptions(panoptic_on=False, instance_on=True,
                         max_per_image=data['settings']['topk_per_image']))
     for result, expected in zip(results, data[key], strict=True):
         assert set(result) == {'pred_instances'}
         assert_same_instances(result['pred_instances'], expected['instances'], order, 1e-4, 0.001)
-
-
-@pytest.mark.parametrize('in_rows, out_rows', [(10, 37), (37, 10), (251, 4000), (600, 599),
-                                               (1, 5), (5, 1), (8, 8)])
-@pytest.mark.parametrize('step', [1, 7])
-def test_rows_of_a_resized_plane(in_rows, out_rows, step):
-    planes = torch.randn(2, in_rows, 9)
-    size = (out_rows, 14)
-    whole = F.interpolate(planes[None], size, mode='bilinear', align_corners=False)[0]
-    for start in range(0, out_rows, step * max(1, out_rows // 50)):
-        stop = min(start + step, out_rows)
-        first, last = source_rows(start, stop, in_rows, out_rows)
-        rows = resize_rows(planes[:, first:last], first, in_rows, size, start, stop)
-        torch.testing.assert_close(rows, whole[:, start:stop], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize('elements', [1, 3 * 61 * 90, 1 << 22])
@@ -148,7 +133,7 @@ def test_run_lengths_are_the_dense_masks(elements, monkeypatch):
     arguments = (torch.randn(1, 12, 6) * 2, ProductMaskLogits(
         torch.randn(1, 1, 12, 4), torch.randn(1, 4, 16, 24)), [
             dict(batch_input_shape=(64, 96), img_shape=(61, 90), ori_shape=(30, 50))])
-    dense, rle = (head.predict(*arguments, outputs=Outputs(
+    dense, rle = (head.predict(*arguments, outputs=OutputOptions(
         instance_on=True, max_per_image=20, mask_format=name))[0]['pred_instances']
         for name in ('dense', 'rle'))
     assert len(rle) == len(dense) > 5
@@ -162,18 +147,9 @@ def test_run_lengths_are_the_dense_masks(elements, monkeypatch):
 def test_no_things_among_the_best():
     head = PixelwiseFusionHead(1, 1)
     cls_logits = torch.tensor([[[-9.0, 9.0, 0.0]] * 3])
-    result, = head.predict(cls_logits, DenseMaskLogits([torch.randn(1, 3, 8, 8)]),
-                           [same_size((8, 8))], outputs=Outputs(instance_on=True, max_per_image=2))
+    result, = head.predict(
+        cls_logits, DenseMaskLogits([torch.randn(1, 3, 8, 8)]), [same_size((8, 8))],
+        outputs=OutputOptions(instance_on=True, max_per_image=2))
     found = result['pred_instances']
     assert len(found.scores) == 0 and found.masks.shape == (0, 8, 8)
     assert found.bboxes.shape == (0, 4)
-
-
-@pytest.mark.parametrize('options, text', [
-    (dict(panoptic_on=False), 'switches every output off'),
-    (dict(max_per_image=0), 'max_per_image=0'),
-    (dict(mask_format='polygon'), "mask_format='polygon' is unknown; choose one of dense, rle"),
-    (dict(semantic_resize='both'), 'semantic_resize')])
-def test_mistakes(options, text):
-    with pytest.raises(ValueError, match=text):
-        Outputs(**options)

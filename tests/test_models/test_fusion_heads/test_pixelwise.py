@@ -16,8 +16,8 @@ def fusion_head(settings):
     things = list(settings['thing_classes'])
     order = things + [c for c in range(settings['num_classes']) if c not in things]
     head = PixelwiseFusionHead(
-        len(things), len(order) - len(things), score_thr=settings['object_mask_threshold'],
-        overlap_thr=settings['overlap_threshold'])
+        len(things), len(order) - len(things), object_mask_thr=settings['object_mask_threshold'],
+        iou_thr=settings['overlap_threshold'])
     return head, order
 
 
@@ -70,7 +70,7 @@ def naive_panoptic(head, cls_logits, masks, size):
     """All masks at full size, then the published rules one after the other."""
     scores, labels = cls_logits.softmax(-1).max(-1)
     full = torch.nn.functional.interpolate(masks[None], size, mode='bilinear')[0].sigmoid()
-    kept = (labels != head.num_classes) & (scores > head.score_thr)
+    kept = (labels != head.num_classes) & (scores > head.object_mask_thr)
     out = torch.full(size, head.num_classes)
     if not kept.any():
         return out
@@ -79,7 +79,7 @@ def naive_panoptic(head, cls_logits, masks, size):
     for i, label in enumerate(labels[kept].tolist()):
         won, own = winner == i, full[kept][i] >= 0.5
         painted = won & own
-        if painted.any() and won.sum() / own.sum() >= head.overlap_thr:
+        if painted.any() and won.sum() / own.sum() >= head.iou_thr:
             instances += label < head.num_things_classes
             out[painted] = label + (label < head.num_things_classes) * instances * 1000
     return out
@@ -88,7 +88,7 @@ def naive_panoptic(head, cls_logits, masks, size):
 @pytest.mark.parametrize('seed', range(3))
 def test_streaming_equals_naive(seed, monkeypatch):
     torch.manual_seed(seed)
-    head = PixelwiseFusionHead(3, 4, score_thr=0.2, overlap_thr=0.05)
+    head = PixelwiseFusionHead(3, 4, object_mask_thr=0.2, iou_thr=0.05)
     embeds, features = torch.randn(1, 1, 20, 8) * 3, torch.randn(1, 8, 12, 16)
     cls_logits = torch.randn(1, 20, 8) * 3
     size = (48, 64)

@@ -49,7 +49,7 @@ def features(case: dict) -> list[torch.Tensor]:
 
 
 def full_size(predictions: list) -> list[dict]:
-    """The published form: everything at the last map's size."""
+    """Published form: everything at the resolution of the last map."""
     size = predictions[-1].mask_logits.shape[-2:]
     align = size[0] % 2 == 1
     return [dict(pred_logits=prediction.cls_logits,
@@ -191,8 +191,8 @@ def test_what_a_dual_path_changes_reaches_the_later_stages():
         torch.nn.init.ones_(layer.pixel_out.norm.weight)
     for block in [stage[0] for stage in head.pixel_decoder.stages]:
         torch.nn.init.ones_(block.conv3.norm.weight)
-    clustering = head.transformer_decoder.start(head.queries(2))
-    assert not torch.allclose(head.pixel_decoder(inputs, clustering.visit)[0], before)
+    clustering = head.transformer_decoder.start_clustering(head.queries(2))
+    assert not torch.allclose(head.pixel_decoder(inputs, clustering.update)[0], before)
 
 
 def test_dropped_queries_are_a_new_choice_in_every_iteration_and_none_in_inference():
@@ -221,10 +221,10 @@ def test_the_tensorflow_versions_semantic_head_activates_the_low_level_maps():
     assert not torch.equal(activated(features), published(features))
 
 
-@pytest.mark.parametrize('start, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
-def test_the_start_reaches_all_convolutions(start, fan):
+@pytest.mark.parametrize('conv_init, fan', [('pytorch', 8 / 0.88 ** 2), ('tensorflow', 72)])
+def test_conv_init_reaches_all_convolutions(conv_init, fan):
     torch.manual_seed(0)
-    head = small(start=start)
+    head = small(conv_init=conv_init)
     head.init_weights()
     for conv in (head.pixel_decoder.stages[3][0].conv2, head.pixel_decoder.stages[2][0].conv2):
         # 3x3 on 8 channels
@@ -233,7 +233,7 @@ def test_the_start_reaches_all_convolutions(start, fan):
 
 @pytest.mark.parametrize('kwargs, text', [
     (dict(num_train_queries=7), 'num_train_queries=7 must lie between 1 and num_queries=6'),
-    (dict(start='keras'), "start='keras' is unknown"),
+    (dict(conv_init='keras'), "conv_init='keras' is unknown"),
     (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))), 'num_layers=.1, 1, 1, 1. names more'),
     (dict(semantic_head=dict(low_level_act='swish')), "low_level_act='swish' is unknown"),
 ])
@@ -262,7 +262,7 @@ def test_a_training_step_reaches_every_parameter(interaction, predictions, autoc
     torch.manual_seed(0)
     head = small(transformer_decoder=dict(interaction=interaction, drop_path=0.2)).train()
     head.init_weights()
-    for module in head.modules():  # what follows a scale of zero gets no gradient at first
+    for module in head.modules():  # a scale of zero would set gradients to zero
         if getattr(module, 'weight', None) is not None and not module.weight.any():
             torch.nn.init.constant_(module.weight, 0.5)
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
@@ -274,7 +274,7 @@ def test_a_training_step_reaches_every_parameter(interaction, predictions, autoc
 
 
 def test_published_names_cover_every_parameter(golden):
-    """Nothing in a converted state dict is left over, nothing is missing."""
+    """A converted state dict has no unexpected and no missing tensor."""
     for name in ('head_end_to_end', 'head_end_to_end_five_stages'):
         case = torch.load(golden / f'kmax_deeplab/{name}.pth', weights_only=True)
         assert our_names(case['state_dict']).keys() == build(case['settings']).state_dict().keys()

@@ -1,4 +1,4 @@
-"""MP-Former's head against the published decoder and criterion, and its odd cases."""
+"""MP-Former's head against the published decoder and criterion, and its corner cases."""
 import json
 
 import pytest
@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmpanseg.checkpoints import convert_mp_former
 from mmpanseg.models.losses.mask_criterion import MaskCriterion
-from mmpanseg.models.transformer_decoders.mask_piloting import PilotedRegions, Piloting
+from mmpanseg.models.transformer_decoders.mask_piloting import PilotedAttentionMasks, Piloting
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import DenseMaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch, SegmentMap
@@ -26,7 +26,7 @@ def build_head(config, type='MPFormerHead', **options):
     return MODELS.build(dict(
         type=f'mmpanseg.{type}', in_channels=[8] * 4, channels=config['hidden_dim'],
         out_channels=config['mask_dim'], num_queries=config['num_queries'],
-        num_things_classes=config['num_classes'], num_stuff_classes=0, query_positions='none',
+        num_things_classes=config['num_classes'], num_stuff_classes=0, query_pos='none',
         pixel_decoder=unused, transformer_decoder=dict(
             type='mmpanseg.MaskedAttentionDecoder', num_layers=config['num_layers'],
             num_heads=config['num_heads'], feedforward_channels=config['dim_feedforward']),
@@ -80,13 +80,13 @@ def settings_of(case):
 
 def check_pilots(pilots, mp, num_queries):
     assert pilots.num_groups == mp['num_groups'] and pilots.count == mp['max_num']
-    assert pilots.num_slots == mp['pad_size']
+    assert pilots.num_piloted == mp['pad_size']
     image, slot = mp['batch_index'], mp['slot_index']
-    used = torch.zeros(len(pilots.counts), pilots.num_slots, dtype=torch.bool)
+    used = torch.zeros(len(pilots.counts), pilots.num_piloted, dtype=torch.bool)
     used[image, slot] = True
     assert torch.equal(pilots.used.repeat(1, pilots.num_groups), used)
     if 'self_attn_mask' in mp:
-        assert torch.equal(pilots.self_mask(num_queries), ~mp['self_attn_mask'])
+        assert torch.equal(pilots.self_attn_mask(num_queries), ~mp['self_attn_mask'])
     matches = pilots.match_own(None, None, [None], None)
     assert matches.rows.splits == [int((image == b).sum()) for b in range(len(used))]
     order = torch.argsort(image, stable=True)  # by image, then group, then segment
@@ -95,7 +95,7 @@ def check_pilots(pilots, mp, num_queries):
     assert torch.equal(matches.segment, mp['target_index'][order])
 
 
-class RecordedRegions(PilotedRegions):
+class RecordedRegions(PilotedAttentionMasks):
     recorded: list = []
 
     def __call__(self, embeds, layer):
@@ -118,7 +118,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
     check_pilots(pilots, mp, data['config']['num_queries'])
     image, slot = mp['batch_index'], mp['slot_index']
     assert torch.equal(pilots.labels[image, slot], mp['true_labels'])
-    if case == 'noised':  # the published noise in place of a draw
+    if case == 'noised':  # the published noise in place of sampled noise
         for i, rows in enumerate(case_data['noise']['mask_rows_per_layer']):
             size = inputs['multi_scale_features'][i % 3].shape[-2:]
             assert torch.equal(pilots.masks([size])[image, slot], ~rows['clean_rows'])
@@ -126,11 +126,11 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
         given = iter([~masks for masks in mp['gt_attn_masks']])
         pilots.masks = lambda sizes: next(given)
     monkeypatch.setattr(RecordedRegions, 'recorded', [])
-    monkeypatch.setattr('mmpanseg.models.heads.mp_former.PilotedRegions', RecordedRegions)
+    monkeypatch.setattr('mmpanseg.models.heads.mp_former.PilotedAttentionMasks', RecordedRegions)
     with torch.no_grad():
         if 'init_queries' in mp:
             torch.testing.assert_close(
-                pilots.queries(head.label_embed), mp['init_queries'][:, :pilots.num_slots])
+                pilots.queries(head.label_embed), mp['init_queries'][:, :pilots.num_piloted])
         found = head.forward_piloted(
             inputs['mask_features'], inputs['multi_scale_features'], pilots)
         if 'layer_queries' in case_data['outputs']:
@@ -143,7 +143,7 @@ def test_training_forward_matches_published(golden, monkeypatch, name, case):
                     case_data['outputs']['layer_queries']), atol=1e-4, rtol=1e-4)
     for masks, expected in zip(RecordedRegions.recorded, mp['cross_attn_masks']):
         assert torch.equal(masks, ~expected)
-    for part, prefix in ((found.matching, 'match'), (found.piloted, 'mp')):
+    for part, prefix in zip(found, ('match', 'mp'), strict=True):
         masks = dense(part[1])
         checks = {f'{prefix}_logits': part[0], f'{prefix}_masks': masks,
                   f'{prefix}_masks_last': masks[-1]}
@@ -168,11 +168,12 @@ def test_batch_without_ground_truth_is_mask2former(golden):
         found = head.train().forward_piloted(
             inputs['mask_features'], inputs['multi_scale_features'],
             head.piloting(batch(case['targets'])))
-    assert found.piloted[0].shape[2] == 0
+    matching, piloted = found
+    assert piloted[0].shape[2] == 0
     torch.testing.assert_close(
-        found.matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
+        matching[0], case['outputs']['match_logits'], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
-        dense(found.matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
+        dense(matching[1]), case['outputs']['match_masks'], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['MPFormerHead', 'Mask2FormerHead'])
@@ -211,13 +212,13 @@ def test_group_layouts_match_published(golden):
         num_dn = layout['num_dn']
         pilots = Piloting(7, **dict(PUBLISHED, **(
             dict(budget=num_dn) if num_dn >= 100 else dict(num_groups=num_dn))))(segments)
-        assert (pilots.num_slots > 0) == layout['has_mp_part']
+        assert (pilots.num_piloted > 0) == layout['has_mp_part']
         if layout['has_mp_part']:
             check_pilots(pilots, layout, layout['num_queries'])
 
 
 class GivenPoints:
-    """Hands out fixed points in the order in which the criterion asks."""
+    """Return fixed points in the order of the criterion's calls."""
 
     def __init__(self, uniform=(), uncertain=()):
         self.uniform_points = list(uniform)
@@ -260,7 +261,7 @@ def test_losses_match_published(golden, name, form):
         predictions = mp['pred_logits'], mp['pred_masks']
         criterion.sampler = GivenPoints(uncertain=by_image(
             mp['point_coords'], [n * pilots.num_groups for n in counts]))
-        assert num_masks * pilots.num_groups == mp['normalizer']
+        assert num_masks * pilots.num_groups == mp['normaliser']
     found = criterion(
         predictions[0], DenseMaskLogits(list(predictions[1])), segments,
         num_masks * pilots.num_groups, lambda *args: pilots.match(criterion, *args))
@@ -346,7 +347,7 @@ def test_losses_are_finite_and_reach_every_parameter(model_config, piloting, sam
 
 
 @pytest.mark.parametrize('head', [
-    dict(multi_scale='naive'), dict(query_features='zero'), dict(query_features='unsupervised'),
+    dict(multi_scale='naive'), dict(query_feat='zero'), dict(query_feat='unsupervised'),
     dict(transformer_decoder=dict(
         type='mmpanseg.MaskedAttentionDecoder', num_layers=2, num_heads=4, pre_norm=True,
         feedforward_channels=32, cross_attention='mask_pooling', order=('self', 'cross', 'ffn'))),
@@ -362,7 +363,7 @@ def test_matching_part_is_not_touched_by_pilots(model_config):
     features = [torch.randn(2, c, 16 >> i, 24 >> i) for i, c in enumerate((8, 16, 32, 64))]
     truth = SegmentBatch([NORMAL.gt_segments, CROWDED.gt_segments], SIZE)
     with torch.no_grad():
-        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth)).matching
+        found = head.forward_piloted(*head.decode_pixels(features), head.piloting(truth))[0]
         expected = head(features)
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1].embeds, expected[1].embeds, atol=1e-5, rtol=1e-5)
@@ -397,8 +398,8 @@ def test_matching_assigns_within_groups(model_config):
     head = build_model(model_config, assignment='matching', num_groups=2).panoptic_head
     truth = SegmentBatch([NORMAL.gt_segments, VOID.gt_segments, CROWDED.gt_segments], SIZE)
     pilots = head.piloting(truth)
-    cls_logits = torch.randn(2, 3, pilots.num_slots, 5)
-    masks = DenseMaskLogits(list(torch.randn(2, 3, pilots.num_slots, 8, 12)))
+    cls_logits = torch.randn(2, 3, pilots.num_piloted, 5)
+    masks = DenseMaskLogits(list(torch.randn(2, 3, pilots.num_piloted, 8, 12)))
     criterion = head.criterion
     uniform = torch.rand(3, 50, 2)
     criterion.sampler = GivenPoints([uniform] * 4)
@@ -444,7 +445,7 @@ def test_published_models_load(golden, repo_root, task, things, stuff):
     result = model.load_state_dict(convert_mp_former(state), strict=False, assign=True)
     assert not result.unexpected_keys
     assert all(name.endswith('num_batches_tracked') for name in result.missing_keys)
-    # published models keep the constants of frozen batch norms as buffers
+    # published models store the constants of frozen batch norms as buffers
     count = sum(p.numel() for name, p in model.named_parameters()
                 if not ('backbone' in name and ('bn' in name or 'downsample.1' in name)))
     assert count == manifest['total_parameters']

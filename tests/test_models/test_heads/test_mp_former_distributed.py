@@ -1,4 +1,4 @@
-"""Two processes, of which one has no ground truth for a while: nobody waits for anybody."""
+"""Two ranks, one of which has no ground truth for some steps: collective calls stay in step."""
 import os
 import subprocess
 import sys

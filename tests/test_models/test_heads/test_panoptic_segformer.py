@@ -36,7 +36,7 @@ def build_head(config: dict, **options) -> PanopticSegFormerHead:
         mask_decoder=dict(num_layers=config['thing_mask_layers'], classify=True, locate=True,
                           **mask),
         stuff_mask_decoder=dict(num_layers=config['stuff_mask_layers'], self_attention=True,
-                                query_position='accumulate', **mask)), **options))
+                                query_pos_mode='accumulate', **mask)), **options))
 
 
 def published_state(data: dict) -> dict:
@@ -73,12 +73,12 @@ def test_every_stage_matches_published(data, head, name):
     codes = torch.cat([
         position.flatten(2).transpose(1, 2) + level
         for position, level in zip(case['level_pos_encodings'], levels, strict=True)], 1)
-    torch.testing.assert_close(tokens.positions, codes, **CLOSE)
+    torch.testing.assert_close(tokens.memory_pos, codes, **CLOSE)
     torch.testing.assert_close(tokens.valid_ratios, case['valid_ratios'])
-    if tokens.padding is None:
+    if tokens.padding_mask is None:
         assert not case['memory_padding_mask'].any()
     else:
-        assert torch.equal(tokens.padding, case['memory_padding_mask'])
+        assert torch.equal(tokens.padding_mask, case['memory_padding_mask'])
     torch.testing.assert_close(tokens.memory, case['encoder_memory'], **CLOSE)
     torch.testing.assert_close(located.queries, case['decoder_hidden_states'], **CLOSE)
     torch.testing.assert_close(located.references[0], case['init_reference'], **CLOSE)

@@ -8,7 +8,7 @@ from mmpanseg.structures.segment_map import SegmentMap
 
 from .test_panoptic_segformer import build_head, published_state
 
-# as the released code does it
+# options of the released code
 RELEASED = dict(assigner=dict(type='mmpanseg.MultiRoundAssigner', num_rounds=1),
                 stuff_cls_without_things=False)
 
@@ -64,6 +64,6 @@ def test_losses_and_gradients_match_published(forward, cases, name):
     parameters = dict(head.named_parameters())
     for ours, theirs in zip(names, case['grad_l2_parameters'].values(), strict=True):
         gradient = parameters[ours.removeprefix('panoptic_head.')].grad
-        # like the published code, every parameter has one: data-parallel training needs that
+        # every parameter has a gradient, as published: data-parallel training requires it
         torch.testing.assert_close(gradient.norm().item(), theirs, rtol=1e-3, atol=1e-5,
                                    msg=lambda text, ours=ours: f'{ours}: {text}')

@@ -1,4 +1,4 @@
-"""Panoptic SegFormer's head in all its forms, and with batches that have everything but the usual.
+"""Panoptic SegFormer's head with all options, and with unusual batches.
 
 Sizes: images of 40 x 56, maps of strides 8, 16, 32; 3 thing and 2 stuff classes.
 """
@@ -44,7 +44,7 @@ FORMS = {
                       criterion=dict(mask_cls_weight=2.0)),
     'balance by image': dict(criterion=dict(balance='image')),
     'sigmoid masks': dict(mask_decoder=dict(num_layers=1, num_heads=2, activation='sigmoid',
-                                            query_position='attention')),
+                                            query_pos_mode='attention')),
     'things only': dict(num_stuff_classes=0),
 }
 
@@ -59,7 +59,7 @@ def build(**options):
                            norm_cfg=dict(type='GN', num_groups=4), **encoder),
         location_decoder=dict(encoder), mask_decoder=dict(num_layers=2, num_heads=2),
         stuff_mask_decoder=dict(num_layers=2, num_heads=2, self_attention=True,
-                                query_position='accumulate')), **options))
+                                query_pos_mode='accumulate')), **options))
     head.init_weights()
     return head.eval()
 
@@ -94,7 +94,7 @@ def test_every_form_trains_and_predicts(name):
     samples = [sample([0, 2, 2, *stuff]), sample([1, *stuff[:1]], (32, 48)), sample([])]
     total(head.loss(features(3), samples)).backward()
     without = [key for key, p in head.named_parameters() if p.grad is None]
-    assert not without  # or data-parallel training would stop
+    assert not without  # data-parallel training requires a gradient
     with torch.no_grad():
         cls_logits, masks = head.predict(features(2))
     joint = head.stuff_mask_decoder is None and head.num_classes == 5
@@ -124,7 +124,7 @@ def test_unusual_images_train(form, labels):
     if form == 'decoupled':
         if not any(label < 3 for label in labels):
             assert losses['loss_bbox'] == losses['loss_mask_things'] == 0 < losses['loss_cls']
-        # stuff classes learn from every image, of all of which some have none
+        # stuff classes are supervised on every image, with or without stuff
         assert losses['d1.loss_cls_stuff_f'] > 0
         assert (losses['loss_mask_stuff'] > 0) == any(label > 2 for label in labels)
 
@@ -133,15 +133,15 @@ def test_released_code_skips_stuff_classes_without_things():
     head = build(**FORMS['released'])
     losses = head.loss(features(), [sample([3, 4])])
     assert losses['d0.loss_cls_stuff_f'] == 0 < losses['loss_mask_stuff']
-    # in a batch it is the image without things that is skipped, not the others
+    # in a batch only the image without things is skipped
     both = head.loss(features(2), [sample([0]), sample([3, 4])])
     assert both['d0.loss_cls_stuff_f'] > 0
 
 
 @pytest.mark.parametrize('form, total_of', [
-    # every image counts alike
+    # every image has the same weight
     ('balance by image', lambda first, second: (first + second) / 2),
-    # every segment counts alike: 3 and 5 of them
+    # every segment has the same weight: 3 and 5 of them
     ('decoupled', lambda first, second: (3 * first + 5 * second) / 8)])
 def test_two_images_are_what_they_are_alone(form, total_of):
     head = build(**FORMS[form])
@@ -167,7 +167,7 @@ def test_more_rounds_are_more_queries():
 
 
 def test_mask_loss_looks_at_matched_queries_only():
-    """Queries of later rounds that lose the second matching have no loss of their own."""
+    """Queries selected in later rounds and unmatched in the second matching have no mask loss."""
     head = build(**FORMS['decoupled'])
     seen = []
     dice = head.criterion.dice_losses
@@ -184,7 +184,7 @@ def test_settings_that_cannot_be():
             (dict(filter_queries=False), "set class_from='mask'"),
             (dict(num_things_classes=0), 'stuff_mask_decoder=None'),
             (dict(location='corner'), "location='corner' is unknown"),
-            (dict(mask_levels=5), 'mask_levels=5 must lie in 1..4'),
+            (dict(mask_levels=5), 'mask_levels=5 must be in 1..4'),
             (dict(pixel_decoder=dict(type='mmpanseg.DeformableTokenEncoder', num_levels=2)),
              'num_levels=2 must be at least 3')):
         with pytest.raises(ValueError, match=text):
@@ -199,7 +199,7 @@ def test_mixed_precision(form):
     with torch.autocast('cpu', torch.bfloat16):
         half = head.loss(features(), samples)
         cls_logits, masks = head.predict(features())
-    # places are found in single precision
+    # locations are computed in single precision
     located = [name for name in single if 'loc' in name or name.endswith(('_bbox', '_iou'))]
     assert located
     for name in located:
@@ -218,14 +218,14 @@ def test_initial_values():
                                    atol=0)
     with torch.no_grad():
         tokens, located = head.locate(features())
-    # no branch moves anything yet: all boxes lie on their first points, with one size
+    # initial branches predict no offset: all boxes are at their reference points, with one size
     locations = decoder.locate(located)
     torch.testing.assert_close(locations[..., :2], located.references[0].expand(2, -1, -1, -1))
     torch.testing.assert_close(
         locations[..., 2:], torch.full_like(locations[..., 2:], -2.0).sigmoid())
     attention = head.pixel_decoder.encoder.layers[0].self_attn
     assert not attention.sampling_offsets.weight.any()
-    # point k looks k pixels away
+    # the offset of point k is k pixels
     offsets = attention.sampling_offsets.bias.view(2, 4, 4, 2).abs().amax(-1)
     torch.testing.assert_close(offsets, torch.arange(1.0, 5).expand(2, 4, 4))
 
@@ -240,7 +240,7 @@ def test_a_point_moves_the_center_of_a_box():
 
 @pytest.mark.parametrize('labels', [[0, 1, 3], [3], [0], []])
 def test_processes_meet_once(monkeypatch, labels):
-    """Two processes, of which the other has 5 things and 1 stuff class."""
+    """Two ranks; the other one has 5 things and 1 stuff class."""
     head = build()
     alone = head.loss(features(), [sample(labels)])
     asked = []
@@ -273,11 +273,11 @@ def test_all_queries_train_the_location_decoder_by_the_mask_matching():
 
 
 def test_the_assigner_matches_at_both_stages_and_selects():
-    """A matching of one's own: segment k gets query 2 k, whatever the costs say."""
+    """An assigner of a user: segment k is assigned query 2 k, independent of the costs."""
     @TASK_UTILS.register_module(force=True)
     class EveryOther(OneToOneAssigner):
         def solve(self, cost):
-            # queries of the rounds before have no finite costs
+            # queries of earlier rounds have infinite costs
             free = np.flatnonzero(np.isfinite(cost).all(axis=1))
             return free[::2][:cost.shape[1]], np.arange(cost.shape[1])
 

@@ -1,4 +1,4 @@
-"""Axial attention against the published intermediates, a slow direct definition and other sizes."""
+"""Axial attention against published intermediates, a slow direct definition and other sizes."""
 import pytest
 import torch
 
@@ -89,7 +89,7 @@ def test_longer_sequences_share_the_outermost_positions():
     assert positions[0, 253] == 253
 
 
-def test_another_size_before_leaves_the_training_size_unchanged():
+def test_another_size_before_does_not_change_the_result():
     torch.manual_seed(0)
     layer = AxialAttention(8, 8, 16, num_heads=4).eval()
     x = torch.randn(2, 8, 5, 7)
@@ -105,25 +105,25 @@ def test_stride_keeps_every_second_position(size):
     dense = AxialAttention(8, 8, 16, num_heads=4).eval()
     dense.load_state_dict(layer.state_dict())
     x = torch.randn(1, 8, *size)
-    # rows do not see each other, so dropping rows between the two changes nothing
+    # rows do not attend to each other, so that dropping rows between the axes has no effect
     torch.testing.assert_close(layer(x), dense(x)[:, :, ::2, ::2])
 
 
-def test_widths_that_the_heads_do_not_divide_are_refused():
+def test_widths_must_be_multiples_of_the_heads():
     with pytest.raises(ValueError, match='key_channels=6 must be a multiple of num_heads=4'):
         AxisAttention(8, 6, 8, num_heads=4)
 
 
-def test_start_values():
+def test_initial_values():
     torch.manual_seed(0)
     layer = AxisAttention(64, 64, 128)
-    # a normal distribution cut at two deviations keeps 0.88 of its deviation
+    # truncation of a normal distribution at two deviations multiplies its deviation by 0.88
     assert layer.qkv.conv.weight.std().item() == pytest.approx(0.88 / 8, rel=0.03)
     assert layer.query_rpe.embeddings.weight.std().item() == pytest.approx(0.88, rel=0.05)
     assert layer.query_rpe.embeddings.weight.abs().max() <= 2
     pytorch = ConvNorm(64, 64, 3).conv.weight
     assert pytorch.std().item() == pytest.approx(0.88 * (2 / 64) ** 0.5, rel=0.03)
-    keras = ConvNorm(64, 64, 3, start='tensorflow').conv.weight
+    keras = ConvNorm(64, 64, 3, conv_init='tensorflow').conv.weight
     assert keras.std().item() == pytest.approx((2 / 64 / 9) ** 0.5, rel=0.03)
     depthwise = ConvNorm(32, 32, 5, depthwise=True).conv.weight
     assert depthwise.shape == (32, 1, 5, 5)

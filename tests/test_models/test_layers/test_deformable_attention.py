@@ -17,7 +17,7 @@ def inputs(shapes, batch=2, queries=7, heads=3, width=4, points=2):
     tokens = sum(h * w for h, w in shapes)
     grid = (batch, queries, heads, len(shapes), points)
     value = torch.randn(batch, tokens, heads, width, dtype=torch.float64, requires_grad=True)
-    # a fifth of the points and more lies outside
+    # more than a fifth of the points is outside
     locations = torch.rand(*grid, 2, dtype=torch.float64).mul(1.4).sub(0.2).requires_grad_()
     weights = torch.rand(grid, dtype=torch.float64, requires_grad=True)
     return value, locations, weights
@@ -58,7 +58,7 @@ def test_module_equals_mmcv_with_the_same_weights(numbers):
 
 
 def test_initialization_is_the_published_fan(golden):
-    expected = torch.load(golden / 'mask2former/initialization.pth', weights_only=True)
+    expected = torch.load(golden / 'mask2former/initialisation.pth', weights_only=True)
     layer = MSDeformAttention(256, num_heads=8, num_levels=3, num_points=4)
     torch.testing.assert_close(
         layer.sampling_offsets.bias.detach(), expected['sampling_offsets_bias'])
@@ -66,7 +66,7 @@ def test_initialization_is_the_published_fan(golden):
         assert not parameter.any()
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_contradicting_shapes_raise():
     value, locations, weights = inputs(((3, 5), ))
     with pytest.raises(ValueError, match='15 tokens'):
         multi_scale_deformable_sampling(value, ((3, 4), ), locations, weights)
@@ -94,6 +94,6 @@ def test_module_under_autocast_is_near_full_precision():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         found = module(query, **arguments)
     found.float().sum().backward()
-    # bf16 has 8 bits; a wrong location would be off by the size of the features, here 0.3
+    # bfloat16 stores 8 bits; a wrong location would change values by about 0.3
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.05)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())

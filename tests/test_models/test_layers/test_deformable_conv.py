@@ -27,7 +27,7 @@ def example(case, spread=2.0, size=(6, 7)):
 
 
 def pixel(plane, y, x):
-    """Bilinear value at a place, zeros outside."""
+    """Interpolate bilinearly, with zeros outside."""
     total = 0.0
     for row in (int(y // 1), int(y // 1) + 1):
         for column in (int(x // 1), int(x // 1) + 1):
@@ -37,7 +37,7 @@ def pixel(plane, y, x):
 
 
 def by_definition(layer, x, offset, mask):
-    """Eq. 1 of Deformable ConvNets v2, one output value at a time."""
+    """Compute Equation 1 of Deformable ConvNets v2, one output value at a time."""
     kernel_height, kernel_width = layer.kernel_size
     kernel, per_group = kernel_height * kernel_width, x.shape[1] // layer.deform_groups
     out = torch.zeros(len(x), layer.out_channels, *offset.shape[2:], dtype=x.dtype)
@@ -95,7 +95,7 @@ def test_equals_the_operator(case):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_several_groups_are_refused():
+def test_several_groups_raise():
     layer = ModulatedDeformConv(4, 4, 3, padding=1, groups=2)
     with pytest.raises(ValueError, match='groups=2.*with-ops'):
         modulated_deform_conv(layer, torch.randn(1, 4, 5, 5), torch.randn(1, 18, 5, 5),

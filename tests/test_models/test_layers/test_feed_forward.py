@@ -1,4 +1,4 @@
-"""The feed-forward block in chunks against its own layers, one after the other."""
+"""The feed-forward network in chunks against its own layers, called one after the other."""
 import copy
 import gc
 
@@ -21,7 +21,7 @@ def block(monkeypatch):
 
 
 def results(function, block, x, grad):
-    """Output, then the gradients of the input and of the parameters."""
+    """Return the output, then the gradients of the input and of the parameters."""
     x = x.clone().requires_grad_()
     block.zero_grad()
     out = function(x)
@@ -39,7 +39,7 @@ def test_equal_to_the_layers(block, shape):
 
 
 class Shapes(TorchDispatchMode):
-    """Shapes of everything that is made."""
+    """Record the shapes of all tensors that operators return."""
 
     def __init__(self):
         super().__init__()
@@ -63,8 +63,8 @@ def test_only_chunks_of_the_hidden_layer_exist(block, grad):
     assert (40, 12) not in mode.seen
 
 
-def test_nothing_of_the_hidden_layer_is_kept(block):
-    """Nor is a chunk, in what autograd keeps: the backward pass makes each anew."""
+def test_the_hidden_layer_is_not_stored(block):
+    """Autograd stores no chunk either: the backward pass recomputes each."""
     before = live(12)
     out = block(torch.randn(40, 6, dtype=torch.double, requires_grad=True))
     assert live(12) == before
@@ -72,7 +72,7 @@ def test_nothing_of_the_hidden_layer_is_kept(block):
 
 
 def live(width: int) -> int:
-    """Matrices of a width that exist."""
+    """Count the matrices of a width that are alive."""
     gc.collect()
     return sum(isinstance(x, torch.Tensor) and not isinstance(x, nn.Parameter) and x.ndim == 2
                and x.shape[1] == width for x in gc.get_objects())
@@ -88,7 +88,7 @@ def test_frozen_layers_and_frozen_input(block):
     torch.testing.assert_close(block.layers[1].weight.grad, expected)
 
 
-def test_mixed_precision_takes_the_layers_themselves(block):
+def test_mixed_precision_calls_the_layers_themselves(block):
     block.float()
     x = torch.randn(16, 6)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -96,7 +96,7 @@ def test_mixed_precision_takes_the_layers_themselves(block):
         torch.testing.assert_close(block(x), block.layers(x), rtol=0, atol=0)
 
 
-def test_dropout_takes_the_layers_themselves(monkeypatch):
+def test_dropout_calls_the_layers_themselves(monkeypatch):
     monkeypatch.setattr(feed_forward, '_CHUNK_ELEMENTS', 12)
     block = FeedForward(6, 12, dropout=0.999999)
     x = torch.randn(7, 6)
@@ -118,7 +118,7 @@ def test_replaced_layers_are_called(block):
 
 
 class LowRank(nn.Module):
-    """A linear layer with an adapter beside it, whose ``weight`` is that of the layer alone."""
+    """A linear layer with a parallel adapter, whose ``weight`` is that of the layer alone."""
 
     def __init__(self, base):
         super().__init__()
@@ -179,7 +179,7 @@ def parametrized(block):
 
 @pytest.mark.parametrize('change', [change_inner, change_outer, hook, pre_hook, own_forward,
                                     activation, parametrized])
-def test_whatever_is_put_in_has_its_effect(block, change):
+def test_every_change_of_a_layer_has_its_effect(block, change):
     x, grad = torch.randn(2, 33, 6, dtype=torch.double)
     plain = block(x).detach()
     change(block)
@@ -201,6 +201,6 @@ def test_a_hook_sees_all_tokens_once(block):
 def test_quantized_layers_scale_by_all_tokens(block):
     quantized = quantize_dynamic(copy.deepcopy(block).float(), {nn.Linear}, dtype=torch.qint8)
     x = torch.randn(33, 6)
-    x[:5] *= 100  # the scale of the first chunk is another one
+    x[:5] *= 100  # the first chunk alone would have another scale
     with torch.no_grad():
         torch.testing.assert_close(quantized(x), quantized.layers(x), rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""kMaX-DeepLab's pixel decoder against the published one's outputs."""
+"""Pixel decoder of kMaX-DeepLab against the published outputs."""
 import pytest
 import torch
 
@@ -73,23 +73,23 @@ def test_other_sizes_run_and_leave_the_training_size_unchanged():
     assert torch.equal(decoder(trained_on)[0], first)
 
 
-def test_a_visitor_changes_what_the_next_stage_reads():
+def test_a_stage_hook_changes_what_the_next_stage_reads():
     torch.manual_seed(0)
     decoder = small().eval()
     inputs, seen = maps_of(33, 33), []
 
-    def visit(stage, x):
+    def hook(stage, x):
         seen.append(stage)
         return x + 1 if stage == 0 else x
 
-    assert not torch.equal(decoder(inputs, visit)[0], decoder(inputs)[0])
+    assert not torch.equal(decoder(inputs, hook)[0], decoder(inputs)[0])
     assert seen == [0, 1, 2, 3]
 
 
 def test_dilation_and_corners_of_the_tensorflow_version():
     torch.manual_seed(0)
     published, tensorflow = small().eval(), small(dilation=2, align_corners='always').eval()
-    for module in published.modules():  # residual branches start at zero
+    for module in published.modules():  # residual branches are initialized to zero
         if hasattr(module, 'running_var') and module.weight.abs().sum() == 0:
             torch.nn.init.ones_(module.weight)
     tensorflow.load_state_dict(published.state_dict())
@@ -111,6 +111,6 @@ def test_starts_as_the_sum_of_its_shortcuts():
     (dict(align_corners='even'), "align_corners='even' is unknown"),
     (dict(stem_before_res2=True), 'needs five backbone maps'),
 ])
-def test_settings_that_do_not_fit_are_refused(kwargs, text):
+def test_contradicting_settings_raise(kwargs, text):
     with pytest.raises(ValueError, match=text):
         KMaXPixelDecoder([8, 16, 24, 40], **{**dict(base_channels=(8, 8, 8, 8)), **kwargs})

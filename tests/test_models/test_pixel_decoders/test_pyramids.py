@@ -15,14 +15,14 @@ def build(name, channels=16, **kwargs):
         type=f'mmpanseg.{name}', in_channels=WIDTHS, channels=channels, out_channels=20,
         norm_cfg=dict(type='GN', num_groups=4), **kwargs))
     decoder.init_weights()
-    with torch.no_grad():  # values that start at zero or one must matter
+    with torch.no_grad():  # no value stays at an initial zero or one
         for parameter in decoder.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return decoder
 
 
 def maps(height, width):
-    """Backbone maps for an image of four times that size, sides rounded up as backbones do."""
+    """Make backbone maps of an image of four times that size; sides are rounded up."""
     torch.manual_seed(1)
     features = []
     for channels in WIDTHS:
@@ -101,7 +101,7 @@ def test_fapn_starts_as_half_a_convolution():
 
 
 def test_bifpn_layer_by_equations():
-    """One layer over four levels, written out as in EfficientDet, section 3.3."""
+    """One layer over four levels, as the equations of EfficientDet, section 3.3."""
     layer = build('BiFPNPixelDecoder', num_layers=1).layers[0]
     p2, p3, p4, p5 = (torch.randn(2, 16, 16 >> i, 24 >> i) for i in range(4))
 

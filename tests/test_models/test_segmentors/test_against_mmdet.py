@@ -12,8 +12,8 @@ from mmengine.structures import InstanceData, PixelData
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.segment_map import SegmentMap
 
-# mmdet makes its position codes and reference points in single precision, also for a model in
-# double: that is what the tolerances below leave room for.
+# mmdet computes position encodings and reference points in single precision, also in a model of
+# double precision: the reason for the tolerances below.
 ATOL, RTOL = 1e-5, 1e-5
 THINGS, STUFF, QUERIES, WIDTH, LAYERS, POINTS = 3, 4, 12, 32, 3, 60
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8, num_stages=4, out_indices=(0, 1, 2, 3),
@@ -77,7 +77,7 @@ def build_ours():
                 feedforward_channels=48),
             criterion=dict(type='mmpanseg.MaskCriterion', num_points=POINTS)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.1, overlap_thr=0.05)))
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.1, iou_thr=0.05)))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def models():
     init_default_scope('mmdet')
     torch.manual_seed(0)
     theirs, ours = build_mmdet(), build_ours()
-    for parameter in theirs.parameters():  # no value keeps an initial 0 or 1
+    for parameter in theirs.parameters():  # no parameter keeps an initial 0 or 1
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=1.5 / parameter[0].numel()**0.5)
         else:
@@ -142,7 +142,7 @@ def test_panoptic_maps_equal(models):
 
 
 class Replay:
-    """mmdet's random points, in the order in which our criterion asks for them."""
+    """mmdet's random points, in the order of our criterion's calls."""
 
     def __init__(self, matching, losses, rows_per_image):
         num_images = len(rows_per_image)

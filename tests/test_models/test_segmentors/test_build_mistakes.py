@@ -1,10 +1,10 @@
-"""Configs with mistakes fail when the model is built, with a text that names key and fix."""
+"""Configs with mistakes are errors at build whose text names key and fix."""
 import pytest
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
 from torch import nn
 
-from mmpanseg.models.segmentors.feature_map_check import channels_of_maps
+from mmpanseg.models.segmentors.feature_map_check import feature_map_channels
 from mmpanseg.registry import MODELS
 
 from ..systems import SYSTEMS, VARIANTS, batch, build
@@ -21,12 +21,12 @@ def fails(name, error, text, parts=None, **options):
 def test_maps_and_channels(name):
     right = CHANNELS.get(name, [8, 16, 32, 64])
     wrong = [*right[:-1], 512]
-    fails(name, ValueError, rf'model.backbone \(\w*ResNet\) gives maps of \{right} channels, but '
+    fails(name, ValueError, rf'model.backbone \(\w*ResNet\) returns maps of \{right} channels, but '
           rf'model.panoptic_head.in_channels=\{wrong}: set that to', dict(
               panoptic_head=dict(in_channels=wrong)))
-    fails(name, ValueError, rf'gives maps of \[16, 64\] .*, or choose {len(right)} maps by '
+    fails(name, ValueError, rf'returns maps of \[16, 64\] .*, or select {len(right)} maps with '
           'model.backbone.out_indices', dict(backbone=dict(out_indices=(1, 3))))
-    fails(name, ValueError, f'gives maps of .* or choose {len(right) + 1} maps', dict(
+    fails(name, ValueError, f'returns maps of .* or select {len(right) + 1} maps', dict(
         panoptic_head=dict(in_channels=[8, *right])))
     fails(name, ValueError, "type='.*ResNet' cannot be built with its options: "
           r'assert len\(strides\) == len\(dilations\)', dict(backbone=dict(strides=(1, 2, 2))))
@@ -84,7 +84,7 @@ def test_the_look_at_a_backbone_changes_nothing(name):
     modes = [module.training for module in backbone.modules()]
     state = {key: value.clone() for key, value in backbone.state_dict().items()}
     generator = torch.get_rng_state()
-    found = channels_of_maps(backbone, 3)
+    found = feature_map_channels(backbone, 3)
     assert torch.equal(generator, torch.get_rng_state())
     assert modes == [module.training for module in backbone.modules()]
     assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
@@ -97,4 +97,4 @@ def test_backbones_that_need_numbers_are_not_looked_at():
         def forward(self, x):
             return (x, ) * int(x.sum())
 
-    assert channels_of_maps(Reads(), 3) is None
+    assert feature_map_channels(Reads(), 3) is None

@@ -1,4 +1,4 @@
-"""Models of all systems can be copied, pickled and saved whole, and sent to other processes."""
+"""Models of all systems can be copied, pickled, saved as a whole and sent to other processes."""
 import copy
 import io
 import multiprocessing
@@ -39,7 +39,7 @@ def predict(model):
 
 
 def train(model):
-    """Losses of a step, of which the backward pass is done."""
+    """Losses of a step after its backward pass."""
     torch.manual_seed(0)
     losses = model(**model.train().data_preprocessor(batch(*SIZES), True), mode='loss')
     sum(losses.values()).backward()
@@ -52,7 +52,7 @@ def train(model):
 def test_copies_give_equal_outputs(name, task):
     parts = JOINT if (name, task) == ('panoptic_segformer', 'semantic') else {}
     model = build(name, parts=parts, **TASKS[task])
-    train(copy.deepcopy(model))  # what a step leaves behind does no harm either
+    train(copy.deepcopy(model))  # also after a step
     expected = predict(model)
     assert expected and sum(x.numel() for x in expected)
     for how, make in COPIES.items():

@@ -1,4 +1,4 @@
-"""Weights and class names of models that predict, by every way that builds one."""
+"""Weights and class names of models built to predict, by all functions that build one."""
 import argparse
 import copy
 import json
@@ -39,7 +39,7 @@ def make_config(metainfo=dict(thing_classes=NAMES[:1], stuff_classes=NAMES[1:]),
                 out_channels=32, num_queries=8,
                 pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=1),
                 transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', num_layers=1)),
-            panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', score_thr=0.0)),
+            panoptic_fusion_head=dict(type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0)),
         test_dataloader=dict(
             batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
             dataset=dict(
@@ -60,7 +60,7 @@ def state():
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Nothing here may be fetched."""
+    """Downloads are an error in these tests."""
     def refuse(*args, **kwargs):
         raise OSError('Network is unreachable')
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
@@ -155,15 +155,15 @@ def test_checkpoints_of_another_model(load, tmp_path, state, options, texts):
 def test_checkpoints_of_other_code(load, tmp_path):
     torch.save(dict(model={f'sem_seg_head.predictor.query_{name}.weight': torch.ones(1)
                            for name in ('feat', 'embed')}), tmp_path / 'x.pth')
-    with pytest.raises((CheckpointError, UsageError), match='no tensor .* fits the model .*it is '
-                       'one of facebookresearch/Mask2Former.*convert.py'):
+    with pytest.raises((CheckpointError, UsageError), match='has the format of '
+                       'facebookresearch/Mask2Former.*convert.py'):
         load(make_config(), str(tmp_path / 'x.pth'))
 
 
 @WAYS
 @pytest.mark.parametrize('change', [
     lambda state: {f'module.{key}': value for key, value in state.items()},
-    # an averaged model's own state dict
+    # state dict of an averaged model
     lambda state: dict({f'module.{key}': value for key, value in state.items()},
                        steps=torch.tensor(9)),
     # mmdetection's loss, counters of tools
@@ -178,7 +178,7 @@ def test_what_does_not_matter_is_accepted(load, tmp_path, state, change):
 
 
 def test_deliberate_subsets(state):
-    """A caller of torch's own function knows what it asks for."""
+    """``strict=False`` of torch's own function is respected."""
     model = MODELS.build(make_config().model)
     part = {key: value for key, value in state.items() if key.startswith('backbone.')}
     model.load_state_dict(part, strict=False)

@@ -1,4 +1,4 @@
-"""Heads of mmdet in this library's model are refused when it is built."""
+"""Heads of mmdet in this library's model are errors at build."""
 import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from mmpanseg.models.inference.test_cfg import Outputs
+from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.models.segmentors.mask_transformer import MaskTransformer
 
 
@@ -24,7 +24,7 @@ def build(**test_cfg) -> MaskTransformer:
     for name, buffer in model.named_buffers():
         if name.endswith('cls_offset'):
             buffer.zero_()
-    # the masks' norm starts at a tenth, so that masks are flat
+    # the initial scale of the mask norm is 0.1, so that masks are flat
     model.panoptic_head.predictor.mask_norm.weight.data.fill_(5)
     return model.eval()
 
@@ -64,9 +64,16 @@ def test_an_image_alone_is_as_in_a_batch():
 
 def test_tiles_of_a_larger_image():
     model = build(mode='tile', tile=(64, 64), overlap=16)
-    result, = model.predict(torch.randn(1, 3, 100, 130), [
-        sample_of((100, 130), (100, 130), (100, 130))])
-    assert result.pred_panoptic_seg.sem_seg.shape == (1, 100, 130)
+    image, size = torch.randn(1, 3, 100, 130), (100, 130)
+    result, = model.predict(image, [sample_of(size, size, size)])
+    seg = result.pred_panoptic_seg.sem_seg
+    assert seg.shape == (1, *size)
+    ids = {segment['id'] for segment in result.pred_panoptic_seg.metainfo['segments_info']}
+    assert ids and set(seg.unique().tolist()) - {model.num_classes} == ids
+    # no other tile reaches the first corner
+    first, = build().predict(image[..., :64, :64], [sample_of((64, 64), (64, 64), (64, 64))])
+    corner = result.pred_sem_seg.sem_seg[..., :40, :40]
+    assert torch.equal(corner, first.pred_sem_seg.sem_seg[..., :40, :40])
 
 
 def test_equal_views_give_what_one_of_them_gives():
@@ -76,7 +83,7 @@ def test_equal_views_give_what_one_of_them_gives():
         prediction = model.panoptic_head.predict(features)
     view, = model.panoptic_fusion_head.views(
         *prediction, [dict(batch_input_shape=(65, 65), img_shape=(65, 50), ori_shape=(70, 60))])
-    outputs = Outputs(instance_on=True, semantic_on=True)
+    outputs = OutputOptions(instance_on=True, semantic_on=True)
     one = model.panoptic_fusion_head.fuse([view], outputs)
     two = model.panoptic_fusion_head.fuse([view, view], outputs)
     for name in ('pred_panoptic_seg', 'pred_sem_seg'):

@@ -57,7 +57,7 @@ def test_every_parameter_learns(config, batch, interaction, deep_supervision):
     torch.manual_seed(0)
     model = MODELS.build(config)
     for name, parameter in model.named_parameters():
-        # norms that start with scale 0 would stop the gradients behind them
+        # an initial scale of 0 would set gradients to zero
         if parameter.ndim == 1 and name.endswith('weight'):
             torch.nn.init.ones_(parameter)
     model.train()
@@ -66,7 +66,7 @@ def test_every_parameter_learns(config, batch, interaction, deep_supervision):
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     assert loss.isfinite()
     loss.backward()
-    # distributed training would wait for those without
+    # distributed training requires a gradient of each
     without = [name for name, p in model.named_parameters() if p.grad is None]
     assert not without
     model.eval()
@@ -80,9 +80,15 @@ def test_drop_query_halves_the_queries_of_training_only(config, batch):
     model.train()
     data = model.data_preprocessor(batch, True)
     features = model.extract_feat(data['inputs'])
-    assert model.panoptic_head(features)[0].shape[2] == 4
-    model.eval()
-    assert model.panoptic_head(features)[0].shape[2] == 9
+    for training, used in ((True, 4), (False, 9)):
+        model.train(training)
+        cls_logits = model.panoptic_head(features)[0]
+        assert cls_logits.shape[2] == used
+        # each of the queries that count is another row of the table
+        weight = model.panoptic_head.query_feat.weight
+        gradient, = torch.autograd.grad(
+            (cls_logits * torch.randn_like(cls_logits)).sum(), weight, retain_graph=True)
+        assert (gradient.abs().sum(1) > 0).sum() == used
 
 
 def test_one_image_of_a_batch_says_why_and_what_to_do(config, batch):
@@ -92,5 +98,5 @@ def test_one_image_of_a_batch_says_why_and_what_to_do(config, batch):
     with pytest.raises(ValueError, match=r'in a batch of 1 image\(s\) of 65x97: use at least two '
                        r'images per process \(train_dataloader.batch_size=2\)'):
         model(**data, mode='loss')
-    # evaluation has means and variances of its own
+    # evaluation uses running means and variances
     model.eval().panoptic_head.loss(model.extract_feat(data['inputs']), data['data_samples'])

@@ -52,7 +52,7 @@ def files(tmp_path):
 
 
 def as_set(segments):
-    """Labels and pixels, whatever the order."""
+    """Labels and pixels in a canonical order."""
     return sorted((label, mask.numpy().tobytes())
                   for label, mask in zip(segments.labels.tolist(), segments.dense()))
 
@@ -97,7 +97,7 @@ def test_every_system_trains_on_mmdets_samples(repo_root, files, system):
         theirs, ours = both(files)
         if number:
             batch = ours
-            for item, other in zip(ours, theirs):
+            for item in ours:
                 segments = item['data_samples'].gt_segments
                 masks = segments.dense()
                 order = sorted(range(len(segments)),
@@ -166,7 +166,7 @@ def test_a_map_of_segments_is_not_taken_for_labels(files, kind):
     dataset = kind(pipeline=[*OURS[:2], THEIRS[2]], **files)
     with pytest.raises(ValueError, match='mmpanseg.PackPanopticInputs'):
         segments_from_sample(dataset[0]['data_samples'], 0, 133)
-    # whatever the model's classes
+    # independent of the model's classes
     with pytest.raises(ValueError, match='mmpanseg.PackPanopticInputs'):
         segments_from_sample(dataset[0]['data_samples'], 80, 133)
 

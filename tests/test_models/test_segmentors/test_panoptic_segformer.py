@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmpanseg.models.fusion_heads import MaskWiseFusionHead, Outputs
+from mmpanseg.models.fusion_heads import MaskWiseFusionHead
+from mmpanseg.models.inference.test_cfg import OutputOptions
 
 from ..test_heads.test_panoptic_segformer import build_head, published_state
 
@@ -15,7 +16,7 @@ def published(golden):
 
 @pytest.fixture(scope='module')
 def results(published):
-    """Panoptic map and instances as the released code's settings give them."""
+    """Panoptic map and instances with the options of the released code."""
     head = build_head(published['config']).eval()
     head.load_state_dict(published_state(published))
     fusion = MaskWiseFusionHead(
@@ -26,7 +27,7 @@ def results(published):
     metainfo = dict(img_shape=shape, batch_input_shape=shape, ori_shape=tuple(case['ori_shape']))
     with torch.no_grad():
         cls_logits, masks = head.predict(case['backbone_features'])
-        return fusion.predict(cls_logits, masks, [metainfo], outputs=Outputs(
+        return fusion.predict(cls_logits, masks, [metainfo], outputs=OutputOptions(
             instance_on=True, max_per_image=published['config']['max_per_img']))[0]
 
 
@@ -42,7 +43,7 @@ def test_panoptic_map(published, results):
     category, instance = case['result_panoptic_hw2'].unbind(-1)
     theirs = category * 1000 + instance
     pairs, counts = torch.stack([ours, theirs]).flatten(1).unique(dim=1, return_counts=True)
-    # a few pixels lie within rounding of 0.5
+    # a few pixels are within rounding of 0.5
     large = counts > case['pixels_within_1e4_of_half']
     assert counts[~large].sum() <= case['pixels_within_1e4_of_half']
     first, second = pairs[:, large]
@@ -52,7 +53,7 @@ def test_panoptic_map(published, results):
 
 def test_instances(published, results):
     case, instances = published['single_image'], results['pred_instances']
-    # ours come by class probability, theirs by confidence
+    # ours are sorted by class probability, theirs by confidence
     instances = instances[instances.scores.argsort(descending=True)]
     assert torch.equal(instances.labels, case['result_labels'])
     torch.testing.assert_close(

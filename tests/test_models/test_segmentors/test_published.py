@@ -32,7 +32,7 @@ def resnet(config):
 def test_backbone_matches_published(golden, name, build):
     data = load(golden, name)
     backbone = MMDET_MODELS.build(build(data['config']))
-    backbone.eval()  # mmdet's backbones give nothing back here
+    backbone.eval()  # the call of mmdet's backbones returns None
     state = {key.removeprefix('backbone.'): value
              for key, value in convert_mask2former(data['state_dict']).items()}
     missing, unexpected = backbone.load_state_dict(state, strict=False)
@@ -45,7 +45,7 @@ def test_backbone_matches_published(golden, name, build):
 
 
 def assert_same_instances(found, expected):
-    """The same instances, up to the order of equally good ones."""
+    """The same instances, up to the order of equal scores."""
     assert found.labels.tolist() and len(found.scores) == len(expected['scores'])
     order, wanted = (scores.argsort(descending=True)
                      for scores in (found.scores, expected['scores']))
@@ -78,8 +78,8 @@ def test_image_to_results_matches_published(golden):
                 num_heads=predictor['nheads'],
                 feedforward_channels=predictor['dim_feedforward'])),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=settings['object_mask_threshold'],
-            overlap_thr=settings['overlap_threshold']),
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=settings['object_mask_threshold'],
+            iou_thr=settings['overlap_threshold']),
         test_cfg=dict(instance_on=True, semantic_on=True,
                       max_per_image=settings['topk_per_image']))).eval()
     result = convert(data['state_dict'])
@@ -126,7 +126,7 @@ def test_initial_values_match_published(golden, repo_root):
         value = ours[name].detach()
         spread = 5 * std / value.numel()**0.5 + 1e-6
         if '.ffn.layers' in name and name.endswith('bias'):
-            continue  # drawn anew for each layer here, cloned over layers there: spread differs
+            continue  # sampled per layer here, cloned over layers there: the spread differs
         assert abs(value.mean() - stats['mean'][name]) <= 2 * spread + 2e-6, name
         if value.numel() >= 1000:
             torch.testing.assert_close(value.std(), std, rtol=0.08, atol=1e-6, msg=name)

@@ -1,4 +1,4 @@
-"""Norms with one value per channel: the text says of what images, and what to do."""
+"""Norms with one value per channel: the error text names image sizes and fixes."""
 import pytest
 import torch
 from mmdet.structures import DetDataSample

@@ -22,7 +22,7 @@ def build(things, stuff, **test_cfg):
                                      feedforward_channels=64),
             criterion=dict(type='mmpanseg.MaskCriterion', num_points=64)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0),
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.0),
         test_cfg=test_cfg))
     model.init_weights()
     return model
@@ -118,7 +118,7 @@ def test_too_many_classes_for_panoptic_results(things, stuff):
     (1203, 0, dict(panoptic_on=False, instance_on=True)),
     (0, 1203, dict(panoptic_on=False, semantic_on=True))])
 def test_many_classes_without_panoptic_results(things, stuff, test_cfg):
-    """Labels from 1000 on come out as they are."""
+    """Labels of 1000 and more are returned unchanged."""
     model = build(things, stuff, **test_cfg).eval()
     with torch.no_grad():
         model.panoptic_head.cls_embed.weight.zero_()

@@ -1,4 +1,4 @@
-"""Content and supervision of queries."""
+"""Query features of Mask2Former and their supervision."""
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -9,13 +9,13 @@ from mmpanseg.structures.segment_map import SegmentMap
 LAYERS = 2
 
 
-def build_head(query_features):
+def build_head(query_feat):
     torch.manual_seed(0)
-    # whole masks: losses without random points
+    # whole masks, so that losses do not depend on random points
     return MODELS.build(dict(
         type='mmpanseg.Mask2FormerHead', in_channels=[8] * 4, num_things_classes=2,
         num_stuff_classes=2, num_queries=5, channels=8, out_channels=6,
-        query_features=query_features,
+        query_feat=query_feat,
         pixel_decoder=dict(type='mmpanseg.MSDeformAttnPixelDecoder', num_layers=0, num_heads=2,
                            norm_cfg=dict(type='GN', num_groups=1)),
         transformer_decoder=dict(
@@ -39,7 +39,7 @@ def samples():
 
 
 def without_first(losses):
-    """Losses of all predictions but the first, under the names they have without it."""
+    """Drop the losses of the first prediction and rename the others accordingly."""
     shifted = {}
     for name, value in losses.items():
         prefix, dot, kind = name.rpartition('.')
@@ -61,7 +61,7 @@ def test_unsupervised_queries_have_no_loss_of_their_own(features, samples):
     assert unsupervised.query_feat.weight.grad.abs().sum() > 0
 
 
-def test_zero_queries_are_zeros_that_nobody_learns(features, samples):
+def test_zero_queries_are_zeros_and_not_parameters(features, samples):
     learned, zero = build_head('unsupervised'), build_head('zero')
     state = learned.state_dict()
     state['query_feat.weight'].zero_()
@@ -71,6 +71,6 @@ def test_zero_queries_are_zeros_that_nobody_learns(features, samples):
     assert 'query_feat.weight' not in dict(zero.named_parameters())
 
 
-def test_unknown_query_features():
+def test_unknown_query_feat():
     with pytest.raises(ValueError, match='supervised, unsupervised, zero'):
         build_head('learnable')
