@@ -15,8 +15,9 @@ NAMES = sorted({path.relative_to(TOOLS).as_posix() for path in TOOLS.rglob('*.py
 # Runs a tool, then lists imported packages.
 PROGRAM = '''
 import runpy, sys
+del sys.argv[0]
 try:
-    runpy.run_path(sys.argv[1], run_name='__main__')
+    runpy.run_path(sys.argv[0], run_name='__main__')
 finally:
     found = {'torch', 'numpy', 'cv2', 'mmengine', 'mmcv', 'mmdet'} & {*sys.modules}
     assert not found, found
