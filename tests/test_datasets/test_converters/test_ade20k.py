@@ -50,7 +50,7 @@ def test_panoptic_annotation(root, downloads):
         # the sky is hidden by the bed; nothing is left of it, so it is no segment
         assert sorted(name for name, _ in found.values()) == [
             'bed', 'chair', 'chair', 'floor', 'wall']
-        for value, (name, area) in found.items():
+        for value, (_, area) in found.items():
             assert area == (ids == value).sum() > 0
         number = {value: instance[..., 1][ids == value] for value in found}
         bed, = (value for value in found if found[value][0] == 'bed')

@@ -15,9 +15,9 @@ def path(tmp_path):
     return tmp_path / 'labels.png'
 
 
-def _load(path, loader=LoadSemanticMap(), **changes):
+def _load(path, loader=None, **changes):
     results = dict(img_path='a.jpg', ori_shape=(3, 4), seg_map_path=str(path), num_classes=8)
-    return loader(results | changes)
+    return (loader or LoadSemanticMap())(results | changes)
 
 
 def _labels(results):

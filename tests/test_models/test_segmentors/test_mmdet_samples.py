@@ -97,7 +97,7 @@ def test_every_system_trains_on_mmdets_samples(repo_root, files, system):
         theirs, ours = both(files)
         if number:
             batch = ours
-            for item, other in zip(ours, theirs):
+            for item in ours:
                 segments = item['data_samples'].gt_segments
                 masks = segments.dense()
                 order = sorted(range(len(segments)),

@@ -21,7 +21,7 @@ def test_cell_noise_is_the_published_law(golden, monkeypatch):
         assert torch.equal(open_cells.sum((1, 2)), rows['foreground_cells'])
         torch.testing.assert_close(
             mask_noise.flip_probability(open_cells, 0.2).flatten(), rows['flip_probability'])
-        monkeypatch.setattr(torch, 'rand', lambda shape, device: draws.view(shape))
+        monkeypatch.setattr(torch, 'rand', lambda shape, device, draws=draws: draws.view(shape))
         found = mask_noise.cell_noise(open_cells, 0.2)
         monkeypatch.undo()
         assert torch.equal(~found[:, 0], rows['noised_rows'])
