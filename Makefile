@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
 STAMP := $(VENV)/.mmpanseg-installed
+LINT_STAMP := $(VENV)/.mmpanseg-lint-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint clean
@@ -21,15 +22,19 @@ test: $(STAMP)  ## run the tests, without those that take long; ARGS are given t
 test-slow: $(STAMP)  ## run the tests that take long
 	$(PYTEST) -m slow $(ARGS)
 
-lint: $(STAMP)  ## check the style with ruff
-	@$(PYTHON_IN_VENV) -m ruff --version >/dev/null 2>&1 || $(PYTHON_IN_VENV) -m pip install -q ruff
+lint: $(LINT_STAMP)  ## check style and docstrings with ruff, types with mypy
 	$(PYTHON_IN_VENV) -m ruff check .
+	$(PYTHON_IN_VENV) -m mypy
 
 clean:  ## remove caches and build outputs; environments and work_dirs stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find mmpanseg projects tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
-	rm -f $(STAMP)
+	rm -f $(STAMP) $(LINT_STAMP)
 
 $(STAMP): pyproject.toml tools/install.sh
 	tools/install.sh $(VENV)
+	@touch $@
+
+$(LINT_STAMP): $(STAMP)
+	$(PYTHON_IN_VENV) -m pip install -q --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -56,13 +56,26 @@ default_hooks = dict(checkpoint=dict(interval=2), logger=dict(interval=1))
 """
 
 
+NO_SHARED_DATA = 'no shared test data at'
+
+
 @pytest.fixture(scope='session')
 def shared() -> Path:
     """Folder with golden fixtures and sample data; tests skip where it is absent."""
     path = Path(os.environ.get('MMPANSEG_SHARED', ROOT / '../shared')).resolve()
     if not path.is_dir():
-        pytest.skip(f'no shared test data at {path} (set MMPANSEG_SHARED)')
+        pytest.skip(f'{NO_SHARED_DATA} {path} (set MMPANSEG_SHARED)')
     return path
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Count the tests that were skipped for want of published outputs: a green run shows them."""
+    skipped = sum(isinstance(report.longrepr, tuple) and NO_SHARED_DATA in report.longrepr[2]
+                  for report in terminalreporter.stats.get('skipped', []))
+    if skipped:
+        terminalreporter.write_line(
+            f'{skipped} tests compare with published outputs and were skipped: the '
+            'folder that MMPANSEG_SHARED names is absent', yellow=True)
 
 
 @pytest.fixture(scope='session')
