@@ -55,17 +55,17 @@ def test_results_show_something(name):
     """A comparison of maps with one value, or of losses of zero, would prove little."""
     stored = np.load(DATA / f'golden/{name}.npz')
     assert len(np.unique(stored['panoptic'])) > 2 and len(np.unique(stored['semantic'])) > 2
-    assert stored['cls_logits'].std() > 0.1 and stored['mask_logits'].std() > 0.1
+    cls_logits = stored['cls_logits'][np.isfinite(stored['cls_logits'])]
+    assert cls_logits.std() > 0.1 and stored['mask_logits'].std() > 0.1
     assert sum(stored[key] != 0 for key in stored.files if key.startswith('loss.')) >= 4
     assert all(stored[key] > 0 for key in stored.files if key.startswith('grad_norm.'))
 
 
 def test_checkpoints_load_strictly(name):
     model = MODELS.build(model_config(name))
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    content = load_checkpoint(model, checkpoint(name), strict=True)
-    after = model.state_dict()
-    assert len(after) == len(content['state_dict'])
-    changed = [key for key in before if not torch.equal(before[key], after[key])]
-    # what stays is what training does not reach: constants, and norms of frozen layers
-    assert len(changed) > 0.9 * len(before)
+    stored = load_checkpoint(model, checkpoint(name), strict=True)['state_dict']
+    loaded = model.state_dict()
+    assert len(loaded) == len(stored)
+    # by place: the names of today may be others
+    for key, value, expected in zip(loaded, loaded.values(), stored.values(), strict=True):
+        assert torch.equal(value, expected.to(value.dtype)), key

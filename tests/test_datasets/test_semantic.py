@@ -139,7 +139,10 @@ def test_images_and_maps_side_by_side(tmp_path):
         cv2.imwrite(str(tmp_path / f'{name}.png'), LABELS)
     for options in ({}, dict(img_suffix='.jpg')):
         data = _build(tmp_path, data_prefix=dict(img='', seg=''), seg_map_suffix='.png', **options)
-        assert [data.get_data_info(k)['img_id'] for k in range(len(data))] == ['a', 'b']
+        assert [(info['img_id'], info['img_path'], info['seg_map_path']) for info in map(
+            data.get_data_info, range(len(data)))] == [
+                (name, str(tmp_path / f'{name}.jpg'), str(tmp_path / f'{name}.png'))
+                for name in 'ab']
 
 
 def _binary(root, meta, **kwargs):

@@ -87,4 +87,8 @@ def test_results_without_ground_truth(tmp_path):
                                 format_only=True)
         score(metric, dict(sample, ann_orientation=ann_orientation))
         (path, ) = (tmp_path / f'r{ann_orientation}').iterdir()
-        assert read_panoptic_png(path).shape == shape
+        ids = read_panoptic_png(path)
+        assert ids.shape == shape
+        # the prediction is perfect: as stored where annotations lie as stored, else upright
+        truth = stored_ids(32, 48) if ann_orientation == 6 else turn(stored_ids(32, 48), 6)
+        assert len(np.unique(np.dstack([ids, truth]).reshape(-1, 2), axis=0)) == 3

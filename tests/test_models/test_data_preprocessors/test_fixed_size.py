@@ -14,23 +14,32 @@ def batch(*sizes):
         DetDataSample(metainfo=dict(img_shape=size)) for size in sizes])
 
 
+def assert_padded(found, images, size):
+    """Normalized images at the top left, exact zeros elsewhere."""
+    assert found.shape == (len(images), 3, *size)
+    for padded, image in zip(found, images, strict=True):
+        height, width = image.shape[1:]
+        expected = torch.zeros(3, *size)
+        expected[:, :height, :width] = (image.flip(0) - 127.5) / 127.5
+        torch.testing.assert_close(padded, expected)
+        assert not padded[expected == 0].any()
+
+
 def test_smaller_images_are_padded_with_exact_zeros():
     data = batch((30, 20), (33, 40))
     images = data['inputs']
     out = FixedSizeDataPreprocessor((65, 97), **OPTIONS)(data)
-    assert out['inputs'].shape == (2, 3, 65, 97)
-    for padded, image, sample in zip(out['inputs'], images, out['data_samples']):
-        height, width = image.shape[1:]
-        assert torch.allclose(padded[:, :height, :width], (image.flip(0) - 127.5) / 127.5)
-        assert padded[:, height:].abs().max() == padded[..., width:].abs().max() == 0
-        assert sample.batch_input_shape == (65, 97) and sample.img_shape == (height, width)
+    assert_padded(out['inputs'], images, (65, 97))
+    for image, sample in zip(images, out['data_samples']):
+        assert sample.batch_input_shape == (65, 97) and sample.img_shape == image.shape[1:]
 
 
 @pytest.mark.parametrize('size, padded', [
     ((65, 97), (65, 97)), ((66, 30), (97, 97)), ((10, 98), (65, 129)), ((97, 129), (97, 129))])
 def test_larger_images(size, padded):
-    out = FixedSizeDataPreprocessor((65, 97), **OPTIONS)(batch(size))
-    assert out['inputs'].shape[-2:] == padded
+    data = batch(size)
+    out = FixedSizeDataPreprocessor((65, 97), **OPTIONS)(data)
+    assert_padded(out['inputs'], data['inputs'], padded)
 
 
 def test_pixels_that_are_not_real_are_zero():
@@ -44,11 +53,12 @@ def test_pixels_that_are_not_real_are_zero():
 
 
 def test_without_samples():
-    out = FixedSizeDataPreprocessor((33, 33), **OPTIONS)(
-        dict(inputs=[torch.zeros(3, 5, 6, dtype=torch.uint8)]))
-    assert out['inputs'].shape == (1, 3, 33, 33)
+    images = batch((5, 6))['inputs']
+    out = FixedSizeDataPreprocessor((33, 33), **OPTIONS)(dict(inputs=images))
+    assert_padded(out['inputs'], images, (33, 33))
 
 
 def test_no_size_takes_the_next_one_that_fits():
-    out = FixedSizeDataPreprocessor(None, **OPTIONS)(batch((30, 65), (33, 40)))
-    assert out['inputs'].shape == (2, 3, 33, 65)
+    data = batch((30, 65), (33, 40))
+    out = FixedSizeDataPreprocessor(None, **OPTIONS)(data)
+    assert_padded(out['inputs'], data['inputs'], (33, 65))

@@ -64,9 +64,16 @@ def test_an_image_alone_is_as_in_a_batch():
 
 def test_tiles_of_a_larger_image():
     model = build(mode='tile', tile=(64, 64), overlap=16)
-    result, = model.predict(torch.randn(1, 3, 100, 130), [
-        sample_of((100, 130), (100, 130), (100, 130))])
-    assert result.pred_panoptic_seg.sem_seg.shape == (1, 100, 130)
+    image, size = torch.randn(1, 3, 100, 130), (100, 130)
+    result, = model.predict(image, [sample_of(size, size, size)])
+    seg = result.pred_panoptic_seg.sem_seg
+    assert seg.shape == (1, *size)
+    ids = {segment['id'] for segment in result.pred_panoptic_seg.metainfo['segments_info']}
+    assert ids and set(seg.unique().tolist()) - {model.num_classes} == ids
+    # no other tile reaches the first corner
+    first, = build().predict(image[..., :64, :64], [sample_of((64, 64), (64, 64), (64, 64))])
+    corner = result.pred_sem_seg.sem_seg[..., :40, :40]
+    assert torch.equal(corner, first.pred_sem_seg.sem_seg[..., :40, :40])
 
 
 def test_equal_views_give_what_one_of_them_gives():

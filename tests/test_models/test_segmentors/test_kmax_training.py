@@ -80,9 +80,15 @@ def test_drop_query_halves_the_queries_of_training_only(config, batch):
     model.train()
     data = model.data_preprocessor(batch, True)
     features = model.extract_feat(data['inputs'])
-    assert model.panoptic_head(features)[0].shape[2] == 4
-    model.eval()
-    assert model.panoptic_head(features)[0].shape[2] == 9
+    for training, used in ((True, 4), (False, 9)):
+        model.train(training)
+        cls_logits = model.panoptic_head(features)[0]
+        assert cls_logits.shape[2] == used
+        # each of the queries that count is another row of the table
+        weight = model.panoptic_head.query_feat.weight
+        gradient, = torch.autograd.grad(
+            (cls_logits * torch.randn_like(cls_logits)).sum(), weight, retain_graph=True)
+        assert (gradient.abs().sum(1) > 0).sum() == used
 
 
 def test_one_image_of_a_batch_says_why_and_what_to_do(config, batch):
