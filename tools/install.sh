@@ -148,8 +148,8 @@ install_torch() {
   done
   found=$(installed torch)
   if [[ -n $found ]]; then
-    in_venv -c 'import sys; sys.exit(tuple(map(int, sys.argv[1].split(".")[:2])) < (2, 4))' "$found" ||
-      die "$VENV has torch $found, but mmpanseg needs 2.4 or newer"
+    in_venv -c 'import sys; sys.exit(tuple(map(int, sys.argv[1].split(".")[:2])) < (2, 6))' "$found" ||
+      die "$VENV has torch $found, but mmpanseg needs 2.6 or newer"
     say "2/4 torch $found: there"
     return
   fi

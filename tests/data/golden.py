@@ -44,7 +44,7 @@ MASK2FORMER = dict(
         transformer_decoder=dict(type='mmpanseg.MaskedAttentionDecoder', **LAYER),
         criterion=dict(type='mmpanseg.MaskCriterion', num_points=64)),
     panoptic_fusion_head=dict(
-        type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.3))
+        type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.3))
 SEGFORMER = dict(
     data_preprocessor=dict(type='DetDataPreprocessor', **NORMALIZE),
     backbone=dict(RESNET, out_indices=(1, 2, 3)),
@@ -59,7 +59,7 @@ SEGFORMER = dict(
             classify=True, locate=True),
         stuff_mask_decoder=dict(
             type='mmpanseg.MaskAttentionDecoder', num_layers=2, num_heads=2,
-            self_attention=True, query_position='accumulate')),
+            self_attention=True, query_pos_mode='accumulate')),
     panoptic_fusion_head=dict(
         type='mmpanseg.MaskWiseFusionHead', t_cnf=0.0, t_keep=0.3, score_activation='sigmoid',
         mask_activation='none', resize_once=True))
@@ -98,7 +98,7 @@ DETECTION_COSTS = [dict(type='mmpanseg.FocalClassificationCost', weight=2.0),
 CASES = dict(
     mask2former=MASK2FORMER,
     mask2former_smca=_changed(MASK2FORMER, transformer_decoder=dict(cross_attention='smca')),
-    mp_former=_changed(MASK2FORMER, type='mmpanseg.MPFormerHead', query_positions='none'),
+    mp_former=_changed(MASK2FORMER, type='mmpanseg.MPFormerHead', query_pos='none'),
     panoptic_segformer=SEGFORMER,
     detr_panoptic=dict(
         SEGFORMER, backbone=RESNET,
@@ -114,8 +114,8 @@ CASES = dict(
                 type='mmpanseg.PanopticSegFormerCriterion', location_costs=DETECTION_COSTS,
                 mask_costs=DETECTION_COSTS)),
         panoptic_fusion_head=dict(
-            type='mmpanseg.PixelwiseFusionHead', score_thr=0.0, overlap_thr=0.0, weighted=False,
-            fill=True, score_activation='sigmoid', mask_activation='none')),
+            type='mmpanseg.PixelwiseFusionHead', object_mask_thr=0.0, iou_thr=0.0, weighted=False,
+            filter_low_score=False, score_activation='sigmoid', mask_activation='none')),
     kmax_deeplab=KMAX)
 
 

@@ -208,8 +208,11 @@ def _hat_slope(distance: Tensor) -> Tensor:
     return cell.eq_(0).neg_().add_(rises)
 
 
-# Registered as operators, so that a compiler does not trace the loops.
-@torch.library.custom_op('mmpanseg::deformable_sampling', mutates_args=())
+# Registered as operators, so that a compiler does not trace the loops. The schemas are written out:
+# older PyTorch versions do not read Sequence of collections.abc.
+@torch.library.custom_op(
+    'mmpanseg::deformable_sampling', mutates_args=(),
+    schema='(Tensor value, Tensor x, Tensor y, Tensor weights, SymInt[] sides) -> Tensor')
 def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
     """Sample; arguments as for :func:`sample_at_pixels`, ``sides`` is h, w of each level."""
     batch, queries, width = x.shape
@@ -233,7 +236,10 @@ def _(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]
     return value.new_empty(*x.shape[:2], value.shape[2] * value.shape[3])
 
 
-@torch.library.custom_op('mmpanseg::deformable_sampling_backward', mutates_args=())
+@torch.library.custom_op(
+    'mmpanseg::deformable_sampling_backward', mutates_args=(),
+    schema='(Tensor grad, Tensor value, Tensor x, Tensor y, Tensor weights, SymInt[] sides) '
+           '-> (Tensor, Tensor, Tensor, Tensor)')
 def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
                      sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of value, x, y and weights; ``grad`` is that of the output."""
