@@ -1,5 +1,6 @@
 """Code bases whose checkpoints can be converted, in the order of detection."""
 import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -123,7 +124,8 @@ def foreign_file(path: str, config: str = 'CONFIG') -> str:
         config: path of the config, for the command in the text.
     """
     suffix = PurePosixPath(path.partition('?')[0]).suffix.lower()
-    if suffix not in FOREIGN_SUFFIXES:
+    # torch.load reads its own files whatever their suffix is
+    if suffix not in FOREIGN_SUFFIXES or zipfile.is_zipfile(path):
         return ''
     return (f'checkpoint {path} is a {suffix} file of another code base: '
             f'{convert_hint(path, config)}')

@@ -188,7 +188,11 @@ def test_whole_checkpoints_pass(tmp_path, weights):
     assert describe_broken_file(tmp_path / 'x.safetensors') == ''
     torch.save(weights, tmp_path / 'x.pth')
     torch.save(weights, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
-    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(dict(a=np.ones(3))))
+    torch.save(weights, tmp_path / 'x.pkl')
     for file in ('x.pth', 'old.pth', 'x.pkl'):
         assert describe_broken_file(tmp_path / file) == ''
         assert check_checkpoint(str(tmp_path / file)) == str(tmp_path / file)
+    (tmp_path / 'foreign.pkl').write_bytes(pickle.dumps(dict(a=np.ones(3))))
+    assert describe_broken_file(tmp_path / 'foreign.pkl') == ''
+    with pytest.raises(UsageError, match='convert.py .*foreign.pkl foreign_converted.pth'):
+        check_checkpoint(str(tmp_path / 'foreign.pkl'))

@@ -30,7 +30,9 @@ def test_names_and_shapes_are_the_published_ones(published, name):
         type='mmpanseg.MaskTransformer', num_things_classes=80, num_stuff_classes=53,
         backbone=backbone,
         panoptic_head=dict(type='mmpanseg.PanopticSegFormerHead', in_channels=channels,
-                           mask_decoder=dict(classify=True, locate=True))))
+                           mask_decoder=dict(classify=True, locate=True)),
+        panoptic_fusion_head=dict(type='mmpanseg.MaskWiseFusionHead',
+                                  score_activation='sigmoid', mask_activation='none')))
     converted = convert(published(f'panoptic_segformer/manifest_{name}.json'))
     assert converted.source == 'panoptic_segformer'
     assert not converted.unused

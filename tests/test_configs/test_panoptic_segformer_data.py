@@ -12,8 +12,10 @@ def read(repo_root, shared, name, count, image):
     """Packed samples of a base config's training pipeline, from one of the sample images."""
     config = Config.fromfile(repo_root / f'configs/_base_/datasets/{name}.py')
     sample = Config.fromfile(repo_root / 'configs/_base_/datasets/coco_panoptic_sample.py')
+    files = sample.train_dataloader.dataset
     dataset = DATASETS.build(dict(
-        sample.files, data_root=str(shared / 'data/coco_panoptic_sample'),
+        type=files.type, ann_file=files.ann_file, data_prefix=files.data_prefix,
+        data_root=str(shared / 'data/coco_panoptic_sample'),
         pipeline=config.train_dataloader.dataset.pipeline))
     return dataset, [dataset[image] for _ in range(count)]
 

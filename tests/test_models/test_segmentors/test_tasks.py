@@ -110,7 +110,7 @@ def test_predicts_alike_with_gradients_switched_on():
 @pytest.mark.parametrize('things, stuff', [(1000, 0), (900, 100), (0, 1203)])
 def test_too_many_classes_for_panoptic_results(things, stuff):
     with pytest.raises(ValueError, match=f'num_things_classes {things}, num_stuff_classes {stuff}'
-                                         '.* 1000 x .*room for 999'):
+                                         '.* 1000 x .*at most 999'):
         build(things, stuff)
 
 
