@@ -234,7 +234,8 @@ def test_conv_init_reaches_all_convolutions(conv_init, fan):
 @pytest.mark.parametrize('kwargs, text', [
     (dict(num_train_queries=7), 'num_train_queries=7 must lie between 1 and num_queries=6'),
     (dict(conv_init='keras'), "conv_init='keras' is unknown"),
-    (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))), 'num_layers=.1, 1, 1, 1. has more entries'),
+    (dict(transformer_decoder=dict(num_layers=(1, 1, 1, 1))),
+     'num_layers=.1, 1, 1, 1. has more entries'),
     (dict(semantic_head=dict(low_level_act='swish')), "low_level_act='swish' is unknown"),
 ])
 def test_settings_that_do_not_fit_are_refused(kwargs, text):
