@@ -6,6 +6,7 @@ created as soon as mmengine is imported, before or after this package, so that m
 find every ``type='mmpanseg.X'`` in each order of imports; see :mod:`mmpanseg.compat`.
 """
 import importlib
+import sys
 from types import ModuleType
 
 from mmpanseg import compat
@@ -15,7 +16,18 @@ _SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evalua
                 'registry', 'structures', 'utils', 'visualization')
 __all__ = ['__version__', *_SUBPACKAGES]
 
-compat.install()
+
+def _create_registries(mmengine: ModuleType) -> None:
+    importlib.import_module('mmpanseg.registry')
+
+
+def _register_loaders(datasets: ModuleType) -> None:
+    # The import system does so, but only after this function.
+    sys.modules['mmdet'].datasets = datasets  # type: ignore[attr-defined]
+    importlib.import_module('mmpanseg.datasets')
+
+
+compat.install({'mmengine': _create_registries, 'mmdet.datasets': _register_loaders})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -35,7 +35,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -97,11 +97,16 @@ def operators_compiled(device_type: str = 'cpu') -> bool:
     return device_type == 'cpu' or 'not available' not in extension.get_compiling_cuda_version()
 
 
-def install() -> None:
+def install(after_import: Mapping[str, Callable[[ModuleType], None]] | None = None) -> None:
     """Install the finder, and complete modules that are imported already.
 
     Calling it again changes nothing.
+
+    Args:
+        after_import: full name of a module of another package -> function of the module to call
+            right after its import, in addition to those of this file.
     """
+    _AFTER_IMPORT.update(after_import or {})
     if not any(isinstance(finder, _CompletingFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _CompletingFinder())
     if sys.modules.get('mmdet') is not None:
@@ -231,16 +236,6 @@ def _replace_dummies() -> None:
             setattr(module, name, getattr(ops, name))
 
 
-def _create_registries(mmengine: ModuleType) -> None:
-    importlib.import_module('mmpanseg.registry')
-
-
-def _register_loaders(datasets: ModuleType) -> None:
-    # The import system does so, but only after this function.
-    sys.modules['mmdet'].datasets = datasets  # type: ignore[attr-defined]
-    importlib.import_module('mmpanseg.datasets')
-
-
 def _complete_inferencer(module: Any) -> None:
     """Let mmdet's DetInferencer return panoptic maps and run lengths without panopticapi."""
     if module.VOID is None:
@@ -316,8 +311,6 @@ def _allow_training_state(checkpoint: ModuleType) -> None:
 
 # Full module name -> function of the module that runs right after its import.
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
-    'mmengine': _create_registries,
     'mmengine.runner.checkpoint': _allow_training_state,
-    'mmdet.datasets': _register_loaders,
     'mmdet.apis.det_inferencer': _complete_inferencer,
 }
