@@ -81,8 +81,8 @@ def test_config(call, tool):
     assert 'config file broken.py cannot be read: SyntaxError' in mistake('broken.py')
     assert 'other.py has no model' in mistake('other.py')
     assert 'KEY=VALUE' in mistake('mask2former.py', '--cfg-options', 'model', '=', '3')
-    assert '--cfg-options data_root.x.y' in mistake(
-        'mask2former.py', '--cfg-options', 'data_root.x.y=3')
+    assert '--cfg-options default_scope.x.y' in mistake(
+        'mask2former.py', '--cfg-options', 'default_scope.x.y=3')
 
 
 @pytest.mark.parametrize('tool', WITH_CHECKPOINT)
