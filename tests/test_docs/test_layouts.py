@@ -32,13 +32,19 @@ def paths_of(tree: str) -> set[str]:
     return found
 
 
+def dataset_of(config: Config, loader: str) -> dict:
+    """Config of the data set of a loader, without what wraps it."""
+    data = config[loader].dataset
+    while 'dataset' in data:
+        data = data.dataset
+    return data
+
+
 def read_by(config: Config) -> set[str]:
     """Files and folders of annotation and images that a config names."""
     found = set()
     for loader in ('train_dataloader', 'val_dataloader'):
-        data = config[loader].dataset
-        while 'dataset' in data:
-            data = data.dataset
+        data = dataset_of(config, loader)
         names = [data.get('ann_file'), *data.get('data_prefix', {}).values(),
                  data.get('config_file')]
         found.update((data.data_root + name).rstrip('/') for name in names if name)
@@ -51,7 +57,8 @@ def test_trees_have_what_configs_read(block):
     tree, checked = paths_of(block.text), 0
     for path in (ROOT / 'configs/_base_/datasets').glob('*.py'):
         config = Config.fromfile(path)
-        if config.get('data_root') != root or 'train_dataloader' not in config:
+        if ('train_dataloader' not in config
+                or dataset_of(config, 'train_dataloader').get('data_root') != root):
             continue
         checked += 1
         for name in read_by(config):

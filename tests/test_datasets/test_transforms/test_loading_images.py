@@ -273,5 +273,5 @@ def test_loaders_take_arrays_and_paths_in_any_order(tmp_path):
 
 
 def test_unknown_color_type():
-    with pytest.raises(ValueError, match="color_type='color' must be one of color, grayscale"):
-        TRANSFORMS.build(dict(type='LoadImageFromFile', color_type='color'))
+    with pytest.raises(ValueError, match="color_type='colour' must be one of color, grayscale"):
+        TRANSFORMS.build(dict(type='LoadImageFromFile', color_type='colour'))
