@@ -1,6 +1,7 @@
-"""Docstrings that describe several arguments at once, ``height, width: ...``, for the reference.
+"""Docstrings in the form that the parser of the reference reads.
 
-The parser of the reference knows one name for each entry: it gets an entry for every name.
+It expects one name in each entry, and Markdown: an entry for several arguments, ``height, width:
+...``, becomes one for each, and a role such as ``:class:`X` `` becomes code.
 """
 import re
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import griffe
 
 _SECTION = re.compile(r'^( *)(Args|Attributes|Returns|Raises|Yields):\s*$')
+_ROLE = re.compile(r':(?:class|meth|func|mod|attr|data|exc):`~?([^`]+)`')
 _GROUP = re.compile(r'^( *)((?:\*{0,2}\w+, *\n? *)+\*{0,2}\w+):(.*)$', re.S)
 
 
@@ -55,10 +57,11 @@ def split_entry(entry: str) -> str:
     return '\n'.join(f'{indent}{name.strip()}:{text}' for name in names.split(','))
 
 
-class GroupedArguments(griffe.Extension):
-    """Applies :func:`ungroup` to every docstring."""
+class ReadableDocstrings(griffe.Extension):
+    """Changes every docstring that is loaded for the reference."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Change the docstring of a loaded object."""
         if obj.docstring is not None:
-            obj.docstring.value = ungroup(obj.docstring.value)
+            text = _ROLE.sub(r'`\1`', obj.docstring.value)
+            obj.docstring.value = ungroup(text)
