@@ -120,9 +120,9 @@ def test_tiled_vs_whole(folder, tmp_path):
     out = tool(name, *files, '--tile', 80, 120, cwd=tmp_path)
     assert '1 tiles of 120x80' in out
     assert out.count(': 100.00 %') == 1 and out.count(':   100.00 %') == 1, out
-    assert 'kept whole: 0 of 0' in out
+    assert 'remain whole: 0 of 0' in out
     out = tool(name, *files, '--tile', 48, 64, '--overlap', 16, cwd=tmp_path)
-    assert '6 tiles of 64x48' in out and re.search(r'kept whole: \d+ of \d+', out)
+    assert '6 tiles of 64x48' in out and re.search(r'remain whole: \d+ of \d+', out)
     assert all(float(peak) > 50 for peak in re.findall(r'(?:whole|tiled) +\d+ +(\d+)', out))
     out = tool(name, *files, '--tile', 16, 16, '--overlap', 16, cwd=tmp_path, expect=1)
     assert 'overlap=16 must be between 1 and 15' in out.strip().splitlines()[-1]
