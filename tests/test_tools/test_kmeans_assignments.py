@@ -48,4 +48,4 @@ def test_one_row_for_each_image(run):
 def test_another_head(run):
     done, _ = run(f'mask2former/mask2former_{SCENES.format("r18")}')
     assert done.returncode == 1
-    assert 'error: Mask2FormerHead has no cluster assignments: the queries of mmpanseg.KMaX' in done.stderr
+    assert 'error: Mask2FormerHead has no cluster assignments: ' in done.stderr
