@@ -35,9 +35,9 @@ class CountTensors(Hook):
 @pytest.mark.slow
 def test_training_keeps_no_tensors(tiny_run):
     """Beside the log's means, which are no tensors, a step leaves nothing behind."""
-    counts = CountTensors([20, 100])
+    counts = CountTensors([20, 60])
     runner = tiny_run(lambda cfg: cfg.default_hooks.logger.update(interval=10),
-                      train_cfg__max_iters=101, train_cfg__val_interval=30)
+                      train_cfg__max_iters=61, train_cfg__val_interval=30)
     runner.register_hook(counts, 'LOWEST')
     runner.train()
     (first, first_bytes), (last, last_bytes) = counts.found
@@ -51,7 +51,7 @@ def test_prediction_keeps_no_tensors_of_many_sizes(tiny_config):
     rng = np.random.default_rng(0)
     found = []
     for _ in range(3):
-        for _ in range(40):
+        for _ in range(15):
             height, width = rng.integers(20, 200, 2)
             inferencer(rng.integers(0, 255, (height, width, 3), np.uint8))
         found.append(live_tensors())
