@@ -46,16 +46,16 @@ def test_training_keeps_no_tensors(tiny_run):
 
 @pytest.mark.slow
 def test_prediction_keeps_no_tensors_of_many_sizes(tiny_config):
-    """Constants of sizes are cached, but only of a few of them."""
+    """Constants are cached for each padded size, and nothing for each image."""
     inferencer = PanopticInferencer(str(tiny_config), show_progress=False)
     rng = np.random.default_rng(0)
     found = []
     for _ in range(3):
         for _ in range(15):
-            height, width = rng.integers(20, 200, 2)
+            height, width = rng.integers(20, 97, 2)
             inferencer(rng.integers(0, 255, (height, width, 3), np.uint8))
         found.append(live_tensors())
-    # which sizes are cached at the moment of counting is chance
+    # the first 15 images may lack some of the 9 padded sizes, the next ones hardly
     assert found[2][0] <= 1.1 * found[1][0] and found[2][1] <= 1.3 * found[1][1]
 
 
