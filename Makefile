@@ -5,7 +5,7 @@ STAMP := $(VENV)/.mmpanseg-installed
 LINT_STAMP := $(VENV)/.mmpanseg-lint-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs docs-serve clean
+.PHONY: help demo test test-slow fuzz coverage lint docs docs-serve clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*##/make \1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,15 @@ test: $(STAMP)  ## run the tests, without those that take long; ARGS are given t
 
 test-slow: $(STAMP)  ## run the tests that take long
 	$(PYTEST) -m slow $(ARGS)
+
+# 12 times the cases of `make test`: more than 10,000 in all.
+FACTOR ?= 12
+fuzz: $(STAMP)  ## try many generated inputs, others on each run; FACTOR=100 tries still more
+	MMPANSEG_FUZZ_FACTOR=$(FACTOR) $(PYTEST) -m fuzz $(ARGS)
+
+coverage: $(STAMP)  ## run all tests, and list the lines of the package that none of them runs
+	$(PYTEST) --cov --cov-report= $(ARGS)
+	$(PYTHON_IN_VENV) -m coverage report
 
 lint: $(LINT_STAMP)  ## check style and docstrings with ruff, types with mypy
 	$(PYTHON_IN_VENV) -m ruff check .
@@ -38,7 +47,7 @@ docs-serve: docs  ## show the site while you write
 	$(MKDOCS) serve
 
 clean:  ## remove caches and build outputs; environments and work_dirs stay
-	rm -rf build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find mmpanseg projects tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	rm -f $(STAMP) $(LINT_STAMP)
 

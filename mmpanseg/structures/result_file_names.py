@@ -35,7 +35,8 @@ def result_names(paths: Iterable[str | os.PathLike], keep_ending: bool = False,
     files = _without_common_folder(set(places.values()))
 
     def named(file: PurePosixPath) -> str:
-        return str(file if keep_ending else file.with_suffix(''))
+        # without its ending '...png' would be the folder above
+        return str(file.with_suffix('') if not keep_ending and file.stem.strip('.') else file)
 
     if not _repeated((named(PurePosixPath(file.name)) for file in files.values()), suffixes):
         files = {parts: PurePosixPath(file.name) for parts, file in files.items()}

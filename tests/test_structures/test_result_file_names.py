@@ -1,17 +1,23 @@
 """Names of result files: unchanged where they differ, never one name for two images."""
 import itertools
+import unicodedata
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmpanseg.structures.result_file_names import (
     MAX_BYTES,
     ResultNames,
+    _parts,
     dataset_result_names,
     picture_name,
     result_names,
 )
+
+from ..fuzz import cases
 
 
 @pytest.mark.parametrize('paths, names', [
@@ -94,3 +100,29 @@ def test_several_calls_into_one_folder(tmp_path):
     assert [names.unnamed('.jpg', tmp_path) for _ in range(2)] == ['00000000.jpg', '00000002.jpg']
     names = ResultNames(used={'a/1.png': '1', '00000000.png': '00000000'})
     assert [names.of('a/1.png'), names.of('b/1.png'), names.unnamed()] == ['1', '1_1', '00000001']
+
+
+FOLDERS = st.sampled_from(['..', '.', '', 'a', 'A', 'ä', 'a\u0308', '1.png', ' ', '~', 'C:', 'x' * 300])
+FILES = st.sampled_from(['1', '1.png', '1.PNG', '1.jpg', '1_1.png', '...png', '.png', 'ß.png',
+                         'SS.png', '1.png.jpg', 'y' * 300 + '.png'])
+PATHS = st.tuples(st.sampled_from(['', '/', '//', 's3://', 'http://h/']),
+                  st.lists(FOLDERS, max_size=3), FILES).map(
+    lambda parts: parts[0] + '/'.join([*parts[1], parts[2]]))
+
+
+@cases(150)
+@given(st.lists(PATHS, max_size=6), st.booleans(), st.sampled_from([('', ), ('', '_1')]))
+def test_no_path_leads_out_of_the_folder(paths, keep_ending, suffixes):
+    """Names are relative, without ``..``; they differ without case where the paths do."""
+    names = result_names(paths, keep_ending, suffixes)
+    exact, folded = {}, {}
+    for path, name in names.items():
+        parts = name.split('/')
+        assert not PurePosixPath(name).is_absolute() and '..' not in parts and '.' not in parts
+        assert all(part and len(part.encode()) <= MAX_BYTES for part in parts)
+        place = _parts(path)
+        for suffix in suffixes:
+            assert exact.setdefault(f'{name}{suffix}', place) == place
+            plain = [unicodedata.normalize('NFC', text.casefold())
+                     for text in (f'{name}{suffix}', '/'.join(place))]
+            assert folded.setdefault(plain[0], plain[1]) == plain[1]
