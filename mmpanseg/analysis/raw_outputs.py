@@ -39,7 +39,7 @@ class RawOutput(NamedTuple):
 
     def view(self, head: FusionHead) -> View:
         """Return the input of a fusion head."""
-        return View(self.probs, head.full_size_masks(self.mask_logits, 0, self.sample))
+        return head.view(self.probs, self.mask_logits, 0, self.sample)
 
 
 @torch.no_grad()

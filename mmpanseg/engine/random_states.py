@@ -16,8 +16,8 @@ def get_random_states() -> dict[str, Any]:
     return dict(
         torch=torch.get_rng_state(),
         cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        numpy=[name, torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss),
-               float(cached)],
+        numpy=[name, torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position),
+               int(has_gauss), float(cached)],
         python=list(random.getstate()))
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner.amp import autocast
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmpanseg.engine.anomaly import AnomalyDetection, AnomalyError
 from mmpanseg.engine.batch_encoding import decode_batch
@@ -70,7 +70,7 @@ def replay_step(model_config: dict, content: dict[str, Any], device: str | None 
     return Replay(losses, norms, detection.first, anomaly)
 
 
-def _run(model: nn.Module, content: dict[str, Any],
+def _run(model: Any, content: dict[str, Any],
          backward: bool = True) -> tuple[dict[str, float], dict[str, float]]:
     batch = decode_batch(content['batch'])
     set_random_states(content['random_states'])

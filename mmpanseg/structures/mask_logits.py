@@ -4,6 +4,7 @@ Shapes: L predictions (decoder layers) of B images with Q queries each, C channe
 P points; M rows (layer, image, query); m rows of one chunk. Points are (x, y) in [0, 1], see
 ``segment_map``.
 """
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -104,6 +105,17 @@ class MaskLogits:
         """
         raise NotImplementedError
 
+    def bounds(self, image: int) -> Tensor:
+        """Compute upper bounds of the absolute logits of the last prediction.
+
+        Args:
+            image: index in the batch.
+
+        Returns:
+            [Q], NaN or infinite where logits of a query are.
+        """
+        raise NotImplementedError
+
 
 class ProductMaskLogits(MaskLogits):
     """Mask logits stored as ``embeds @ features``.
@@ -154,6 +166,10 @@ class ProductMaskLogits(MaskLogits):
         product = self.embeds[layer, image, query] @ self.features[image].flatten(1)
         return product.view(-1, *self.size)
 
+    def bounds(self, image: int) -> Tensor:
+        embeds, features = self.embeds[-1, image], self.features[image]
+        return embeds.abs().sum(-1) * torch.linalg.vector_norm(features, ord=math.inf)
+
 
 class DenseMaskLogits(MaskLogits):
     """Mask logits stored densely.
@@ -200,6 +216,9 @@ class DenseMaskLogits(MaskLogits):
 
     def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
         return self.logits[layer][image, query]
+
+    def bounds(self, image: int) -> Tensor:
+        return torch.linalg.vector_norm(self.logits[-1][image].flatten(1), ord=math.inf, dim=1)
 
 
 def at_least_float(x: Tensor) -> Tensor:

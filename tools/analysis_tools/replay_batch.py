@@ -1,5 +1,6 @@
-"""Run the batch again that stopped a training: python tools/analysis_tools/replay_batch.py
-CONFIG non_finite_step_N.pth
+"""Run the batch of a stopped training again.
+
+    python tools/analysis_tools/replay_batch.py CONFIG non_finite_step_N.pth
 
 Prints every loss beside the one of the training, the norm of the gradients of each part, and the
 first module whose output is not finite.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.device import get_device
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -25,6 +26,7 @@ from mmpanseg.engine.step_files import (
     write_step,
 )
 from mmpanseg.registry import HOOKS
+from mmpanseg.utils.device import deliver
 from mmpanseg.utils.finite import describe_non_finite, named_tensors
 from mmpanseg.utils.modules import unwrap_model
 
@@ -57,7 +59,8 @@ class NonFiniteHook(Hook):
     checked, and that the scale does not vanish. With accumulated gradients each of the batches is
     checked, and one with a fault drops the whole update.
 
-    Every run contains this hook; ``custom_hooks`` changes its options.
+    After a test or a validation it logs the number of queries that the fusion head has left out, as
+    their logits were not finite. Every run contains this hook; ``custom_hooks`` changes its options.
 
     Args:
         action: 'stop', or 'skip' to leave out the step: weights, running statistics and the state
@@ -138,6 +141,28 @@ class NonFiniteHook(Hook):
             outputs.clear()
         self._skipped_now = False
         self._step_of_file = _Step()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._report_dropped(runner)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._report_dropped(runner)
+
+    def _report_dropped(self, runner: Runner) -> None:
+        """Log how many queries the fusion head of all processes has left out."""
+        deliver()
+        dropped = getattr(getattr(unwrap_model(runner.model), 'panoptic_fusion_head', None),
+                          'dropped', None)
+        if dropped is None:
+            return
+        counts = torch.tensor([dropped.images, dropped.queries], device=get_device())
+        all_reduce(counts)
+        images, queries = counts.tolist()
+        dropped.images = dropped.queries = 0
+        if images:
+            runner.logger.warning(
+                f'{queries} queries of {images} images, tiles or views had NaN or infinite logits '
+                'and were left out: check the weights and these images')
 
     def _keep_start(self, model: nn.Module, module: nn.Module, args: tuple) -> None:
         if model.training and args and isinstance(args[0], dict):

@@ -208,7 +208,8 @@ def test_impossible_options(tiny_run, options, text):
 
 
 def test_bfloat16_runs_again_bit_by_bit(tiny_run, tiny_config, tool, capsys):
-    runner, _, text = train(tiny_run, 'gradient', optim_wrapper__type='mmpanseg.BFloat16OptimWrapper')
+    runner, _, text = train(
+        tiny_run, 'gradient', optim_wrapper__type='mmpanseg.BFloat16OptimWrapper')
     path = Path(runner.work_dir) / 'non_finite_step_3.pth'
     assert read_step(path)['autocast'] == 'bfloat16'
     capsys.readouterr()
