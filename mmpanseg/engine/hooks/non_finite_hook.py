@@ -59,8 +59,9 @@ class NonFiniteHook(Hook):
     checked, and that the scale does not vanish. With accumulated gradients each of the batches is
     checked, and one with a fault drops the whole update.
 
-    After a test or a validation it logs the number of queries that the fusion head has left out, as
-    their logits were not finite. Every run contains this hook; ``custom_hooks`` changes its options.
+    After a test or a validation it logs the number of queries that the fusion head has left out,
+    as their logits were not finite. Every run contains this hook; ``custom_hooks`` changes its
+    options.
 
     Args:
         action: 'stop', or 'skip' to leave out the step: weights, running statistics and the state

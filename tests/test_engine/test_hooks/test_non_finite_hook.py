@@ -12,26 +12,7 @@ from mmpanseg.engine import UsageError
 from mmpanseg.engine.batch_encoding import decode_batch
 from mmpanseg.engine.step_files import read_step
 
-
-class Poison(Hook):
-    """Changes one step: 'image' makes a pixel NaN, 'gradient' makes one gradient infinite."""
-
-    def __init__(self, what, *steps):
-        self.what, self.steps, self.seen = what, steps, []
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter + 1 not in self.steps:
-            return
-        self.weights = copy.deepcopy(runner.model.state_dict())
-        self.seen.append([sample.img_path for sample in data_batch['data_samples']])
-        if self.what == 'image':
-            image = data_batch['inputs'][0].float()
-            image[0, 3, 4] = math.nan
-            data_batch['inputs'][0] = image
-        else:
-            parameter = runner.model.panoptic_head.cls_embed.weight
-            handle = parameter.register_hook(
-                lambda grad: handle.remove() or grad * math.inf)
+from .poison import Poison
 
 
 def hook_config(**options):
@@ -42,7 +23,7 @@ def hook_config(**options):
 
 def train(tiny_run, what='image', steps=(3,), change=lambda cfg: None, **options):
     runner = tiny_run(change, **options)
-    poison = Poison(what, *steps)
+    poison = Poison(what, steps)
     runner.register_hook(poison)
     try:
         runner.train()
@@ -122,7 +103,7 @@ def test_skipped_steps_change_nothing(tiny_run, log_of, what):
                 (runner.model.state_dict(), runner.optim_wrapper.optimizer.state_dict()))
 
     runner = tiny_run(hook_config(action='skip', max_skips=2))
-    poison = Poison(what, 2, 3)
+    poison = Poison(what, (2, 3))
     for hook in (poison, Keep()):
         runner.register_hook(hook)
     runner.train()
@@ -168,7 +149,7 @@ def test_a_skipped_batch_drops_the_accumulated_update(tiny_run):
 
     runner = tiny_run(hook_config(action='skip'), optim_wrapper__accumulative_counts=2,
                       train_cfg__max_iters=6)
-    for hook in (Poison('image', 3), Keep()):
+    for hook in (Poison('image', (3,)), Keep()):
         runner.register_hook(hook)
     runner.train()
     changed = [step for step in range(2, 7) if any(
