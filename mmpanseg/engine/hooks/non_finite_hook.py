@@ -181,14 +181,16 @@ class NonFiniteHook(Hook):
 
     def _backward(self, runner: Runner, wrapper: OptimWrapper, backward: Callable, loss: Tensor,
                   **kwargs: Any) -> None:
-        with nullcontext() if self._anomalies is None else self._anomalies.named():
-            try:
+        try:
+            with nullcontext() if self._anomalies is None else self._anomalies.named():
                 backward(loss, **kwargs)
-            except AnomalyError as error:
-                self._buffers.restore()
-                raise NonFiniteError(
-                    f'training stopped in step {runner.iter + 1}, before its update: {error}; '
-                    f'{self._report(runner, wrapper, loss, 0)}') from error
+        except AnomalyError as error:
+            self._buffers.restore()
+            fault = 0 if loss.isfinite().all() else _LOSS
+            text = f'{error}; {self._report(runner, wrapper, loss, fault)}'
+            self.after_train(runner)
+            raise NonFiniteError(f'training stopped in step {runner.iter + 1}, before its update: '
+                                 f'{text}') from error
         faults = self._read(wrapper, loss)
         if not any(faults):
             return
@@ -197,6 +199,7 @@ class NonFiniteHook(Hook):
         stops = self.action == 'stop' or count >= self.max_skips
         text = self._texts(runner, wrapper, loss, faults, stops)
         if stops:
+            self.after_train(runner)
             limit = f' ({count} steps were skipped, as max_skips allows)' if count else ''
             raise NonFiniteError(
                 f'training stopped in step {runner.iter + 1}{limit}, before its update: {text}')
