@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import_mmdet()
+    from mmpanseg.engine.hooks.non_finite_hook import use_anomaly_detection
     from mmpanseg.engine.launch import (
         build_runner,
         read_config,
@@ -29,7 +30,6 @@ def main() -> None:
         use_amp,
         use_auto_scale_lr,
     )
-    from mmpanseg.engine.non_finite_options import use_anomaly_detection
 
     cfg = read_config(args)
     set_resume(cfg, args.resume)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmpanseg.engine import UsageError
-from mmpanseg.engine.non_finite_options import use_anomaly_detection
+from mmpanseg.engine.hooks.non_finite_hook import use_anomaly_detection
 from mmpanseg.engine.step_files import read_step
 from mmpanseg.engine.step_replay import replay_step
 

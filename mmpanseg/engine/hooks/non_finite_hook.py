@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
@@ -307,6 +308,22 @@ class _Step(NamedTuple):
     start: StepState | None = None
     losses: dict[str, Any] = {}
     autocast: str | None = None
+
+
+def use_anomaly_detection(cfg: Config) -> None:
+    """Let the run's :class:`NonFiniteHook` search for the module that makes NaN.
+
+    Args:
+        cfg: config of a whole run; changed in place. Other options of the hook stay.
+    """
+    hooks = [dict(hook) for hook in cfg.get('custom_hooks') or []]
+    name = NonFiniteHook.__name__
+    found = [hook for hook in hooks if str(hook.get('type')).split('.')[-1] == name]
+    if not found:
+        found = [dict(type=f'mmpanseg.{name}')]
+        hooks += found
+    found[0]['detect_anomaly'] = True
+    cfg.custom_hooks = hooks
 
 
 @HOOKS.register_module()
