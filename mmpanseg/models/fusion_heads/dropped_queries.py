@@ -60,8 +60,8 @@ def without_broken(probs: Tensor, masks: FullSizeMasks, image: int, dropped: Dro
         dropped: counts them.
         name: of the image.
     """
-    largest = masks.mask_logits.bounds(image)
-    masks.broken = ~((probs.amax(-1) < math.inf) & (largest < math.inf))
+    checksums = masks.mask_logits.checksums(image)
+    masks.broken = ~(probs.isfinite().all(-1) & checksums.isfinite())
     dropped.count(masks.broken, name)
     nothing = torch.arange(probs.shape[-1], device=probs.device) == probs.shape[-1] - 1
     return View(torch.where(masks.broken[:, None], nothing.to(probs), probs), masks)
