@@ -25,6 +25,8 @@ import of                           effect, reason
                                     every training checkpoint contains. Only for torch 2.6 and later
                                     with an mmengine that does not allow it itself. The list of
                                     allowed types belongs to torch and thus to the whole process.
+``mmengine.fileio``                 Replaces its writer of JSON files: logs and scores have null in
+                                    place of NaN and infinity, which are no JSON.
 ==================================  ================================================================
 
 This module imports nothing but the standard library until one of these modules is imported.
@@ -310,7 +312,29 @@ def _allow_training_state(checkpoint: ModuleType) -> None:
 
 
 # Full module name -> function of the module that runs right after its import.
+def _write_null_for_nan(handlers: Any) -> None:
+    """Replace mmengine's writer of JSON, of logs and scores, by one that never writes NaN."""
+    from mmpanseg.utils.strict_json import dumps_with_null
+
+    original = handlers.file_handlers['json']
+    if hasattr(original, 'writes_null'):
+        return
+    kind = type(original)
+    set_default = sys.modules[kind.__module__].set_default
+
+    def dump_to_str(self: Any, obj: Any, **kwargs: Any) -> str:
+        kwargs.setdefault('default', set_default)
+        return dumps_with_null(obj, **kwargs)
+
+    def dump_to_fileobj(self: Any, obj: Any, file: Any, **kwargs: Any) -> None:
+        file.write(dump_to_str(self, obj, **kwargs))
+
+    handlers.file_handlers['json'] = type(kind.__name__, (kind, ), dict(
+        dump_to_str=dump_to_str, dump_to_fileobj=dump_to_fileobj, writes_null=True))()
+
+
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     'mmengine.runner.checkpoint': _allow_training_state,
     'mmdet.apis.det_inferencer': _complete_inferencer,
+    'mmengine.fileio.handlers.registry_utils': _write_null_for_nan,
 }

@@ -13,6 +13,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='continue from a checkpoint; without a value, from the latest one '
                         'in the work dir')
+    parser.add_argument('--detect-anomaly', action='store_true',
+                        help='search for the module and the operation that make NaN; slow')
     add_run_options(parser)
     return parser.parse_args()
 
@@ -20,6 +22,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import_mmdet()
+    from mmpanseg.engine.hooks.non_finite_hook import use_anomaly_detection
     from mmpanseg.engine.launch import (
         build_runner,
         read_config,
@@ -34,6 +37,8 @@ def main() -> None:
         use_amp(cfg)
     if args.auto_scale_lr:
         use_auto_scale_lr(cfg)
+    if args.detect_anomaly:
+        use_anomaly_detection(cfg)
     with user_mistakes():
         runner = build_runner(cfg, args.launcher)
     runner.train()

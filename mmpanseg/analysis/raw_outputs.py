@@ -16,6 +16,7 @@ from mmpanseg.models.fusion_heads.base import FusionHead
 from mmpanseg.models.inference.augmented_views import View
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.structures.mask_logits import DenseMaskLogits
+from mmpanseg.utils import strict_json
 
 INDEX = 'index.json'
 # meta information that fusion and evaluation read
@@ -39,7 +40,7 @@ class RawOutput(NamedTuple):
 
     def view(self, head: FusionHead) -> View:
         """Return the input of a fusion head."""
-        return View(self.probs, head.full_size_masks(self.mask_logits, 0, self.sample))
+        return head.view(self.probs, self.mask_logits, 0, self.sample)
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def save_raw_outputs(model: MaskTransformer, batches: Iterable[dict], folder: Pa
         dataset_meta=dict(model.dataset_meta), fusion_head=ConfigDict(fusion_head).to_dict(),
         num_things_classes=model.num_things_classes, num_stuff_classes=model.num_stuff_classes,
         samples=samples)
-    (folder / INDEX).write_text(json.dumps(index, default=_plain), encoding='utf-8')
+    (folder / INDEX).write_text(strict_json.dumps(index, default=_plain), encoding='utf-8')
     return len(samples)
 
 

@@ -28,6 +28,7 @@ from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
 from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
+from mmpanseg.utils.device import deliver
 from mmpanseg.visualization.panoptic_visualizer import require_display
 
 
@@ -190,6 +191,7 @@ class PanopticInferencer(DetInferencer):
         Returns:
             dict of `predictions` and `visualization`.
         """
+        deliver()  # counts of queries that were left out
         if return_datasamples and pred_out_dir and not no_save_pred:
             for sample in preds:
                 self.pred2dict(sample, pred_out_dir)

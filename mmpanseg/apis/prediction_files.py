@@ -13,6 +13,7 @@ from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
+from mmpanseg.utils import strict_json
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # one line for each image whose predictions are not in the JSON files yet
@@ -123,7 +124,7 @@ class PredictionFiles:
             Image.fromarray(saved.pop('sem_seg').astype(kind)).save(path)
             saved['sem_seg_path'] = str(path)
         try:
-            line = json.dumps(entry, allow_nan=False)
+            line = strict_json.dumps(entry)
         except ValueError as error:
             raise ValueError(f'{source or name}: a predicted score or box is not finite, which '
                              'JSON cannot represent; check the weights and the image') from error
@@ -169,7 +170,8 @@ class PredictionFiles:
         if not path.is_file():
             return default
         try:
-            return json.loads(path.read_text(encoding='utf-8'))
+            return json.loads(path.read_text(encoding='utf-8'),
+                              parse_constant=strict_json.refuse_constant)
         except ValueError as error:
             raise ValueError(f'{path} is not valid JSON ({error}), so no results can be added to '
                              'it; write to another folder, or remove it') from error
@@ -230,11 +232,11 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
     unfinished = path.with_name(f'{path.name}.unfinished')
     with open(unfinished, 'w', encoding='utf-8') as file:
         if head is not None:
-            file.write(json.dumps(head)[:-1])
+            file.write(strict_json.dumps(head)[:-1])
         if head is None or key:
-            file.write('[' if head is None else f', {json.dumps(key)}: [')
+            file.write('[' if head is None else f', {strict_json.dumps(key)}: [')
             for number, item in enumerate(items):
-                file.write((',\n' if number else '\n') + json.dumps(item))
+                file.write((',\n' if number else '\n') + strict_json.dumps(item))
             file.write('\n]')
         file.write('}' if head is not None else '')
     unfinished.replace(path)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmpanseg.checkpoints.checkpoint_fit import compare_tensors, shortened_list
 from mmpanseg.checkpoints.class_order import permute_classes, published_order
 from mmpanseg.checkpoints.sources import CheckpointError, find_source, get_source
+from mmpanseg.utils.finite import describe_non_finite
 
 POSITIONS = 'panoptic_head.query_embed.weight'
 # Parameters of each kind that an error text names.
@@ -63,6 +64,9 @@ def convert(state_dict: dict[str, Tensor], source: str | None = None,
             for name in by_class:
                 renamed[name] = permute_classes(renamed[name], order, origin.get(name, name))
         renamed.update(_constants(renamed))
+    if broken := describe_non_finite(renamed):
+        raise CheckpointError(f'the checkpoint holds NaN or infinity in {broken}: nothing is '
+                              'written, use an earlier checkpoint')
     return ConvertedCheckpoint(renamed, entry.name, unused, origin, by_class)
 
 

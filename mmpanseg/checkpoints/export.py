@@ -1,5 +1,4 @@
 """Export of Mask2Former and MP-Former to transformers and mmdetection."""
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mmpanseg.checkpoints.huggingface import to_huggingface
 from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.checkpoints.weight_files import write_safetensors
+from mmpanseg.utils import strict_json
 
 _STAGES = ['stage1', 'stage2', 'stage3', 'stage4']
 _RESNET_DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3],
@@ -79,7 +79,7 @@ def write_huggingface(state_dict: dict[str, Tensor], model: ConfigDict, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(weights, folder / 'model.safetensors')
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + '\n')
+        (folder / name).write_text(strict_json.dumps(content, indent=2) + '\n')
     return unused
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.utils.finite import describe_non_finite
 from mmpanseg.version import __version__
 
 _DESCRIPTION = ('source', 'epoch', 'iter', 'seed', 'experiment_name', 'dataset_meta', 'cfg',
@@ -25,7 +26,7 @@ def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) 
 
     Raises:
         CheckpointError: the checkpoint contains no weights, or no averages although they are
-            requested.
+            requested, or numbers that are not finite.
     """
     weights = checkpoint.get('state_dict')
     if not isinstance(weights, dict):
@@ -38,6 +39,9 @@ def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) 
         # mmengine's EMAHook saves the averages as state_dict, the last step as ema_state_dict
         weights = {key.removeprefix('module.'): value for key, value in other.items()
                    if key.startswith('module.')}
+    if broken := describe_non_finite(weights):
+        raise CheckpointError(f'it holds NaN or infinity in {broken}: nothing is published, use an '
+                              'earlier checkpoint')
     meta = checkpoint.get('meta') or {}
     return dict(
         meta={'mmpanseg_version': __version__,

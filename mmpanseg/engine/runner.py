@@ -31,7 +31,9 @@ from mmpanseg.engine.console import ConsoleFilter, split_messages
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
     ClassConsistencyHook,
+    FiniteCheckpointHook,
     LoadSummaryHook,
+    NonFiniteHook,
     RunSummaryHook,
     ScheduleConsistencyHook,
 )
@@ -42,7 +44,7 @@ from mmpanseg.registry import RUNNERS
 
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
-           RunSummaryHook)
+           RunSummaryHook, NonFiniteHook, FiniteCheckpointHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')

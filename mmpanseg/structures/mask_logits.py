@@ -104,6 +104,17 @@ class MaskLogits:
         """
         raise NotImplementedError
 
+    def checksums(self, image: int) -> Tensor:
+        """Compute a number per query that is finite if its logits of the last prediction are.
+
+        Args:
+            image: index in the batch.
+
+        Returns:
+            [Q], NaN or infinite for a query with such logits.
+        """
+        raise NotImplementedError
+
 
 class ProductMaskLogits(MaskLogits):
     """Mask logits stored as ``embeds @ features``.
@@ -154,6 +165,12 @@ class ProductMaskLogits(MaskLogits):
         product = self.embeds[layer, image, query] @ self.features[image].flatten(1)
         return product.view(-1, *self.size)
 
+    def checksums(self, image: int) -> Tensor:
+        features = self.features[image].flatten(1)
+        # a product is the fastest way to read all of them
+        total = (features.new_ones(1, len(features)) @ features).sum()
+        return self.embeds[-1, image].abs().sum(-1) + 0 * total
+
 
 class DenseMaskLogits(MaskLogits):
     """Mask logits stored densely.
@@ -200,6 +217,9 @@ class DenseMaskLogits(MaskLogits):
 
     def dense(self, layer: int, image: int, query: Tensor) -> Tensor:
         return self.logits[layer][image, query]
+
+    def checksums(self, image: int) -> Tensor:
+        return self.logits[-1][image].flatten(1).sum(1)
 
 
 def at_least_float(x: Tensor) -> Tensor:

@@ -82,6 +82,15 @@ class SegmentMap:
         assert stored is not None
         return stored
 
+    def stored(self) -> dict[str, Tensor | int | None]:
+        """Return what is stored, for files.
+
+        Returns:
+            ``labels``; ``map`` or ``masks``, the other one is None; ``width``, the width of masks
+            that are packed bits, see :meth:`from_bits`, otherwise None.
+        """
+        return dict(labels=self.labels, map=self.map, masks=self._masks, width=self._width)
+
     @property
     def device(self) -> torch.device:
         """Device of all tensors."""

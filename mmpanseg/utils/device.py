@@ -4,7 +4,7 @@ A copy from a Python list or from pageable memory synchronizes the host with the
 every copy to the host. :func:`to_device` therefore copies all its inputs at once from pinned memory
 without synchronization, and :func:`to_host` copies all its inputs with a single synchronization.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -70,6 +70,35 @@ def to_device(device: torch.device, *data: HostData) -> list[Tensor]:
     return _unpack(buffer, tensors)
 
 
+Receive = Callable[[Tensor], None]
+# Tensors of devices that the next copy takes along, and functions of their copies.
+_WAITING: list[tuple[Tensor, Receive]] = []
+_MOST_WAITING = 64
+
+
+def to_host_later(tensor: Tensor, receive: Receive) -> None:
+    """Copy a tensor to the host together with the next ones, without a synchronization of its own.
+
+    Args:
+        tensor: any shape and dtype.
+        receive: called with the copy; at once if the tensor is on the host, else in the next
+            :func:`to_host` of its device or in :func:`deliver`.
+    """
+    if tensor.device.type == 'cpu':
+        receive(tensor.detach())
+        return
+    _WAITING.append((tensor.detach(), receive))
+    if len(_WAITING) > _MOST_WAITING:
+        deliver()
+
+
+def deliver() -> None:
+    """Copy everything that still waits for :func:`to_host_later`."""
+    while _WAITING:
+        tensor, receive = _WAITING.pop()
+        receive(to_host(tensor)[0])
+
+
 def to_host(*tensors: Tensor) -> list[Tensor]:
     """Copy tensors of one device to the host in one transfer, with one synchronization.
 
@@ -82,9 +111,15 @@ def to_host(*tensors: Tensor) -> list[Tensor]:
     detached = [tensor.detach() for tensor in tensors]
     if detached[0].device.type == 'cpu':
         return detached
-    if len(detached) == 1:
+    taken = [entry for entry in _WAITING if entry[0].device == detached[0].device]
+    if len(detached) == 1 and not taken:
         return [detached[0].cpu()]
-    return _unpack(_pack(detached).cpu(), detached)
+    together = detached + [tensor for tensor, _ in taken]
+    copies = _unpack(_pack(together).cpu(), together)
+    _WAITING[:] = [entry for entry in _WAITING if all(entry is not other for other in taken)]
+    for (_, receive), copy in zip(taken, copies[len(detached):]):
+        receive(copy)
+    return copies[:len(detached)]
 
 
 def pin_memory(buffer: Tensor, device: torch.device) -> Tensor:

@@ -79,3 +79,10 @@ def test_impossible_wishes(checkpoint):
         published_content(checkpoint[0], averaged=True)
     with pytest.raises(CheckpointError, match='no state_dict'):
         published_content(dict(model={}))
+
+
+def test_numbers_that_are_not_finite_are_not_published(checkpoint):
+    content, _ = checkpoint
+    content['state_dict']['bias'] = torch.tensor([1.0, float('nan'), float('inf')])
+    with pytest.raises(CheckpointError, match=r'1 of 2 tensors: bias \(2 of 3 numbers\)'):
+        published_content(content)

@@ -24,7 +24,6 @@ if __name__ == '__main__':
 
 import contextlib
 import io
-import json
 import os
 import statistics
 import tempfile
@@ -40,6 +39,7 @@ from PIL import Image
 from mmpanseg.evaluation import PanopticMap, image_pq, image_pq_variants, pq_compute
 from mmpanseg.structures import id2rgb
 from mmpanseg.structures.panoptic_png import read_panoptic_png
+from mmpanseg.utils import strict_json
 
 try:
     from panopticapi.evaluation import pq_compute_single_core
@@ -97,7 +97,7 @@ def make_data(folder: Path, width: int, height: int, images: int, segments: int)
     batches = [pairs[start:start + BATCH] for start in range(0, images, BATCH)]
     for number, batch in enumerate(batches):
         for side, annotations in zip(('gt', 'pred'), zip(*batch)):
-            (folder / f'{side}{number}.json').write_text(json.dumps(
+            (folder / f'{side}{number}.json').write_text(strict_json.dumps(
                 dict(categories=list(CATEGORIES.values()), annotations=annotations)))
     return batches
 

@@ -2,7 +2,6 @@
 
 H, W: height and width of an image in pixels; N: number of segments.
 """
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy import ndimage
 from mmpanseg.structures.image_file import IMAGE_SUFFIXES
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import write_panoptic_png
+from mmpanseg.utils import strict_json
 
 PathLike = str | Path
 
@@ -195,7 +195,7 @@ def write_json(path: Path, content: dict) -> None:
     """Write a JSON file; an interrupted run leaves no file of this name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + '.unfinished')
-    unfinished.write_text(json.dumps(content))
+    unfinished.write_text(strict_json.dumps(content))
     os.replace(unfinished, path)
 
 

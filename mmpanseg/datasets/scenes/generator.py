@@ -1,5 +1,4 @@
 """Synthetic scenes: composition of an image, and a data set of them in COCO panoptic format."""
-import json
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ from mmpanseg.datasets.scenes.sprites import THINGS, draw_thing, random_color
 from mmpanseg.registry import DATASETS
 from mmpanseg.structures import VOID
 from mmpanseg.structures.panoptic_png import rgb2id, write_panoptic_png
+from mmpanseg.utils import strict_json
 
 THING_CLASSES = ('ball', 'crate', 'tree', 'car', 'person', 'bird')
 STUFF_CLASSES = ('sky', 'mountain', 'grass', 'water', 'road', 'wall')
@@ -220,7 +220,7 @@ def write_scenes(root: str | Path, split: str, count: int, size: tuple[int, int]
     categories = [
         dict(id=k + 1, name=name, isthing=int(name in THING_CLASSES), color=list(PALETTE[k]))
         for k, name in enumerate(CLASSES)]
-    (root / f'annotations/panoptic_{split}.json').write_text(json.dumps(
+    (root / f'annotations/panoptic_{split}.json').write_text(strict_json.dumps(
         dict(images=images, annotations=annotations, categories=categories)))
 
 

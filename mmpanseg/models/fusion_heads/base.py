@@ -11,6 +11,11 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from mmpanseg.models.fusion_heads.dropped_queries import (
+    DroppedQueries,
+    mark_broken,
+    without_broken,
+)
 from mmpanseg.models.fusion_heads.instances import predict_instances
 from mmpanseg.models.fusion_heads.semantic import fuse_semantic
 from mmpanseg.models.inference.augmented_views import View, merge_views
@@ -39,6 +44,9 @@ class FusionHead(BaseModule):
         resize_once: see :class:`FullSizeMasks`.
         init_cfg: see mmengine's BaseModule.
 
+    Attributes:
+        dropped: counts of queries that are left out, as their logits are NaN or infinite.
+
     Raises:
         ValueError: an activation does not exist.
     """
@@ -53,6 +61,7 @@ class FusionHead(BaseModule):
         self.class_scores = resolve_option('score_activation', score_activation, SCORE_ACTIVATIONS)
         self.mask_activation = resolve_option('mask_activation', mask_activation, MASK_ACTIVATIONS)
         self.resize_once = resize_once
+        self.dropped = DroppedQueries()
         # independent scores are comparable among things only
         self.rank_things_only = score_activation == 'sigmoid'
 
@@ -97,8 +106,27 @@ class FusionHead(BaseModule):
                 f'panoptic_fusion_head gets {cls_logits.shape[-1]} class logits per query in a '
                 f'model of {self.num_classes} classes: set its score_activation to "sigmoid" for '
                 'a head without a "no object" class, to "softmax" for one with it')
-        return [View(probs[i], self.full_size_masks(mask_logits, i, metainfo, rescale, unflip))
+        probs = mark_broken(probs, cls_logits, self.score_activation == 'sigmoid')
+        return [self.view(probs[i], mask_logits, i, metainfo, rescale, unflip)
                 for i, metainfo in enumerate(metainfos)]
+
+    def view(self, probs: Tensor, mask_logits: MaskLogits, image: int, metainfo: dict,
+             rescale: bool = True, unflip: bool = False) -> View:
+        """Combine the predictions for one image, without queries whose logits are not finite.
+
+        These predict "no object", and their masks are empty; :attr:`dropped` counts them.
+
+        Args:
+            probs: class probabilities [Q, K + 1]; NaN for class logits that are not finite.
+            mask_logits: see :meth:`predict`.
+            image: index of the image in the batch.
+            metainfo: see :class:`FullSizeMasks`.
+            rescale: see :meth:`predict`.
+            unflip: see :meth:`views`.
+        """
+        masks = self.full_size_masks(mask_logits, image, metainfo, rescale, unflip)
+        return without_broken(probs, masks, image, self.dropped,
+                              str(metainfo.get('img_path', f'image {image} of the batch')))
 
     def full_size_masks(self, mask_logits: MaskLogits, image: int, metainfo: dict,
                         rescale: bool = True, unflip: bool = False) -> FullSizeMasks:

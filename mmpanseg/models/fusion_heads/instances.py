@@ -70,10 +70,12 @@ def predict_instances(probs: Tensor, masks: OutputMasks, num_things_classes: int
     if things_only:
         pairs = torch.where(
             torch.arange(num_classes, device=pairs.device) < num_things_classes, pairs, 0)
+    if masks.broken is not None:
+        pairs = torch.where(masks.broken[:, None], -1, pairs)
     scores, index = pairs.flatten().topk(min(max_per_image, pairs.numel()))
     # one copy: the number of things determines the shapes below
     host_scores, host_index = (x.numpy() for x in to_host(scores, index))
-    is_kept = host_index % num_classes < num_things_classes
+    is_kept = (host_index % num_classes < num_things_classes) & (host_scores >= 0)
     if things_only:
         is_kept &= host_scores > 0
     # a query can be selected with several classes

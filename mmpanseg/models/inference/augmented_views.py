@@ -44,6 +44,7 @@ class MeanMasks:
         self.accepted = accepted
         self.size = masks[0].size
         self.activation = masks[0].activation
+        self.broken = masks[0].broken
 
     def max_probs(self, queries: Tensor) -> Tensor:
         """Upper bound of the mask probabilities of each query, [n]: the maximum over the views."""

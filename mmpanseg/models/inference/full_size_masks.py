@@ -32,14 +32,16 @@ class MaskActivation(NamedTuple):
     Attributes:
         probs: function of logits that returns new tensors of probabilities in 0 .. 1.
         threshold: logit above which a pixel is part of the binary mask.
+        empty: logit of the pixels of an empty mask.
     """
     probs: Callable[[Tensor], Tensor]
     threshold: float
+    empty: float = -1e4
 
 
 SIGMOID = MaskActivation(torch.sigmoid, 0.0)
 # for heads that predict probabilities, such as masks read from attention maps
-IDENTITY = MaskActivation(torch.clone, 0.5)
+IDENTITY = MaskActivation(torch.clone, 0.5, 0.0)
 
 SCORE_ACTIVATIONS = dict(softmax=softmax_scores, sigmoid=sigmoid_scores)
 MASK_ACTIVATIONS = dict(sigmoid=SIGMOID, none=IDENTITY)
@@ -50,6 +52,7 @@ class OutputMasks(Protocol):
 
     size: tuple[int, int]
     activation: MaskActivation
+    broken: Tensor | None
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Yield logits [m, H, W] of the queries in order, m of them at a time."""
@@ -82,7 +85,13 @@ class FullSizeMasks:
             Padding is then cropped before, which is exact if the image ends at the border of one
             of the logits' pixels.
         align_corners: for both resizings, see :func:`torch.nn.functional.interpolate`.
+
+    Attributes:
+        broken: bool [Q], queries whose masks are empty, because their logits are not finite; None
+            for none.
     """
+
+    broken: Tensor | None = None
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
                  rescale: bool = True, unflip: bool = False,
@@ -147,7 +156,10 @@ class FullSizeMasks:
 
     def low_resolution(self, queries: Tensor) -> Tensor:
         """Logits [m, h, w] as predicted, before any resizing."""
-        return self.mask_logits.dense(-1, self.image, queries)
+        logits = self.mask_logits.dense(-1, self.image, queries)
+        if self.broken is None:
+            return logits
+        return logits.masked_fill_(self.broken[queries][:, None, None], self.activation.empty)
 
     def input_rows(self, logits: Tensor, start: int, stop: int) -> Tensor:
         """Compute rows of the logits at the size of the network's input, padding cropped.

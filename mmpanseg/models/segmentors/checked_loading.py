@@ -18,6 +18,7 @@ from torch import nn
 from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
+from mmpanseg.utils.finite import describe_non_finite
 
 # parts of torch's error texts for truncated files
 _DAMAGED = re.compile('PytorchStreamReader|invalid hash')
@@ -96,12 +97,14 @@ class CheckedLoadingMixin(nn.Module):
 
     Raises:
         CheckpointError: the loaded weights do not fit the model; the text names tensors and
-            shapes.
+            shapes. Or, however they are loaded, they contain NaN or infinity.
         ValueError: the number of class names differs from the number of classes, or checkpoint and
             config name the same classes in another order.
     """
 
     num_classes: int
+    # False lets a step that made such weights run again
+    refuses_non_finite = True
     # text on weights that were loaded and do not fit
     _misfit = ''
     _checked_by_torch = False
@@ -145,9 +148,14 @@ class CheckedLoadingMixin(nn.Module):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # mmengine's loader calls only this method, and not load_state_dict
         found = {name.removeprefix(prefix): value for name, value in state_dict.items()}
-        self._misfit = compare_tensors(found, self.state_dict()).misfit()
+        own = self.state_dict()
+        self._misfit = compare_tensors(found, own).misfit()
         if self._cfg is not None and not self._checked_by_torch:
             self._raise_misfit(self._misfit)
+        broken = describe_non_finite({name: value for name, value in found.items() if name in own})
+        if broken and self.refuses_non_finite:
+            raise CheckpointError(f'the checkpoint holds NaN or infinity in {broken}: use an '
+                                  'earlier checkpoint of the training')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
