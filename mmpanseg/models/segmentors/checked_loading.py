@@ -70,7 +70,7 @@ def explained_pretrained_errors(model: nn.Module) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, CheckpointError) as error:
         if type(error) is RuntimeError and not _DAMAGED.search(str(error)):
             raise
         parts = {f'model.{name}' if name else 'model': files
