@@ -36,7 +36,7 @@ _LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpanseg', 'easymd', 'detec
 _OLD_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg', 'torch.tensor': 'torch._tensor'}
 # constructors in pickles of old protocols
 _INERT = (('copyreg', '_reconstructor'), ('builtins', 'object'))
-_TYPE_NAMES = {kind.__name__: kind for kind in TYPES}
+_TYPE_NAMES = {'xrange': range, **{kind.__name__: kind for kind in TYPES}}
 
 
 class Inert:
