@@ -21,9 +21,9 @@ import of                           effect, reason
 ``mmdet.apis.det_inferencer``       Defines ``VOID`` and ``id2rgb`` if panopticapi is missing, and
                                     lets ``DetInferencer`` read masks that are run lengths: it
                                     cannot return results of this library's models otherwise.
-``mmengine.runner.checkpoint``      Replaces ``torch.load`` and ``load_url`` there: every checkpoint that
-                                    is loaded through mmengine, also by mmdet, is read as data, see
-                                    :mod:`mmpanseg.checkpoints.loading_policy`. mmengine's own
+``mmengine.runner.checkpoint``      Replaces ``torch.load`` and ``load_url`` there: every checkpoint
+                                    that is loaded through mmengine, also by mmdet, is read as data,
+                                    see :mod:`mmpanseg.checkpoints.loading_policy`. mmengine's own
                                     function falls back to executing the file.
 ``mmengine.infer.infer``            Inferencers without a config parse the one in the checkpoint
                                     instead of executing it.

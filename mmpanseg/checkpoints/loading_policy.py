@@ -55,7 +55,7 @@ def read_trusted_or_safe(file: BinaryIO, name: str, kind: str,
         if kind == 'safetensors':
             raise
         if not is_trusted():
-            raise CheckpointError(f'{error}; {WAY_OUT}') from error
+            raise CheckpointError(f'{error}: not loaded; {WAY_OUT}') from error
         print_log(f'{name}: {error}. It is read all the same, and code in it runs, as '
                   f'--trust-checkpoint or {TRUST_VARIABLE} demands', 'current', logging.WARNING)
     file.seek(0)

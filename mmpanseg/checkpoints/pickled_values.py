@@ -107,10 +107,10 @@ def make_dtype(text: Any, align: Any = False, copy: Any = True) -> np.dtype:
     """
     if not isinstance(text, str) or not _DTYPE.fullmatch(text):
         raise CheckpointError(f'it contains an array of type {str(text)[:40]!r}')
-    return np.dtype(text, False, True)  # type: ignore[call-overload]  # copy is not documented
+    return np.dtype(text, align=False, copy=True)
 
 
-def set_byte_order(dtype: np.dtype, state: Any) -> None:
+def set_byte_order(dtype: Any, state: Any) -> None:
     """Set the state of a type; of all that it can express, only the byte order.
 
     Raises:
@@ -120,9 +120,9 @@ def set_byte_order(dtype: np.dtype, state: Any) -> None:
             or any(part is not None for part in state[2:5])
             or state[5] not in (-1, dtype.itemsize)):
         raise CheckpointError('it contains an array of structures')
-    own = list(dtype.__reduce__()[2])  # type: ignore[index]
+    own = list(dtype.__reduce__()[2])
     own[1] = state[1]
-    dtype.__setstate__(tuple(own))  # type: ignore[attr-defined]
+    dtype.__setstate__(tuple(own))
 
 
 def _make_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
@@ -130,7 +130,7 @@ def _make_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
     return np.ndarray(0, 'b')
 
 
-def set_array(array: np.ndarray, state: Any) -> None:
+def set_array(array: Any, state: Any) -> None:
     """Fill an array.
 
     Args:
@@ -200,8 +200,9 @@ class CopiedHistory(HistoryBuffer):
         if not isinstance(methods, dict) or any(
                 known.get(name) is not method for name, method in methods.items()):
             raise CheckpointError('a history in it has functions that are not registered')
-        self.__class__ = HistoryBuffer  # type: ignore[assignment]
-        self.__setstate__(state)
+        become: Any = self
+        become.__class__ = HistoryBuffer
+        become.__setstate__(state)
 
 
 def checked_key(key: Any) -> Any:

@@ -51,8 +51,8 @@ def read_safetensors(file: BinaryIO) -> dict[str, Any]:
         dtype, shape, (start, stop) = _checked(name, entry)
         if start != end or stop > size - 8 - length:
             raise CheckpointError(f'the values of {name} are outside of it')
-        end, values = stop, bytearray(stop - start)
-        if file.readinto(values) != len(values):  # type: ignore[attr-defined]
+        end, values = stop, bytearray(file.read(stop - start))
+        if len(values) != stop - start:
             raise CheckpointError(f'the values of {name} are missing')
         tensor = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
         tensors[name] = tensor.reshape(shape)
@@ -99,7 +99,7 @@ def write_safetensors(state_dict: dict[str, Tensor], path: Path, meta: dict | No
         for _, value in ordered:
             if value.numel():
                 values = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-                file.write(memoryview(values.numpy()))
+                file.write(values.numpy().data)
 
 
 def _start(item: tuple[str, Any]) -> int:

@@ -152,7 +152,8 @@ class _Consecutive:
 
 def _storage_parts(pid: Any, length: int) -> Any:
     """Check the persistent id of a storage, a tuple that begins with 'storage'."""
-    if (not isinstance(pid, tuple) or len(pid) != length + 1 or pid[0] not in ('storage', b'storage')
+    if (not isinstance(pid, tuple) or len(pid) != length + 1
+            or pid[0] not in ('storage', b'storage')
             or not isinstance(pid[1], StorageKind) or not isinstance(pid[2], str)
             or not isinstance(pid[3], (str, bytes)) or not is_count(pid[4])):
         raise CheckpointError('it refers to objects outside of it')
@@ -162,7 +163,7 @@ def _storage_parts(pid: Any, length: int) -> Any:
 def _fill(memory: torch.UntypedStorage, file: Any) -> None:
     if not memory.nbytes():
         return
-    buffer = memoryview(torch.tensor([], dtype=torch.uint8).set_(memory).numpy())
+    buffer = torch.tensor([], dtype=torch.uint8).set_(memory).numpy().data
     while buffer:
         count = file.readinto(buffer)
         if not count:

@@ -29,7 +29,7 @@ from mmpanseg.checkpoints.pickled_values import (
 from mmpanseg.checkpoints.sources import CheckpointError
 
 # The pure Python implementation: the fast one sets attributes of any object that a pickle names.
-_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Base: Any = pickle._Unpickler
 _LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpanseg', 'easymd', 'detectron2', 'fvcore',
               'yacs', 'omegaconf', 'addict', 'argparse', 'collections', 'datetime', 'pathlib',
               'numpy', 'torch')
@@ -102,7 +102,7 @@ class WeightsUnpickler(_Base):
             return _Named(full, lambda *_: Inert(full))
         if (module, name) == ('builtins', 'getattr'):
             return _Named(full, self._attribute)
-        raise CheckpointError(f'it calls {full}, which no file of weights needs: not loaded')
+        raise CheckpointError(f'it calls {full}, which no file of weights needs')
 
     def persistent_load(self, pid: Any) -> Any:
         """Return the storage of a persistent id."""
@@ -165,25 +165,25 @@ class WeightsUnpickler(_Base):
 
     def _append(self) -> None:
         value = self.stack.pop()
-        self._extend(self.stack[-1], [value], list)
+        self._extend([value])
 
     def _appends(self) -> None:
-        values = self.pop_mark()
-        self._extend(self.stack[-1], values, list)
+        self._extend(self.pop_mark())
+
+    def _extend(self, values: list) -> None:
+        target = self.stack[-1]
+        if type(target) is list:
+            target.extend(values)
+        elif not isinstance(target, Inert):
+            raise CheckpointError(f'it appends to an object of type {_kind(target)}')
 
     def _add_items(self) -> None:
         values = self.pop_mark()
-        self._extend(self.stack[-1], values, set)
-
-    def _extend(self, target: Any, values: list, kind: type) -> None:
-        if isinstance(target, Inert):
-            return
-        if type(target) is not kind:
-            raise CheckpointError(f'it appends to an object of type {_kind(target)}')
-        if kind is set:
+        target = self.stack[-1]
+        if type(target) is set:
             target.update(map(_key, values))
-        else:
-            target.extend(values)
+        elif not isinstance(target, Inert):
+            raise CheckpointError(f'it adds to an object of type {_kind(target)}')
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()

@@ -148,7 +148,8 @@ def read_open_file(file: BinaryIO, name: str, map_location: MapLocation = 'cpu')
             raise CheckpointError(f'{name}: {error}') from error
         reason = str(error).strip().splitlines()
         raise CheckpointError(
-            f'{name}: not a checkpoint, or not all of one; {damage or "was the download complete?"} '
+            f'{name}: not a checkpoint, or not all of one; '
+            f'{damage or "was the download complete?"} '
             f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
 
 

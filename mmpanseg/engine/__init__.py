@@ -49,7 +49,8 @@ _MODULES = {
     'PanopticRunner': 'runner'}
 
 __all__ = ['DictAction', 'UsageError', 'add_config_options', 'add_model_options',
-           'add_run_options', 'add_trust_option', 'import_mmdet', 'positive', 'run_tool', 'user_mistakes', *_MODULES]
+           'add_run_options', 'add_trust_option', 'import_mmdet', 'positive', 'run_tool',
+           'user_mistakes', *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

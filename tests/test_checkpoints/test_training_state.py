@@ -28,7 +28,8 @@ STEPS = dict(by_epoch=False)
 SCHEDULERS = [
     dict(type='PolyLR', end=9), dict(type='MultiStepLR', milestones=[1, 3]),
     dict(type='OneCycleLR', eta_max=0.5, total_steps=9),
-    dict(type='CosineAnnealingLR', T_max=9), dict(type='CosineRestartLR', periods=[2, 3], eta_min=0.01),
+    dict(type='CosineAnnealingLR', T_max=9),
+    dict(type='CosineRestartLR', periods=[2, 3], eta_min=0.01),
     dict(type='ExponentialLR', gamma=0.9), dict(type='LinearLR', start_factor=0.1, end=3),
     dict(type='StepLR', step_size=2), dict(type='ConstantLR', factor=0.5, end=3)]
 

@@ -86,8 +86,8 @@ def explained_pretrained_errors(model: nn.Module) -> Iterator[None]:
         else:
             why = f'{type(error).__name__}: {reason[0][:200] if reason else "no content"}'
         raise CheckpointError(
-            f'pretrained weights cannot be read: {named} ({why}); without a network, download the file '
-            f'elsewhere and set {first}.init_cfg.checkpoint to its path, set load_from to a '
+            f'pretrained weights cannot be read: {named} ({why}); without a network, download the '
+            f'file elsewhere and set {first}.init_cfg.checkpoint to its path, set load_from to a '
             f'checkpoint of the whole model, or train without: {first}.init_cfg=None') from error
 
 
