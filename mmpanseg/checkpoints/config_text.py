@@ -8,7 +8,7 @@ from mmengine.registry import Registry
 
 from mmpanseg.checkpoints.sources import CheckpointError
 
-_SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmpanseg')
+_SCOPES = ('mmengine', 'mmdet', 'mmpanseg')
 _LONGEST = 4 << 20
 # Entries with names of registered classes or functions, and with scopes of names.
 _TYPES, _SCOPE_KEYS = ('type', 'collate_fn', 'batch_sampler'), ('_scope_', 'default_scope')
@@ -77,9 +77,8 @@ def _literal(node: ast.expr) -> Any:
         case ast.List() | ast.Tuple() | ast.Set():
             kind = dict(List=list, Tuple=tuple, Set=set)[type(node).__name__]
             return kind(map(_literal, node.elts))
-        case ast.Dict():
-            return {_literal(key or node): _literal(value)
-                    for key, value in zip(node.keys, node.values)}
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            return {_literal(key): _literal(value) for key, value in zip(keys, values) if key}
         case ast.Call(func=ast.Name(id='dict'), args=args, keywords=entries):
             content: dict = {}
             for part in args:  # dict({'a-b': 1})
@@ -149,7 +148,7 @@ def _is_registered(name: str) -> bool:
 
 def _registries() -> list[Registry]:
     """List the registries of mmengine and of the other packages, roots first."""
-    for scope in _SCOPES[2:]:
+    for scope in _SCOPES[1:]:
         __import__(f'{scope}.registry')
     roots = [value for value in vars(root).values() if isinstance(value, Registry)]
     return roots + [child for registry in roots for scope, child in registry.children.items()

@@ -29,7 +29,7 @@ def test_configs_of_this_library(path):
 
 def test_all_forms_of_literals():
     text = ("a = dict(b=-1, c=[1.5, None, True], d=(1, ), e={1, 2}, f={'x-y': dict(z='t')})\n"
-            "g = dict({'h-i': 3}, j=4, **{'k l': 5})\nm = 1 + 2j\n").replace('m = 1 + 2j\n', '')
+            "g = dict({'h-i': 3}, j=4, **{'k l': 5})\n")
     expected = Config.fromstring(text, '.py')._cfg_dict.to_dict()
     assert parse_config_text(text).to_dict() == expected
     assert parse_config_text('').to_dict() == {}
@@ -97,7 +97,7 @@ def test_literals_that_would_run_code(case):
 def test_registered_names_of_all_scopes():
     parse_config_text("a = [dict(type='mmpanseg.MaskTransformer'), dict(type='ResNet'), dict(type="
                       "'mmdet.Resize'), dict(type='BN'), dict(type='AdamW'), dict(type='nms'), "
-                      "dict(type='mmcv.LoadImageFromFile'), dict(type='PolyLR')]")
+                      "dict(type='LoadImageFromFile'), dict(type='PolyLR')]")
 
 
 @pytest.fixture
