@@ -90,4 +90,5 @@ def check_values(content: Any) -> None:
             if not level:
                 break
         else:
-            raise CheckpointError(f'its entry {str(key)[:40]} is nested more than {_DEEPEST} times')
+            raise CheckpointError(
+                f'its entry {str(key)[:40]!r} is nested more than {_DEEPEST} times')

@@ -232,7 +232,7 @@ def _make_ordered_dict(*args: Any) -> OrderedDict:
 
 
 def _make_counter(counts: Any = None) -> Counter:
-    if not all(type(count) is int for count in dict(counts or {}).values()):
+    if counts is not None and not isinstance(counts, dict):
         raise TypeError
     return Counter(counts)
 

@@ -50,10 +50,10 @@ def read_safetensors(file: BinaryIO) -> dict[str, Any]:
     for name, entry in sorted(header.items(), key=_start):
         dtype, shape, (start, stop) = _checked(name, entry)
         if start != end or stop > size - 8 - length:
-            raise CheckpointError(f'the values of {name} are outside of it')
+            raise CheckpointError(f'the values of {name[:80]!r} are outside of it')
         end, values = stop, bytearray(file.read(stop - start))
         if len(values) != stop - start:
-            raise CheckpointError(f'the values of {name} are missing')
+            raise CheckpointError(f'the values of {name[:80]!r} are missing')
         tensor = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
         tensors[name] = tensor.reshape(shape)
     if not isinstance(texts, dict) or _META not in texts:
@@ -117,7 +117,7 @@ def _checked(name: str, entry: Any) -> tuple[torch.dtype, list[int], tuple[int, 
         if type(start) is not int or start < 0 or stop - start != count * dtype.itemsize:
             raise ValueError
     except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f'its header does not describe {name[:80]}') from error
+        raise CheckpointError(f'its header does not describe {name[:80]!r}') from error
     return dtype, shape, (start, stop)
 
 

@@ -36,6 +36,7 @@ _LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpanseg', 'easymd', 'detec
 _OLD_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg', 'torch.tensor': 'torch._tensor'}
 # constructors in pickles of old protocols
 _INERT = (('copyreg', '_reconstructor'), ('builtins', 'object'))
+_LONGEST_NAME = 200
 _TYPE_NAMES = {'xrange': range, **{kind.__name__: kind for kind in TYPES}}
 
 
@@ -88,6 +89,8 @@ class WeightsUnpickler(_Base):
         """Return the builder or value of a name, or a placeholder."""
         module = _OLD_MODULES.get(module, module)
         full = f'{module}.{name}'
+        if not full.isprintable() or len(full) > _LONGEST_NAME:  # texts of errors are one line
+            full = repr(full[:_LONGEST_NAME])
         if (module, name) in self._builders:
             return _Named(full, self._builders[module, name])
         if module == 'builtins' and name in _TYPE_NAMES:
@@ -98,10 +101,12 @@ class WeightsUnpickler(_Base):
             return METHODS[module, name]
         if module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        if (module, name) in _INERT or module.split('.')[0] in _LIBRARIES:
-            return _Named(full, lambda *_: Inert(full))
         if (module, name) == ('builtins', 'getattr'):
             return _Named(full, self._attribute)
+        if (module, name) == ('torch._tensor', '_rebuild_from_type_v2'):
+            return _Named(full, self._tensor_with_attributes)
+        if (module, name) in _INERT or module.split('.')[0] in _LIBRARIES:
+            return _Named(full, lambda *_: Inert(full))
         raise CheckpointError(f'it calls {full}, which no file of weights needs')
 
     def persistent_load(self, pid: Any) -> Any:
@@ -118,6 +123,9 @@ class WeightsUnpickler(_Base):
         if (module, f'{kind}.{name}') in METHODS:
             return METHODS[module, f'{kind}.{name}']
         return Inert(f'{owner.name}.{name}')
+
+    def _tensor_with_attributes(self, function: Any, kind: Any, args: Any, state: Any) -> Any:
+        return self._call(function, args)
 
     def _call(self, function: Any, args: Any) -> Any:
         if isinstance(function, _Named):
@@ -150,8 +158,9 @@ class WeightsUnpickler(_Base):
         value = self.stack[-1]
         if isinstance(value, Inert):
             return
-        if type(value) is OrderedDict and isinstance(state, dict) and state.keys() <= {'_metadata'}:
-            value.__dict__.update(state)  # torch's versions of modules
+        if type(value) is OrderedDict and isinstance(state, dict):
+            if isinstance(state.get('_metadata'), dict):  # torch's versions of modules
+                vars(value)['_metadata'] = state['_metadata']
         elif type(value) is np.ndarray:
             set_array(value, state)
         elif isinstance(value, np.dtype):

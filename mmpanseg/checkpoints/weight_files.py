@@ -62,8 +62,12 @@ def extract_weights(content: dict[str, Any], path: str | Path) -> dict[str, Tens
                and getattr(value, 'dtype', None) != np.dtype(object)}
     if not weights:
         raise CheckpointError(f'{path}: there are no tensors in it; its entries are '
-                              f'{", ".join(map(str, list(content)[:8])) or "none"}')
+                              f'{", ".join(map(_short, list(content)[:8])) or "none"}')
     return weights
+
+
+def _short(key: Any) -> str:
+    return ' '.join(str(key).split())[:40]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

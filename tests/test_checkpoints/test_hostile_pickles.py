@@ -69,6 +69,7 @@ REFUSED = {
     'import': call('builtins', '__import__', 'os'),
     'eval': call('__builtin__', 'eval', '1'),
     'names with dots': b'\x80\x04' + value('builtins') + value('getattr.__self__') + b'\x93',
+    'name of several lines': b'\x80\x04' + value('a\nb') + value('c\x1b[1m' * 9999) + b'\x93',
     'apply of a value': b'K\x01)R',
     'method of a string': b'\x8c\x01aK\x01b',
     'state of a class': HISTORY + b'(N}' + value('mean') + b'K\x01sttb'.replace(b'tt', b't'),

@@ -22,7 +22,8 @@ TENSORS = {
     'int8': torch.arange(3, dtype=torch.int8), 'int32': torch.arange(3, dtype=torch.int32),
     'float8': torch.ones(3).to(torch.float8_e4m3fn), 'nan': torch.tensor([float('nan'), -0.0])}
 META = dict(
-    mmpanseg_version='1', epoch=3, iter=7, seed=None, averaged=True, experiment_name='ä', cfg='a = 1',
+    mmpanseg_version='1', epoch=3, iter=7, seed=None, averaged=True, experiment_name='ä',
+    cfg='a = 1',
     dataset_meta=dict(classes=('a', 'b'), thing_classes=('a', ), stuff_classes=('b', ),
                       palette=[(1, 2, 3), (4, 5, 6)]))
 

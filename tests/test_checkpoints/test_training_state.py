@@ -87,7 +87,8 @@ def test_schedulers(tmp_path, scheduler):
 def test_everything_else_that_a_training_stores(tmp_path, new):
     scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
     scaler.scale(torch.ones(1, requires_grad=True)).sum()
-    shared = torch.arange(6.0)
+    shared, tagged = torch.arange(6.0), torch.ones(2)
+    tagged.note = 'an attribute'
     content = dict(
         random_states=dict(
             python=random.Random(3).getstate(), numpy=np.random.RandomState(3).get_state(),
@@ -95,7 +96,8 @@ def test_everything_else_that_a_training_stores(tmp_path, new):
         optimizer=dict(loss_scaler=scaler.state_dict(), empty=torch.empty(0, 3)),
         ema_state_dict=dict(view=shared[2:5], part=shared.reshape(2, 3).t(), whole=shared,
                             single=torch.tensor(2.5), number=torch.tensor(3, dtype=torch.int16),
-                            half=torch.ones(3, dtype=torch.bfloat16),
+                            half=torch.ones(3, dtype=torch.bfloat16), tagged=tagged,
+                            float8=torch.ones(2).to(torch.float8_e5m2),
                             flags=torch.tensor([True, False]), z=torch.ones(2) * 1j,
                             repeated=torch.ones(1).expand(4), parameter=nn.Parameter(shared)),
         message_hub=dict(runtime_info=dict(
