@@ -36,7 +36,7 @@ _LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpanseg', 'easymd', 'detec
 _OLD_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg', 'torch.tensor': 'torch._tensor'}
 # constructors in pickles of old protocols
 _INERT = (('copyreg', '_reconstructor'), ('builtins', 'object'))
-_LONGEST_NAME = 200
+_LONGEST_NAME = 150
 _TYPE_NAMES = {'xrange': range, **{kind.__name__: kind for kind in TYPES}}
 
 
@@ -90,7 +90,7 @@ class WeightsUnpickler(_Base):
         module = _OLD_MODULES.get(module, module)
         full = f'{module}.{name}'
         if not full.isprintable() or len(full) > _LONGEST_NAME:  # texts of errors are one line
-            full = repr(full[:_LONGEST_NAME])
+            full = repr(full)[:_LONGEST_NAME]
         if (module, name) in self._builders:
             return _Named(full, self._builders[module, name])
         if module == 'builtins' and name in _TYPE_NAMES:
