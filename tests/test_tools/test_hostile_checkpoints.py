@@ -261,10 +261,12 @@ def test_published_safetensors_are_read(enter, tool, content, tmp_path, name, mo
     original = torch.nn.Module.eval
     monkeypatch.setattr(torch.nn.Module, 'eval', lambda self: loaded.append(self) or original(self))
     assert enter(name, path) == ''
-    if name in FUNCTIONS and 'model' not in name and loaded:
-        state = loaded[0].state_dict()
+    models = [part for part in loaded if hasattr(part, 'panoptic_head')]
+    assert models or name not in FUNCTIONS or name in ('CheckpointLoader', 'read_weights')
+    if models and name in FUNCTIONS:
+        state = models[0].state_dict()
         assert all(torch.equal(value, state[key]) for key, value in content['state_dict'].items())
-        assert loaded[0].dataset_meta['classes'] == ('ball', 'sky', 'ground')
+        assert models[0].dataset_meta['classes'] == ('ball', 'sky', 'ground')
     for written in tmp_path.glob('out*.pth'):  # of convert, export and publish
         again = torch.load(written, weights_only=True)
         assert all(torch.equal(again['state_dict'][key], value) for key, value in content[
