@@ -27,7 +27,14 @@ def _register_loaders(datasets: ModuleType) -> None:
     importlib.import_module('mmpanseg.datasets')
 
 
-compat.install({'mmengine': _create_registries, 'mmdet.datasets': _register_loaders})
+def _policy() -> ModuleType:
+    return importlib.import_module('mmpanseg.checkpoints.engine_loading')
+
+
+compat.install({
+    'mmengine': _create_registries, 'mmdet.datasets': _register_loaders,
+    'mmengine.runner.checkpoint': lambda module: compat.replace_loading(module, _policy),
+    'mmengine.infer.infer': lambda module: compat.replace_stored_configs(module, _policy)})
 
 
 def __getattr__(name: str) -> ModuleType:

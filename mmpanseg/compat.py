@@ -21,12 +21,14 @@ import of                           effect, reason
 ``mmdet.apis.det_inferencer``       Defines ``VOID`` and ``id2rgb`` if panopticapi is missing, and
                                     lets ``DetInferencer`` read masks that are run lengths: it
                                     cannot return results of this library's models otherwise.
-``mmengine.runner.checkpoint``      Allows ``torch.load`` to read mmengine's loss history, which
-                                    every training checkpoint contains. Only for torch 2.6 and later
-                                    with an mmengine that does not allow it itself. The list of
-                                    allowed types belongs to torch and thus to the whole process.
 ``mmengine.fileio``                 Replaces its writer of JSON files: logs and scores have null in
                                     place of NaN and infinity, which are no JSON.
+``mmengine.runner.checkpoint``      Replaces ``torch.load`` and ``load_url`` there: every checkpoint
+                                    that is loaded through mmengine, also by mmdet, is read as data,
+                                    see :mod:`mmpanseg.checkpoints.loading_policy`. mmengine's own
+                                    function falls back to executing the file.
+``mmengine.infer.infer``            Inferencers without a config parse the one in the checkpoint
+                                    instead of executing it.
 ==================================  ================================================================
 
 This module imports nothing but the standard library until one of these modules is imported.
@@ -281,37 +283,58 @@ def _with_dense_masks(data_sample: Any) -> Any:
     return data_sample
 
 
-def _allow_training_state(checkpoint: ModuleType) -> None:
-    """Let ``torch.load`` read the loss history of a training checkpoint, to resume a run.
+class _TorchOfLoader(ModuleType):
+    """torch as mmengine's loader sees it: with another function ``load``."""
 
-    Since torch 2.6 it reads nothing but tensors and plain containers unless types are allowed.
-    onedl's mmengine allows its own types where it loads, the official one does not.
+    def __init__(self, torch: ModuleType, load: Callable) -> None:
+        super().__init__('torch')
+        self._torch, self.load = torch, load
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._torch, name)
+
+
+def replace_loading(checkpoint: Any, policy: Callable[[], Any]) -> None:
+    """Let mmengine's loader read files and downloads by a policy.
+
+    Args:
+        checkpoint: the module mmengine.runner.checkpoint.
+        policy: returns a module with ``load``, ``load_url`` and ``load_named``; it is called by the
+            first load.
     """
-    import pickle
-
-    import numpy as np
-    import torch
-
-    if hasattr(checkpoint, 'get_torch_safe_globals') or _release(torch.__version__) < (2, 6):
+    if isinstance(checkpoint.torch, _TorchOfLoader):
         return
-    from mmengine.logging import HistoryBuffer
+    checkpoint.torch = _TorchOfLoader(
+        checkpoint.torch, lambda *args, **kwargs: policy().load(*args, **kwargs))
+    checkpoint.load_url = lambda *args, **kwargs: policy().load_url(*args, **kwargs)
+    original = checkpoint.CheckpointLoader.load_checkpoint
 
-    def statistic(owner: type, name: str) -> Callable:
-        """Replace getattr: the history's functions are pickled as getattr(HistoryBuffer, name)."""
-        if owner is not HistoryBuffer:
-            raise pickle.UnpicklingError(f'getattr of {owner} in a checkpoint')
-        return getattr(owner, name)
+    @functools.wraps(original)
+    def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> Any:
+        return policy().load_named(original, filename, *args, **kwargs)
 
-    numpy_types = {type(np.dtype(name)) for name in ('int32', 'int64', 'float32', 'float64')}
-    allowed: list[Any] = [HistoryBuffer, (statistic, 'builtins.getattr'), np.ndarray, np.dtype,
-                          *numpy_types]
-    for core in ('_core', 'core'):  # the same functions under the names of numpy 2 and of numpy 1
-        allowed += [(np.array(0).__reduce__()[0], f'numpy.{core}.multiarray._reconstruct'),
-                    (np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar')]
-    torch.serialization.add_safe_globals(allowed)
+    checkpoint.CheckpointLoader.load_checkpoint = load_checkpoint
 
 
-# Full module name -> function of the module that runs right after its import.
+def replace_stored_configs(infer: Any, policy: Callable[[], Any]) -> None:
+    """Let mmengine's inferencers take the config of a checkpoint by a policy.
+
+    Args:
+        infer: the module mmengine.infer.infer.
+        policy: returns a module with ``fill_config``.
+    """
+    original = infer.BaseInferencer._init_model
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def _init_model(self: Any, cfg: Any, weights: str | None, *args: Any, **kwargs: Any) -> Any:
+        policy().fill_config(cfg, weights)
+        return original(self, cfg, weights, *args, **kwargs)
+
+    infer.BaseInferencer._init_model = _init_model
+
+
 def _write_null_for_nan(handlers: Any) -> None:
     """Replace mmengine's writer of JSON, of logs and scores, by one that never writes NaN."""
     from mmpanseg.utils.strict_json import dumps_with_null
@@ -333,8 +356,8 @@ def _write_null_for_nan(handlers: Any) -> None:
         dump_to_str=dump_to_str, dump_to_fileobj=dump_to_fileobj, writes_null=True))()
 
 
+# Full module name -> function of the module that runs right after its import.
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
-    'mmengine.runner.checkpoint': _allow_training_state,
     'mmdet.apis.det_inferencer': _complete_inferencer,
     'mmengine.fileio.handlers.registry_utils': _write_null_for_nan,
 }

@@ -2,7 +2,13 @@
 import argparse
 from pathlib import Path
 
-from mmpanseg.engine import UsageError, add_config_options, import_mmdet, run_tool
+from mmpanseg.engine import (
+    UsageError,
+    add_config_options,
+    add_trust_option,
+    import_mmdet,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +30,7 @@ def parse_args() -> argparse.Namespace:
                         help='things with a lower score are not drawn (default: 0.3)')
     parser.add_argument('--show', action='store_true', help='also show each picture in a window')
     add_config_options(parser)
+    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -59,7 +66,8 @@ def draw(args: argparse.Namespace) -> None:
             cfg, check_checkpoint(args.checkpoint, args.config), device=args.device,
             show_progress=False, tile=args.tile, overlap=args.overlap)
     except CheckpointError as error:
-        raise UsageError(f'{args.checkpoint}: {error}') from error
+        text = str(error).removeprefix(f'{args.checkpoint}: ')
+        raise UsageError(f'{args.checkpoint}: {text}') from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     if args.show:

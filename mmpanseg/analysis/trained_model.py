@@ -37,7 +37,8 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
         try:
             model = init_detector(cfg, checkpoint, device=get_device())
         except CheckpointError as error:
-            raise UsageError(f'{checkpoint}: {error}') from error
+            text = str(error).removeprefix(f'{checkpoint}: ')
+            raise UsageError(f'{checkpoint}: {text}') from error
         loader = PanopticRunner.build_dataloader(cfg.test_dataloader)
     model.dataset_meta = common_metainfo(getattr(loader.dataset, 'metainfo', None))
     return model, loader

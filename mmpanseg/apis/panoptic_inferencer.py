@@ -23,6 +23,7 @@ from mmpanseg.apis.config_edits import use_tiles
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
+from mmpanseg.checkpoints.engine_loading import fill_config
 from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
@@ -300,6 +301,7 @@ class PanopticInferencer(DetInferencer):
         config = str(cfg.filename or 'CONFIG') if isinstance(cfg, Config) else 'CONFIG'
         if weights is not None and (text := foreign_file(str(weights), config)):
             raise CheckpointError(text)
+        fill_config(cfg, weights)
         if self._tile is not None:
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:

@@ -11,8 +11,8 @@ from mmpanseg.checkpoints.class_names import EXPORT_ENTRY
 from mmpanseg.checkpoints.export_limits import HUGGINGFACE, MMDET, check_expressible
 from mmpanseg.checkpoints.huggingface import to_huggingface
 from mmpanseg.checkpoints.image_processor import processor_config
+from mmpanseg.checkpoints.safetensors_files import write_safetensors
 from mmpanseg.checkpoints.sources import CheckpointError
-from mmpanseg.checkpoints.weight_files import write_safetensors
 from mmpanseg.utils import strict_json
 
 _STAGES = ['stage1', 'stage2', 'stage3', 'stage4']

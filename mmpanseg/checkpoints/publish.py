@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.safetensors_files import SUFFIX, write_safetensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.utils.finite import describe_non_finite
 from mmpanseg.version import __version__
@@ -51,23 +52,28 @@ def published_content(checkpoint: dict[str, Any], averaged: bool | None = None) 
                     if isinstance(value, Tensor)})
 
 
-def write_published(content: dict, prefix: Path, date: datetime.date | None = None) -> Path:
-    """Write a file named ``{prefix}_{date}-{first 8 digits of its SHA-256}.pth``.
+def write_published(content: dict, prefix: Path, date: datetime.date | None = None,
+                    suffix: str = '.pth') -> Path:
+    """Write a file named ``{prefix}_{date}-{first 8 digits of its SHA-256}{suffix}``.
 
     Args:
         content: result of :func:`published_content`.
         prefix: path without date and digest; missing folders are created.
         date: date in the name; today by default.
+        suffix: ``'.pth'`` or ``'.safetensors'``.
 
     Returns:
         path of the file.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
     unnamed = prefix.with_name(f'{prefix.name}.tmp')
-    torch.save(content, unnamed)
+    if suffix == SUFFIX:
+        write_safetensors(content['state_dict'], unnamed, content['meta'])
+    else:
+        torch.save(content, unnamed)
     digest = sha256(unnamed)
     date = date or datetime.date.today()
-    return unnamed.rename(prefix.with_name(f'{prefix.name}_{date:%Y%m%d}-{digest[:8]}.pth'))
+    return unnamed.rename(prefix.with_name(f'{prefix.name}_{date:%Y%m%d}-{digest[:8]}{suffix}'))
 
 
 def sha256(path: Path) -> str:

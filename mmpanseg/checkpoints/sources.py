@@ -90,8 +90,8 @@ def find_source(keys: Iterable[str]) -> CheckpointSource:
         + 'known are ' + '; '.join(f'{s.name} ({s.title})' for s in SOURCES.values()))
 
 
-# endings of files that mmengine's loader cannot read
-FOREIGN_SUFFIXES = ('.pkl', '.pickle', '.safetensors')
+# endings of pickled arrays, which no training writes
+FOREIGN_SUFFIXES = ('.pkl', '.pickle')
 
 
 def foreign_format(keys: Iterable[str], file: str = 'FILE', config: str = 'CONFIG') -> str:
@@ -124,7 +124,7 @@ def foreign_file(path: str, config: str = 'CONFIG') -> str:
         config: path of the config, for the command in the text.
     """
     suffix = PurePosixPath(path.partition('?')[0]).suffix.lower()
-    # torch.load reads its own files whatever their suffix is
+    # torch's own files are read whatever their suffix is
     if suffix not in FOREIGN_SUFFIXES or zipfile.is_zipfile(path):
         return ''
     return (f'checkpoint {path} is a {suffix} file of another code base: '

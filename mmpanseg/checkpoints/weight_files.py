@@ -2,20 +2,27 @@
 import json
 import pickle
 import zipfile
-from pathlib import Path
-from typing import Any
+import zlib
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmpanseg.checkpoints.sources import CheckpointError
-from mmpanseg.checkpoints.unpickling import WeightsPickle
+from mmpanseg.checkpoints.loading_policy import read_trusted_or_safe
+from mmpanseg.checkpoints.safetensors_files import SUFFIX
+from mmpanseg.checkpoints.sources import FOREIGN_SUFFIXES, CheckpointError
+from mmpanseg.checkpoints.torch_files import MapLocation
 
 # keys of the weights in files of mmengine, transformers and detectron2
 _WEIGHTS = ('state_dict', 'model')
 _FOLDER_FILES = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin',
                  'pytorch_model.bin.index.json')
+# what readers raise for files that are damaged or of another kind
+_DAMAGES = (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError,
+            AttributeError, OSError, MemoryError, OverflowError, AssertionError,
+            zipfile.BadZipFile, zlib.error)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -55,8 +62,12 @@ def extract_weights(content: dict[str, Any], path: str | Path) -> dict[str, Tens
                and getattr(value, 'dtype', None) != np.dtype(object)}
     if not weights:
         raise CheckpointError(f'{path}: there are no tensors in it; its entries are '
-                              f'{", ".join(map(str, list(content)[:8])) or "none"}')
+                              f'{", ".join(map(_short, list(content)[:8])) or "none"}')
     return weights
+
+
+def _short(key: Any) -> str:
+    return ' '.join(str(key).split())[:40]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -73,17 +84,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f'checkpoint {path} does not exist')
     if path.is_dir():
         return _read_folder(path)
-    try:
-        content = _read_file(path)
-    except CheckpointError as error:
-        raise CheckpointError(f'{path}: {error}') from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError,
-            AttributeError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()
-        raise CheckpointError(
-            f'{path}: not a checkpoint, or not all of one; '
-            f'{describe_broken_file(path) or "was the download complete?"} '
-            f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
+    with path.open('rb') as file:
+        content = read_open_file(file, str(path))
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: a checkpoint is a dict of tensors, this holds a '
                               f'{type(content).__name__}')
@@ -100,7 +102,12 @@ def describe_broken_file(path: str | Path) -> str:
         the reason and the fix; '' if the file may be a checkpoint.
     """
     with open(path, 'rb') as file:
-        start = file.read(256)
+        return _describe(file)
+
+
+def _describe(file: BinaryIO) -> str:
+    file.seek(0)
+    start = file.read(256)
     if not start:
         return 'it is empty'
     if start.startswith(b'version https://git-lfs'):
@@ -110,31 +117,44 @@ def describe_broken_file(path: str | Path) -> str:
     if start.startswith(b'\x1f\x8b') or start[:6] in (b'\xfd7zXZ\x00', b'7z\xbc\xaf\x27\x1c'):
         return 'it is a packed archive, unpack it'
     if start.startswith(b'PK'):
-        if not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(file):
             return 'its end is missing, was the download complete?'
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             if not any(name.endswith('.pkl') for name in archive.namelist()):
                 return 'it is a packed archive, unpack it'
     return ''
 
 
-def _read_file(path: Path) -> Any:
-    if path.suffix == '.safetensors':
-        safetensors = _safetensors()
-        try:
-            return safetensors.torch.load_file(path)
-        except safetensors.SafetensorError as error:
-            raise ValueError(str(error)) from error
-    if path.suffix in ('.pkl', '.pickle') and not zipfile.is_zipfile(path):
-        with path.open('rb') as file:
-            return WeightsPickle.load(file, encoding='latin1')
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith('/constants.pkl') for name in archive.namelist()):
-                raise CheckpointError('a TorchScript program, not a file of weights')
-    # weights_only=True rejects files that also contain logs or configs; this pickle module allows
-    # the same functions
-    return torch.load(path, map_location='cpu', weights_only=False, pickle_module=WeightsPickle)
+def read_open_file(file: BinaryIO, name: str, map_location: MapLocation = 'cpu') -> Any:
+    """Read an open file by its content and its name.
+
+    Args:
+        file: open file with a position.
+        name: path or URL, with its ending.
+        map_location: see ``torch.load``.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or not all of one, or asks for something else than
+            values; the text names the file in one line.
+    """
+    suffix = PurePath(name.partition('?')[0]).suffix.lower()
+    kind = 'torch'
+    if suffix == SUFFIX:
+        kind = 'safetensors'
+    elif suffix in FOREIGN_SUFFIXES and not zipfile.is_zipfile(file):
+        kind = 'pickle'
+    file.seek(0)
+    try:
+        return read_trusted_or_safe(file, name, kind, map_location)
+    except _DAMAGES as error:
+        damage = _describe(file)
+        if isinstance(error, CheckpointError) and not damage:
+            raise CheckpointError(f'{name}: {error}') from error
+        reason = str(error).strip().splitlines()
+        raise CheckpointError(
+            f'{name}: not a checkpoint, or not all of one; '
+            f'{damage or "was the download complete?"} '
+            f'({type(error).__name__}: {reason[0][:200] if reason else "no content"})') from error
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
@@ -154,24 +174,3 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             weights.update(read_checkpoint(folder / Path(shard).name))
         return weights
     raise CheckpointError(f'{folder}: a folder without any of {", ".join(_FOLDER_FILES)}')
-
-
-def write_safetensors(state_dict: dict[str, Tensor], path: Path) -> None:
-    """Write tensors in the format of transformers.
-
-    Args:
-        state_dict: name -> tensor.
-        path: path of the file.
-    """
-    _safetensors().torch.save_file(
-        {key: value.contiguous() for key, value in state_dict.items()}, path,
-        metadata=dict(format='pt'))
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise CheckpointError(
-            'safetensors files need the package safetensors: pip install safetensors') from error
-    return safetensors

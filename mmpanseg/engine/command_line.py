@@ -6,6 +6,7 @@ parses its arguments first and imports the rest of the library in ``main``.
 import contextlib
 import importlib
 import io
+import os
 import sys
 import warnings
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
@@ -75,11 +76,26 @@ def add_config_options(parser: ArgumentParser) -> None:
                         help='override config entries, e.g. train_cfg.max_iters=100')
 
 
+class TrustCheckpoint(Action):
+    """Sets the environment variable of trusted files, which processes of this tool inherit."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        os.environ['MMPANSEG_TRUST_CHECKPOINT'] = '1'  # loading_policy.TRUST_VARIABLE
+
+
+def add_trust_option(parser: ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument('--trust-checkpoint', action=TrustCheckpoint, nargs=0, default=SUPPRESS,
+                        help='also load a file of weights that contains code, and run its code')
+
+
 def add_model_options(parser: ArgumentParser) -> None:
     """Add the config, the checkpoint, and overrides of the config."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     add_config_options(parser)
+    add_trust_option(parser)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -87,6 +103,7 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and results '
                         '(default: work_dirs/{name of the config})')
     add_config_options(parser)
+    add_trust_option(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
                         default='none', help='program that started the processes (default: none)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)

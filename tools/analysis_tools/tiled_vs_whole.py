@@ -10,7 +10,13 @@ import resource
 import time
 from pathlib import Path
 
-from mmpanseg.engine import UsageError, add_config_options, import_mmdet, run_tool
+from mmpanseg.engine import (
+    UsageError,
+    add_config_options,
+    add_trust_option,
+    import_mmdet,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +30,7 @@ def parse_args() -> argparse.Namespace:
                         '(default: an eighth of the tile)')
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     add_config_options(parser)
+    add_trust_option(parser)
     return parser.parse_args()
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmpanseg.engine import UsageError, import_mmdet, run_tool
+from mmpanseg.engine import UsageError, add_trust_option, import_mmdet, run_tool
 from mmpanseg.version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def parse_args() -> argparse.Namespace:
                         f'checkpoint, if it cannot be derived: {", ".join(CLASS_ORDERS)}, "same" '
                         '(labels remain unchanged), or the published label of each label here: '
                         '11,12,0,1,...')
+    add_trust_option(parser)
     return parser.parse_args()
 
 

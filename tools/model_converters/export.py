@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmpanseg.engine import UsageError, import_mmdet, run_tool
+from mmpanseg.engine import UsageError, add_trust_option, import_mmdet, run_tool
 from mmpanseg.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dst', help='file or folder to write')
     parser.add_argument('--to', choices=['huggingface', 'mmdet'], required=True)
     parser.add_argument('--config', help='config of the model')
+    add_trust_option(parser)
     return parser.parse_args()
 
 

@@ -71,7 +71,7 @@ def explained_pretrained_errors(model: nn.Module) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, CheckpointError) as error:
         if type(error) is RuntimeError and not _DAMAGED.search(str(error)):
             raise
         parts = {f'model.{name}' if name else 'model': files
@@ -82,10 +82,13 @@ def explained_pretrained_errors(model: nn.Module) -> Iterator[None]:
                           for name, files in parts.items())
         reason = str(error).strip().splitlines()
         first = next(iter(parts))
+        if isinstance(error, CheckpointError):
+            why = str(error)
+        else:
+            why = f'{type(error).__name__}: {reason[0][:200] if reason else "no content"}'
         raise CheckpointError(
-            f'pretrained weights cannot be read: {named} ({type(error).__name__}: '
-            f'{reason[0][:200] if reason else "no content"}); without a network, download the file '
-            f'elsewhere and set {first}.init_cfg.checkpoint to its path, set load_from to a '
+            f'pretrained weights cannot be read: {named} ({why}); without a network, download the '
+            f'file elsewhere and set {first}.init_cfg.checkpoint to its path, set load_from to a '
             f'checkpoint of the whole model, or train without: {first}.init_cfg=None') from error
 
 
