@@ -2,7 +2,13 @@
 import argparse
 from pathlib import Path
 
-from mmpanseg.engine import UsageError, add_config_options, import_mmdet, run_tool
+from mmpanseg.engine import (
+    UsageError,
+    add_config_options,
+    add_strict_meta,
+    import_mmdet,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +30,7 @@ def parse_args() -> argparse.Namespace:
                         help='things with a lower score are not drawn (default: 0.3)')
     parser.add_argument('--show', action='store_true', help='also show each picture in a window')
     add_config_options(parser)
+    add_strict_meta(parser)
     return parser.parse_args()
 
 
@@ -57,7 +64,7 @@ def draw(args: argparse.Namespace) -> None:
     try:
         inferencer = PanopticInferencer(
             cfg, check_checkpoint(args.checkpoint, args.config), device=args.device,
-            show_progress=False, tile=args.tile, overlap=args.overlap)
+            show_progress=False, tile=args.tile, overlap=args.overlap, strict_meta=args.strict_meta)
     except CheckpointError as error:
         raise UsageError(f'{args.checkpoint}: {error}') from error
     except (TypeError, ValueError) as error:

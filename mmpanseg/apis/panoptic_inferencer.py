@@ -23,6 +23,7 @@ from mmpanseg.apis.config_edits import use_tiles
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
+from mmpanseg.checkpoints.meta_comparison import STRICT, report_differences, setting_differences
 from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
@@ -61,9 +62,13 @@ class PanopticInferencer(DetInferencer):
             (default: images are predicted as the config defines).
         overlap: least number of pixels that neighboring tiles share (default: an eighth of the
             tile's smaller side).
+        strict_meta: raise an error if the checkpoint was trained with other classes, normalization,
+            channels, padding or test size than the config has (default: warn).
         **kwargs: further arguments of DetInferencer.
 
     Raises:
+        CheckpointError: the weights do not fit the config, or differ with `strict_meta` (a
+            ValueError).
         FileNotFoundError: no image exists at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
         TypeError: an input has another type.
@@ -75,8 +80,8 @@ class PanopticInferencer(DetInferencer):
     postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
 
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
-                 **kwargs) -> None:
-        self._tile, self._overlap = tile, overlap
+                 strict_meta: bool = False, **kwargs) -> None:
+        self._tile, self._overlap, self._strict_meta = tile, overlap, strict_meta
         super().__init__(*args, **kwargs)
         self._files: PredictionFiles | None = None
         self._pictures: dict[str, ResultNames] = {}
@@ -302,6 +307,9 @@ class PanopticInferencer(DetInferencer):
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:
             raise ValueError('overlap is given without tile: give the size of the tiles too')
+        if self._strict_meta:
+            cfg.strict_meta = True
+        self._weights = str(weights)
         return super()._init_model(cfg, weights, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
@@ -312,6 +320,7 @@ class PanopticInferencer(DetInferencer):
         if checkpoint is not None and configured:
             checkpoint = dict(state_dict=checkpoint.get('state_dict', checkpoint),
                               meta=dict(meta, dataset_meta=configured))
+        report_differences(setting_differences(meta, cfg), bool(cfg.get(STRICT)), self._weights)
         super()._load_weights_to_model(model, checkpoint, cfg)
 
     def _test_dataset(self, cfg: ConfigDict) -> BaseDataset:

@@ -12,6 +12,7 @@ from mmpanseg.engine.command_line import (
     add_config_options,
     add_model_options,
     add_run_options,
+    add_strict_meta,
     import_mmdet,
     positive,
     run_tool,
@@ -48,7 +49,8 @@ _MODULES = {
     'PanopticRunner': 'runner'}
 
 __all__ = ['DictAction', 'UsageError', 'add_config_options', 'add_model_options',
-           'add_run_options', 'import_mmdet', 'positive', 'run_tool', 'user_mistakes', *_MODULES]
+           'add_run_options', 'add_strict_meta', 'import_mmdet', 'positive', 'run_tool',
+           'user_mistakes', *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -75,11 +75,20 @@ def add_config_options(parser: ArgumentParser) -> None:
                         help='override config entries, e.g. train_cfg.max_iters=100')
 
 
+def add_strict_meta(parser: ArgumentParser) -> None:
+    """Add ``--strict-meta``."""
+    parser.add_argument('--strict-meta', action='store_true',
+                        help='refuse a checkpoint that was trained with other classes, '
+                        'normalization, channels, padding or test size than the config has '
+                        '(default: warn)')
+
+
 def add_model_options(parser: ArgumentParser) -> None:
     """Add the config, the checkpoint, and overrides of the config."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     add_config_options(parser)
+    add_strict_meta(parser)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -87,6 +96,7 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and results '
                         '(default: work_dirs/{name of the config})')
     add_config_options(parser)
+    add_strict_meta(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
                         default='none', help='program that started the processes (default: none)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)
