@@ -1,5 +1,6 @@
 """Draw predictions on images: python tools/image_demo.py IMG CONFIG CKPT [options]."""
 import argparse
+import sys
 from pathlib import Path
 
 from mmpanseg.engine import (
@@ -45,8 +46,6 @@ def summary(prediction: dict) -> str:
 
 def draw(args: argparse.Namespace) -> None:
     """Predict the images, write their pictures, and print a line for each."""
-    import mmcv
-
     from mmpanseg.apis import PanopticInferencer
     from mmpanseg.checkpoints import CheckpointError
     from mmpanseg.engine.launch import (
@@ -57,6 +56,7 @@ def draw(args: argparse.Namespace) -> None:
     )
     from mmpanseg.structures.result_file_names import PICTURE_ENDINGS, result_names
     from mmpanseg.visualization import require_display
+    from mmpanseg.visualization.picture_files import write_picture
 
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
@@ -78,12 +78,21 @@ def draw(args: argparse.Namespace) -> None:
         raise UsageError(f'--out {out} names one picture, but {args.img} matches '
                          f'{len(images)} images: name a folder')
     names = result_names(images)
-    results = inferencer.stream(images, return_vis=True, show=args.show, no_save_vis=True,
-                                pred_score_thr=args.score_thr, out_dir=args.pred_dir or '')
+    results = inferencer.stream(
+        images, return_vis=True, show=args.show, no_save_vis=True, pred_score_thr=args.score_thr,
+        out_dir=args.pred_dir or '', skip_unreadable=True)
+    unreadable = []
     for image, result in zip(images, results):
+        if 'error' in result:
+            unreadable.append(image)
+            print(result['error'], file=sys.stderr)
+            continue
         target = out if is_file else out / f'{names[image]}.png'
-        mmcv.imwrite(result['visualization'][..., ::-1], str(target))
+        write_picture(target, result['visualization'])
         print(f'{image}: {summary(result["prediction"])} -> {target}')
+    if unreadable:
+        raise UsageError(f'{len(unreadable)} of {len(images)} images could not be predicted: '
+                         f'{", ".join(unreadable)}')
 
 
 def main() -> None:
@@ -96,6 +105,10 @@ def main() -> None:
         draw(args)
     except (ImageError, NoDisplayError) as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        raise UsageError(f'{error.filename}: {error.strerror}') from error
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
 from mmdet.datasets.transforms import InferencerLoader
@@ -30,6 +29,7 @@ from mmpanseg.structures.encoded_masks import encode_mask
 from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
 from mmpanseg.visualization.panoptic_visualizer import require_display
+from mmpanseg.visualization.picture_files import write_picture
 
 
 class PanopticInferencer(DetInferencer):
@@ -87,7 +87,7 @@ class PanopticInferencer(DetInferencer):
         self._pictures: dict[str, ResultNames] = {}
 
     def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
-                 out_dir: str | Path = '', **kwargs) -> dict:
+                 out_dir: str | Path = '', skip_unreadable: bool = False, **kwargs) -> dict:
         """Predict images, see the class.
 
         Args:
@@ -96,6 +96,9 @@ class PanopticInferencer(DetInferencer):
             show: show the pictures in a window.
             no_save_pred: do not write results.
             out_dir: folder for pictures and results (default: nothing is written).
+            skip_unreadable: predict the other images where one cannot be read (default: an error).
+                The result then has `errors`, a dict of index -> ImageError; prediction and picture
+                of such an image are None.
             **kwargs: further arguments of DetInferencer's call.
 
         Returns:
@@ -104,12 +107,22 @@ class PanopticInferencer(DetInferencer):
         if show:
             require_display()
         found = self.find_images(inputs)
+        if skip_unreadable:
+            if args:
+                kwargs['batch_size'] = args[0]
+            results = list(self.stream(found, show=show, no_save_pred=no_save_pred, out_dir=out_dir,
+                                       skip_unreadable=True, **kwargs))
+            return dict(predictions=[result['prediction'] for result in results],
+                        visualization=[result['visualization'] for result in results],
+                        errors={number: result['error'] for number, result in enumerate(results)
+                                if 'error' in result})
         with self._saving(found, out_dir, no_save_pred):
             return super().__call__(found, *args, show=show, no_save_pred=no_save_pred,
                                     out_dir=str(out_dir), **kwargs)
 
     def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
-               out_dir: str | Path = '', **kwargs) -> Iterator[dict]:
+               out_dir: str | Path = '', skip_unreadable: bool = False,
+               **kwargs) -> Iterator[dict]:
         """Predict image by image, for more images than fit into memory.
 
         Args:
@@ -117,18 +130,32 @@ class PanopticInferencer(DetInferencer):
             batch_size: number of images in a forward pass.
             no_save_pred: as for a call.
             out_dir: as for a call.
+            skip_unreadable: continue after an image that cannot be read (default: an error).
             **kwargs: as for a call. There is no progress bar.
 
         Yields:
             per image a dict of `prediction`, one of a call's `predictions`, and `visualization`,
-            its picture or None.
+            its picture or None. With `skip_unreadable`, an image that cannot be read has `error`,
+            an ImageError, and None for both.
         """
         found = self.find_images(inputs)
         with self._saving(found, out_dir, no_save_pred), self._silent():
-            for start in range(0, len(found), batch_size):
-                results = super().__call__(
-                    found[start:start + batch_size], batch_size=batch_size,
-                    no_save_pred=no_save_pred, out_dir=str(out_dir), **kwargs)
+            batches = [found[start:start + batch_size]
+                       for start in range(0, len(found), batch_size)]
+            while batches:
+                batch = batches.pop(0)
+                try:
+                    results = super().__call__(
+                        batch, batch_size=batch_size, no_save_pred=no_save_pred,
+                        out_dir=str(out_dir), **kwargs)
+                except ImageError as error:
+                    if not skip_unreadable:
+                        raise
+                    if len(batch) > 1:
+                        batches[:0] = [[image] for image in batch]
+                    else:
+                        yield dict(prediction=None, visualization=None, error=error)
+                    continue
                 pictures = results['visualization'] or [None] * len(results['predictions'])
                 for prediction, picture in zip(results['predictions'], pictures):
                     yield dict(prediction=prediction, visualization=picture)
@@ -166,7 +193,7 @@ class PanopticInferencer(DetInferencer):
             for source, picture in zip(inputs, pictures):
                 name = (picture_name(names.of(source)) if isinstance(source, str)
                         else names.unnamed('.jpg', folder))
-                mmcv.imwrite(picture[..., ::-1], str(folder / name))
+                write_picture(folder / name, picture)
         return pictures if return_vis else None
 
     def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
@@ -344,11 +371,12 @@ class PanopticInferencer(DetInferencer):
                 image = to_array(image, self._color_type, reader.imdecode_backend)
             try:
                 return pipeline(image)
-            except (AssertionError, OSError, cv2.error) as error:
-                # not all readers name the file
-                name = image if isinstance(image, str) else 'the given array'
-                raise ImageError(f'{name} cannot be read as an image: the file is empty, damaged '
-                                 f'or of another type ({str(error).strip()})') from error
+            except OSError as error:
+                # not all storage backends name the file
+                raise ImageError(f'{_named(image)} cannot be read: {error}') from error
+            except (AssertionError, cv2.error) as error:
+                raise ImageError(f'{_named(image)} cannot be prepared by the test pipeline: '
+                                 f'{" ".join(str(error).split())}') from error
 
         return load
 
@@ -360,3 +388,12 @@ class PanopticInferencer(DetInferencer):
 
     def _inputs_to_list(self, inputs: object) -> list[ImageInput]:
         return list_images(inputs, self._color_type)
+
+
+def _named(image: ImageInput) -> str:
+    """Name of an input in error texts."""
+    if isinstance(image, str):
+        return image
+    if isinstance(image, np.ndarray):
+        return f'the given array of {image.shape[1]}x{image.shape[0]} pixels'
+    return 'the given image'

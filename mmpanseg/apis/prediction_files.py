@@ -13,6 +13,7 @@ from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
+from mmpanseg.utils.whole_files import whole_file
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # one line for each image whose predictions are not in the JSON files yet
@@ -118,9 +119,9 @@ class PredictionFiles:
             write_panoptic_png(saved['panoptic_seg_path'], ids)
         if 'sem_seg' in prediction:
             path = self.folder / f'{name}{SEMANTIC}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
             kind = np.uint8 if len(self.categories) <= 256 else np.uint16
-            Image.fromarray(saved.pop('sem_seg').astype(kind)).save(path)
+            with whole_file(path) as part:
+                Image.fromarray(saved.pop('sem_seg').astype(kind)).save(part)
             saved['sem_seg_path'] = str(path)
         try:
             line = json.dumps(entry, allow_nan=False)
@@ -227,8 +228,7 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
         key: key of the items in the dict; without, no items are written.
         items: entries of the list.
     """
-    unfinished = path.with_name(f'{path.name}.unfinished')
-    with open(unfinished, 'w', encoding='utf-8') as file:
+    with whole_file(path) as part, open(part, 'w', encoding='utf-8') as file:
         if head is not None:
             file.write(json.dumps(head)[:-1])
         if head is None or key:
@@ -237,4 +237,3 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
                 file.write((',\n' if number else '\n') + json.dumps(item))
             file.write('\n]')
         file.write('}' if head is not None else '')
-    unfinished.replace(path)
