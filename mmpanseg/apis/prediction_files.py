@@ -170,10 +170,17 @@ class PredictionFiles:
         if not path.is_file():
             return default
         try:
-            return json.loads(path.read_text(encoding='utf-8'))
+            content = json.loads(path.read_text(encoding='utf-8'))
         except ValueError as error:
             raise ValueError(f'{path} is not valid JSON ({error}), so no results can be added to '
                              'it; write to another folder, or remove it') from error
+        key = {IMAGES: 'images', PANOPTIC: 'annotations'}.get(name)
+        entries = content
+        if key is not None:
+            entries = content.get(key, []) if isinstance(content, dict) else None
+        _check_entries(path, key, entries,
+                       ('id', 'name', 'source') if name == IMAGES else ('image_id', ))
+        return content
 
     def _image(self, name: str, source: str | None, size: tuple[int, int]) -> dict:
         """Entry of an image in images.json; images of the data set get their id there."""
@@ -206,6 +213,21 @@ class PredictionFiles:
         return dict(image_id=image['id'], category_id=self.category_ids[found['label']],
                     score=found['score'], bbox=[x1, y1, x2 - x1, y2 - y1],
                     segmentation=found['mask'])
+
+
+def _check_entries(path: Path, key: str | None, entries: object, wanted: tuple[str, ...]) -> None:
+    """Raise a ValueError unless the entries of a file are those that a run writes."""
+    where = f'{path}: "{key}"' if key else str(path)
+    if not isinstance(entries, list):
+        raise ValueError(f'{where} is no list, so no results can be added to it; write to another '
+                         'folder, or remove the file')
+    for number, entry in enumerate(entries):
+        for name in wanted:
+            kinds = (int, str) if name.endswith('id') else (str, )
+            if not isinstance(entry, dict) or type(entry.get(name)) not in kinds:
+                raise ValueError(
+                    f'{where}: entry {number} has no valid "{name}", so no results can be added to '
+                    'it; write to another folder, or remove the file')
 
 
 def _entries(journal: Path) -> Iterator[dict]:
