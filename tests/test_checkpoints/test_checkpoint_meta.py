@@ -45,7 +45,8 @@ def test_every_config_is_read_back(repo_root):
 
 @pytest.mark.parametrize('meta', [
     None, {}, [], dict(cfg=None), dict(cfg=3), dict(cfg='model = ('), dict(cfg='\0'),
-    dict(cfg='import os\nmodel = 1'), dict(cfg='a.b = 1'), dict(cfg='for i in range(3):\n    a = i'),
+    dict(cfg='import os\nmodel = 1'), dict(cfg='a.b = 1'),
+    dict(cfg='for i in range(3):\n    a = i'),
     dict(cfg='(' * 5000 + ')' * 5000)])
 def test_what_is_no_config(meta):
     assert checkpoint_config(meta) is None
@@ -116,7 +117,8 @@ def test_sizes_of_tiles_and_views_are_not_compared():
 
 @pytest.mark.parametrize('meta', [
     None, {}, dict(cfg='data = dict(test=1)'), dict(cfg='model = 3\ntest_dataloader = [1]'),
-    dict(cfg='model = dict(data_preprocessor=7)\ntest_dataloader = dict(dataset=dict(datasets=[]))'),
+    dict(cfg='model = dict(data_preprocessor=7)\n'
+         'test_dataloader = dict(dataset=dict(datasets=[]))'),
     {SETTINGS: 5}, {SETTINGS: {}}])
 def test_checkpoints_that_do_not_tell(meta):
     assert setting_differences(meta, config()) == []

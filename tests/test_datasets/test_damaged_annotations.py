@@ -1,4 +1,4 @@
-"""Annotation files with damaged entries end in a ValueError that names the file, or are harmless."""
+"""Damaged annotation files: a ValueError that names the file, or no harm."""
 import json
 
 import cv2
