@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 # values that an entry may be replaced with
 WRONG = [None, True, False, '', 'x', '7', '\0', '../..', [], [[]], [None], [-1], ['x'], {},
-         {'a': 1}, [{'a': 1}], 0, -1, 3, 7, 1 << 24, 1 << 31, 1 << 63, 10**30, -10**30, 0.5, -0.5, 1e308,
-         float('nan'), float('inf'), [1e300] * 6, [float('nan')] * 6]
+         {'a': 1}, [{'a': 1}], 0, -1, 3, 7, 1 << 24, 1 << 31, 1 << 63, 10**30, -10**30, 0.5, -0.5,
+         1e308, float('nan'), float('inf'), [1e300] * 6, [float('nan')] * 6]
 
 
 def places(content, path=()):
