@@ -107,9 +107,9 @@ def _num_things(meta: Any) -> int | None:
     described = meta.get('dataset_meta')
     if isinstance(described, Mapping):
         lower = {str(key).lower(): value for key, value in described.items()}
-        parts = lower.get('thing_classes'), lower.get('stuff_classes')
-        if all(isinstance(part, (list, tuple)) for part in parts):
-            return len(parts[0])
+        things, stuff = lower.get('thing_classes'), lower.get('stuff_classes')
+        if isinstance(things, (list, tuple)) and isinstance(stuff, (list, tuple)):
+            return len(things)
     config = checkpoint_config(meta) or {}
     model = config.get('model')
     number = model.get('num_things_classes') if isinstance(model, Mapping) else None
