@@ -1,10 +1,12 @@
 """Draw predictions on images: python tools/image_demo.py IMG CONFIG CKPT [options]."""
 import argparse
+import sys
 from pathlib import Path
 
 from mmpanseg.engine import (
     UsageError,
     add_config_options,
+    add_strict_meta,
     add_trust_option,
     import_mmdet,
     run_tool,
@@ -31,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='also show each picture in a window')
     add_config_options(parser)
     add_trust_option(parser)
+    add_strict_meta(parser)
     return parser.parse_args()
 
 
@@ -45,8 +48,6 @@ def summary(prediction: dict) -> str:
 
 def draw(args: argparse.Namespace) -> None:
     """Predict the images, write their pictures, and print a line for each."""
-    import mmcv
-
     from mmpanseg.apis import PanopticInferencer
     from mmpanseg.checkpoints import CheckpointError
     from mmpanseg.engine.launch import (
@@ -57,6 +58,7 @@ def draw(args: argparse.Namespace) -> None:
     )
     from mmpanseg.structures.result_file_names import PICTURE_ENDINGS, result_names
     from mmpanseg.visualization import require_display
+    from mmpanseg.visualization.picture_files import write_picture
 
     cfg = load_config(args.config, args.cfg_options)
     check_model_config(cfg, args.config, 'test_dataloader')
@@ -64,7 +66,7 @@ def draw(args: argparse.Namespace) -> None:
     try:
         inferencer = PanopticInferencer(
             cfg, check_checkpoint(args.checkpoint, args.config), device=args.device,
-            show_progress=False, tile=args.tile, overlap=args.overlap)
+            show_progress=False, tile=args.tile, overlap=args.overlap, strict_meta=args.strict_meta)
     except CheckpointError as error:
         text = str(error).removeprefix(f'{args.checkpoint}: ')
         raise UsageError(f'{args.checkpoint}: {text}') from error
@@ -79,12 +81,21 @@ def draw(args: argparse.Namespace) -> None:
         raise UsageError(f'--out {out} names one picture, but {args.img} matches '
                          f'{len(images)} images: name a folder')
     names = result_names(images)
-    results = inferencer.stream(images, return_vis=True, show=args.show, no_save_vis=True,
-                                pred_score_thr=args.score_thr, out_dir=args.pred_dir or '')
+    results = inferencer.stream(
+        images, return_vis=True, show=args.show, no_save_vis=True, pred_score_thr=args.score_thr,
+        out_dir=args.pred_dir or '', skip_unreadable=True)
+    unreadable = []
     for image, result in zip(images, results):
+        if 'error' in result:
+            unreadable.append(image)
+            print(result['error'], file=sys.stderr)
+            continue
         target = out if is_file else out / f'{names[image]}.png'
-        mmcv.imwrite(result['visualization'][..., ::-1], str(target))
+        write_picture(target, result['visualization'])
         print(f'{image}: {summary(result["prediction"])} -> {target}')
+    if unreadable:
+        raise UsageError(f'{len(unreadable)} of {len(images)} images could not be predicted: '
+                         f'{", ".join(unreadable)}')
 
 
 def main() -> None:
@@ -97,6 +108,10 @@ def main() -> None:
         draw(args)
     except (ImageError, NoDisplayError) as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        raise UsageError(f'{error.filename}: {error.strerror}') from error
 
 
 if __name__ == '__main__':

@@ -4,10 +4,12 @@ from argparse import Namespace
 from mmdet.apis import init_detector
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmpanseg.checkpoints import CheckpointError
+from mmpanseg.checkpoints.meta_comparison import report_differences, setting_differences
 from mmpanseg.datasets.metainfo import common_metainfo
 from mmpanseg.engine import (
     PanopticRunner,
@@ -33,9 +35,13 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     check_model_config(cfg, args.config, 'test_dataloader')
     checkpoint = check_checkpoint(args.checkpoint, args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
+    if args.strict_meta:
+        cfg.strict_meta = True
     with user_mistakes():
         try:
             model = init_detector(cfg, checkpoint, device=get_device())
+            meta = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu').get('meta')
+            report_differences(setting_differences(meta, cfg), args.strict_meta, checkpoint)
         except CheckpointError as error:
             text = str(error).removeprefix(f'{checkpoint}: ')
             raise UsageError(f'{checkpoint}: {text}') from error

@@ -8,6 +8,14 @@ from typing import NamedTuple
 import mmengine.fileio as fileio
 from mmengine.dataset import BaseDataset
 
+from mmpanseg.datasets.annotation_file import (
+    IMAGE_ID,
+    TEXT,
+    column,
+    read_annotation_file,
+    read_categories,
+)
+
 PathLike = str | os.PathLike
 
 
@@ -106,18 +114,23 @@ class DatasetIds:
                 not str(path).lower().endswith('.json')):
             return self._content
         try:
-            content = fileio.load(path, file_format='json', backend_args=backend_args)
-        except ValueError as error:
-            raise ValueError(f'{path} is not valid JSON ({error}): repair it, since saved '
-                             'predictions get its image and category ids') from error
-        if isinstance(content, dict):
-            self._content = dict(
+            content = read_annotation_file(path, (), 'panoptic', backend_args)
+            if not isinstance(content, dict):
+                return self._content
+            found = dict(
                 categories=[c for c in content.get('categories', []) if {'id', 'name'} <= set(c)],
                 images=[i for i in content.get('images', []) if {'id', 'file_name'} <= set(i)])
-            by_name = defaultdict(list)
-            for entry in self._content['images']:
-                by_name[Path(_plain_name(entry)).name].append(entry)
-            self._by_name = dict(by_name)
+            read_categories(path, found['categories'])
+            column(path, 'image', found['images'], 'id', IMAGE_ID)
+            column(path, 'image', found['images'], 'file_name', TEXT)
+        except ValueError as error:
+            raise ValueError(f'{error}: repair it, since saved predictions get its image and '
+                             'category ids') from error
+        self._content = found
+        by_name = defaultdict(list)
+        for entry in found['images']:
+            by_name[Path(_plain_name(entry)).name].append(entry)
+        self._by_name = dict(by_name)
         return self._content
 
 

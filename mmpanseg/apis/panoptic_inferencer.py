@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 from mmdet.apis import DetInferencer
 from mmdet.datasets.transforms import InferencerLoader
@@ -24,6 +23,7 @@ from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
 from mmpanseg.apis.prediction_files import PredictionFiles
 from mmpanseg.checkpoints.engine_loading import fill_config
+from mmpanseg.checkpoints.meta_comparison import STRICT, report_differences, setting_differences
 from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
@@ -31,6 +31,7 @@ from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
 from mmpanseg.utils.device import deliver
 from mmpanseg.visualization.panoptic_visualizer import require_display
+from mmpanseg.visualization.picture_files import write_picture
 
 
 class PanopticInferencer(DetInferencer):
@@ -63,9 +64,13 @@ class PanopticInferencer(DetInferencer):
             (default: images are predicted as the config defines).
         overlap: least number of pixels that neighboring tiles share (default: an eighth of the
             tile's smaller side).
+        strict_meta: raise an error if the checkpoint was trained with other classes, normalization,
+            channels, padding or test size than the config has (default: warn).
         **kwargs: further arguments of DetInferencer.
 
     Raises:
+        CheckpointError: the weights do not fit the config, or differ with `strict_meta` (a
+            ValueError).
         FileNotFoundError: no image exists at a path or matches a pattern.
         ImageError: an image cannot be read (a ValueError).
         TypeError: an input has another type.
@@ -77,14 +82,14 @@ class PanopticInferencer(DetInferencer):
     postprocess_kwargs = DetInferencer.postprocess_kwargs | {'return_predictions'}
 
     def __init__(self, *args, tile: Sequence[int] | None = None, overlap: int | None = None,
-                 **kwargs) -> None:
-        self._tile, self._overlap = tile, overlap
+                 strict_meta: bool = False, **kwargs) -> None:
+        self._tile, self._overlap, self._strict_meta = tile, overlap, strict_meta
         super().__init__(*args, **kwargs)
         self._files: PredictionFiles | None = None
         self._pictures: dict[str, ResultNames] = {}
 
     def __call__(self, inputs, *args, show: bool = False, no_save_pred: bool = False,
-                 out_dir: str | Path = '', **kwargs) -> dict:
+                 out_dir: str | Path = '', skip_unreadable: bool = False, **kwargs) -> dict:
         """Predict images, see the class.
 
         Args:
@@ -93,6 +98,9 @@ class PanopticInferencer(DetInferencer):
             show: show the pictures in a window.
             no_save_pred: do not write results.
             out_dir: folder for pictures and results (default: nothing is written).
+            skip_unreadable: predict the other images where one cannot be read (default: an error).
+                The result then has `errors`, a dict of index -> ImageError; prediction and picture
+                of such an image are None.
             **kwargs: further arguments of DetInferencer's call.
 
         Returns:
@@ -101,12 +109,22 @@ class PanopticInferencer(DetInferencer):
         if show:
             require_display()
         found = self.find_images(inputs)
+        if skip_unreadable:
+            if args:
+                kwargs['batch_size'] = args[0]
+            results = list(self.stream(found, show=show, no_save_pred=no_save_pred, out_dir=out_dir,
+                                       skip_unreadable=True, **kwargs))
+            return dict(predictions=[result['prediction'] for result in results],
+                        visualization=[result['visualization'] for result in results],
+                        errors={number: result['error'] for number, result in enumerate(results)
+                                if 'error' in result})
         with self._saving(found, out_dir, no_save_pred):
             return super().__call__(found, *args, show=show, no_save_pred=no_save_pred,
                                     out_dir=str(out_dir), **kwargs)
 
     def stream(self, inputs, batch_size: int = 1, *, no_save_pred: bool = False,
-               out_dir: str | Path = '', **kwargs) -> Iterator[dict]:
+               out_dir: str | Path = '', skip_unreadable: bool = False,
+               **kwargs) -> Iterator[dict]:
         """Predict image by image, for more images than fit into memory.
 
         Args:
@@ -114,18 +132,32 @@ class PanopticInferencer(DetInferencer):
             batch_size: number of images in a forward pass.
             no_save_pred: as for a call.
             out_dir: as for a call.
+            skip_unreadable: continue after an image that cannot be read (default: an error).
             **kwargs: as for a call. There is no progress bar.
 
         Yields:
             per image a dict of `prediction`, one of a call's `predictions`, and `visualization`,
-            its picture or None.
+            its picture or None. With `skip_unreadable`, an image that cannot be read has `error`,
+            an ImageError, and None for both.
         """
         found = self.find_images(inputs)
         with self._saving(found, out_dir, no_save_pred), self._silent():
-            for start in range(0, len(found), batch_size):
-                results = super().__call__(
-                    found[start:start + batch_size], batch_size=batch_size,
-                    no_save_pred=no_save_pred, out_dir=str(out_dir), **kwargs)
+            batches = [found[start:start + batch_size]
+                       for start in range(0, len(found), batch_size)]
+            while batches:
+                batch = batches.pop(0)
+                try:
+                    results = super().__call__(
+                        batch, batch_size=batch_size, no_save_pred=no_save_pred,
+                        out_dir=str(out_dir), **kwargs)
+                except ImageError as error:
+                    if not skip_unreadable:
+                        raise
+                    if len(batch) > 1:
+                        batches[:0] = [[image] for image in batch]
+                    else:
+                        yield dict(prediction=None, visualization=None, error=error)
+                    continue
                 pictures = results['visualization'] or [None] * len(results['predictions'])
                 for prediction, picture in zip(results['predictions'], pictures):
                     yield dict(prediction=prediction, visualization=picture)
@@ -163,7 +195,7 @@ class PanopticInferencer(DetInferencer):
             for source, picture in zip(inputs, pictures):
                 name = (picture_name(names.of(source)) if isinstance(source, str)
                         else names.unnamed('.jpg', folder))
-                mmcv.imwrite(picture[..., ::-1], str(folder / name))
+                write_picture(folder / name, picture)
         return pictures if return_vis else None
 
     def _picture(self, source: ImageInput, pred: DetDataSample) -> np.ndarray:
@@ -306,6 +338,9 @@ class PanopticInferencer(DetInferencer):
             use_tiles(cfg, self._tile, self._overlap)
         elif self._overlap is not None:
             raise ValueError('overlap is given without tile: give the size of the tiles too')
+        if self._strict_meta:
+            cfg.strict_meta = True
+        self._weights = str(weights)
         return super()._init_model(cfg, weights, *args, **kwargs)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict | None,
@@ -316,6 +351,7 @@ class PanopticInferencer(DetInferencer):
         if checkpoint is not None and configured:
             checkpoint = dict(state_dict=checkpoint.get('state_dict', checkpoint),
                               meta=dict(meta, dataset_meta=configured))
+        report_differences(setting_differences(meta, cfg), bool(cfg.get(STRICT)), self._weights)
         super()._load_weights_to_model(model, checkpoint, cfg)
 
     def _test_dataset(self, cfg: ConfigDict) -> BaseDataset:
@@ -339,11 +375,12 @@ class PanopticInferencer(DetInferencer):
                 image = to_array(image, self._color_type, reader.imdecode_backend)
             try:
                 return pipeline(image)
-            except (AssertionError, OSError, cv2.error) as error:
-                # not all readers name the file
-                name = image if isinstance(image, str) else 'the given array'
-                raise ImageError(f'{name} cannot be read as an image: the file is empty, damaged '
-                                 f'or of another type ({str(error).strip()})') from error
+            except OSError as error:
+                # not all storage backends name the file
+                raise ImageError(f'{_named(image)} cannot be read: {error}') from error
+            except (AssertionError, cv2.error) as error:
+                raise ImageError(f'{_named(image)} cannot be prepared by the test pipeline: '
+                                 f'{" ".join(str(error).split())}') from error
 
         return load
 
@@ -355,3 +392,12 @@ class PanopticInferencer(DetInferencer):
 
     def _inputs_to_list(self, inputs: object) -> list[ImageInput]:
         return list_images(inputs, self._color_type)
+
+
+def _named(image: ImageInput) -> str:
+    """Name of an input in error texts."""
+    if isinstance(image, str):
+        return image
+    if isinstance(image, np.ndarray):
+        return f'the given array of {image.shape[1]}x{image.shape[0]} pixels'
+    return 'the given image'

@@ -14,6 +14,7 @@ from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
 from mmpanseg.utils import strict_json
+from mmpanseg.utils.whole_files import whole_file
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # one line for each image whose predictions are not in the JSON files yet
@@ -119,9 +120,9 @@ class PredictionFiles:
             write_panoptic_png(saved['panoptic_seg_path'], ids)
         if 'sem_seg' in prediction:
             path = self.folder / f'{name}{SEMANTIC}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
             kind = np.uint8 if len(self.categories) <= 256 else np.uint16
-            Image.fromarray(saved.pop('sem_seg').astype(kind)).save(path)
+            with whole_file(path) as part:
+                Image.fromarray(saved.pop('sem_seg').astype(kind)).save(part)
             saved['sem_seg_path'] = str(path)
         try:
             line = strict_json.dumps(entry)
@@ -170,11 +171,18 @@ class PredictionFiles:
         if not path.is_file():
             return default
         try:
-            return json.loads(path.read_text(encoding='utf-8'),
-                              parse_constant=strict_json.refuse_constant)
+            content = json.loads(path.read_text(encoding='utf-8'),
+                                 parse_constant=strict_json.refuse_constant)
         except ValueError as error:
             raise ValueError(f'{path} is not valid JSON ({error}), so no results can be added to '
                              'it; write to another folder, or remove it') from error
+        key = {IMAGES: 'images', PANOPTIC: 'annotations'}.get(name)
+        entries = content
+        if key is not None:
+            entries = content.get(key, []) if isinstance(content, dict) else None
+        _check_entries(path, key, entries,
+                       ('id', 'name', 'source') if name == IMAGES else ('image_id', ))
+        return content
 
     def _image(self, name: str, source: str | None, size: tuple[int, int]) -> dict:
         """Entry of an image in images.json; images of the data set get their id there."""
@@ -209,6 +217,21 @@ class PredictionFiles:
                     segmentation=found['mask'])
 
 
+def _check_entries(path: Path, key: str | None, entries: object, wanted: tuple[str, ...]) -> None:
+    """Raise a ValueError unless the entries of a file are those that a run writes."""
+    where = f'{path}: "{key}"' if key else str(path)
+    if not isinstance(entries, list):
+        raise ValueError(f'{where} is no list, so no results can be added to it; write to another '
+                         'folder, or remove the file')
+    for number, entry in enumerate(entries):
+        for name in wanted:
+            kinds = (int, str) if name.endswith('id') else (str, )
+            if not isinstance(entry, dict) or type(entry.get(name)) not in kinds:
+                raise ValueError(
+                    f'{where}: entry {number} has no valid "{name}", so no results can be added to '
+                    'it; write to another folder, or remove the file')
+
+
 def _entries(journal: Path) -> Iterator[dict]:
     """Entries of a journal, one per written image; incomplete ones are left out."""
     with open(journal, encoding='utf-8') as file:
@@ -229,8 +252,7 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
         key: key of the items in the dict; without, no items are written.
         items: entries of the list.
     """
-    unfinished = path.with_name(f'{path.name}.unfinished')
-    with open(unfinished, 'w', encoding='utf-8') as file:
+    with whole_file(path) as part, open(part, 'w', encoding='utf-8') as file:
         if head is not None:
             file.write(strict_json.dumps(head)[:-1])
         if head is None or key:
@@ -239,4 +261,3 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
                 file.write((',\n' if number else '\n') + strict_json.dumps(item))
             file.write('\n]')
         file.write('}' if head is not None else '')
-    unfinished.replace(path)

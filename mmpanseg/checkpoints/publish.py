@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmpanseg.checkpoints.checkpoint_meta import SETTINGS
 from mmpanseg.checkpoints.safetensors_files import SUFFIX, write_safetensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.utils.finite import describe_non_finite
 from mmpanseg.version import __version__
 
 _DESCRIPTION = ('source', 'epoch', 'iter', 'seed', 'experiment_name', 'dataset_meta', 'cfg',
-                'mmpanseg_version')
+                'mmpanseg_version', SETTINGS)
 _PLAIN = (str, int, float, bool, type(None))
 
 

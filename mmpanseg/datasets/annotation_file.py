@@ -119,7 +119,7 @@ def read_images(path: str, images: Sequence[dict]) -> dict:
     Raises:
         ValueError: an image lacks a key, a value has another type, or two images share an id.
     """
-    column(path, 'image', images, 'file_name', TEXT)
+    _check_file_names(path, 'image', images)
     return read_sizes(path, images)
 
 
@@ -163,7 +163,7 @@ def read_panoptic_annotations(path: str, annotations: Sequence[dict]) -> dict:
             text names file, entry and key.
     """
     column(path, 'annotation', annotations, 'segments_info', LIST)
-    column(path, 'annotation', annotations, 'file_name', TEXT)
+    _check_file_names(path, 'annotation', annotations)
     _check_segments(path, annotations)
     return by_image_id(path, 'annotation', annotations, 'image_id')
 
@@ -210,6 +210,14 @@ def check_listed(path: str, annotations: Sequence[dict], key: str, known: Iterab
         raise ValueError(f'{path}: annotation {name!r} has {key} {entry[key]!r}, which "{where}" '
                          'does not list')
     return values
+
+
+def _check_file_names(path: str, where: str, entries: Sequence[dict]) -> None:
+    names = column(path, where, entries, 'file_name', TEXT)
+    for entry, name in zip(entries, names):
+        if not name.strip('./\\ ') or '\0' in name:
+            raise ValueError(f'{path}: {name_of(where, entry)} has "file_name" {name!r}, which is '
+                             'no name of a file')
 
 
 def _check_segments(path: str, annotations: Sequence[dict]) -> None:

@@ -51,6 +51,7 @@ class InstanceDataset(SegmentationDataset):
             self.ann_file, ['images', 'categories'] + ['annotations'] * (not self.test_mode),
             'instance', self.backend_args)
         images = read_images(self.ann_file, content['images'])
+        self.shared['ann_file'] = self.ann_file  # the loader of images compares the sizes
         labels = self._labels_of_categories(content['categories'])
         annotations = content.get('annotations', [])
         categories = check_listed(self.ann_file, annotations, 'category_id', labels, 'categories')

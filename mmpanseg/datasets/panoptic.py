@@ -70,6 +70,7 @@ class PanopticDataset(SegmentationDataset):
             self.ann_file, ['images', 'categories'] + ['annotations'] * (not self.test_mode),
             'panoptic', self.backend_args)
         images = read_images(self.ann_file, content['images'])
+        self.shared['ann_file'] = self.ann_file  # the loader of images compares the sizes
         annotations = content.get('annotations', [])
         check_listed(self.ann_file, annotations, 'image_id', images, 'images')
         annotations = read_panoptic_annotations(self.ann_file, annotations)

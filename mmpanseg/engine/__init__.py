@@ -12,6 +12,7 @@ from mmpanseg.engine.command_line import (
     add_config_options,
     add_model_options,
     add_run_options,
+    add_strict_meta,
     add_trust_option,
     import_mmdet,
     positive,
@@ -49,7 +50,8 @@ _MODULES = {
     'PanopticRunner': 'runner'}
 
 __all__ = ['DictAction', 'UsageError', 'add_config_options', 'add_model_options',
-           'add_run_options', 'add_trust_option', 'import_mmdet', 'positive', 'run_tool',
+           'add_run_options', 'add_strict_meta', 'add_trust_option', 'import_mmdet', 'positive',
+           'run_tool',
            'user_mistakes', *_MODULES]
 
 

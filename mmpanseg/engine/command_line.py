@@ -90,12 +90,21 @@ def add_trust_option(parser: ArgumentParser) -> None:
                         help='also load a file of weights that contains code, and run its code')
 
 
+def add_strict_meta(parser: ArgumentParser) -> None:
+    """Add ``--strict-meta``."""
+    parser.add_argument('--strict-meta', action='store_true',
+                        help='refuse a checkpoint that was trained with other classes, '
+                        'normalization, channels, padding or test size than the config has '
+                        '(default: warn)')
+
+
 def add_model_options(parser: ArgumentParser) -> None:
     """Add the config, the checkpoint, and overrides of the config."""
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     add_config_options(parser)
     add_trust_option(parser)
+    add_strict_meta(parser)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -104,6 +113,7 @@ def add_run_options(parser: ArgumentParser) -> None:
                         '(default: work_dirs/{name of the config})')
     add_config_options(parser)
     add_trust_option(parser)
+    add_strict_meta(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
                         default='none', help='program that started the processes (default: none)')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)

@@ -251,6 +251,8 @@ def read_config(args: Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
     set_work_dir(cfg, args.work_dir, args.config)
+    if args.strict_meta:
+        cfg.strict_meta = True
     return cfg
 
 

@@ -30,6 +30,7 @@ from mmpanseg.engine.command_line import UsageError
 from mmpanseg.engine.console import ConsoleFilter, split_messages
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
+    CheckpointMetaHook,
     ClassConsistencyHook,
     FiniteCheckpointHook,
     LoadSummaryHook,
@@ -44,7 +45,7 @@ from mmpanseg.registry import RUNNERS
 
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
-           RunSummaryHook, NonFiniteHook, FiniteCheckpointHook)
+           RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')

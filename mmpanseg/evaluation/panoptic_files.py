@@ -166,6 +166,10 @@ def _check_items(items: object, keys: Sequence[str], where: str) -> None:
             if key.endswith('id') and not isinstance(item[key], (int, str, float)):
                 raise PanopticDataError(
                     f'{where}: entry {number} has {key} {item[key]!r}, which is not an id')
+            if key == 'file_name' and (not isinstance(item[key], str) or '\0' in item[key]
+                                       or not item[key].strip('./\\ ')):
+                raise PanopticDataError(f'{where}: entry {number} has {key} {item[key]!r}, which '
+                                        'is no name of a file')
 
 
 def _check_segment_id(number: object, where: str) -> None:

@@ -93,7 +93,11 @@ def pq_compute(gt_json_file: PathLike,
         gt_json, pred_json, pred_json_file).items()}
     score = partial(_score_pairs, folders=folders, labels=(labels, pred_labels),
                     num_classes=len(labels), options=options)
-    total = sum_stats(_map_chunks(score, pairs, num_processes))
+    try:
+        total = sum_stats(_map_chunks(score, pairs, num_processes))
+    except PanopticDataError as error:
+        raise PanopticDataError(
+            f'{error} (ground truth {gt_json_file}, results {pred_json_file})') from error
 
     is_thing = np.array(things, bool)
     results = _report(total.pop('all'), labels, is_thing)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
+import cv2
 import mmcv
 import numpy as np
 from mmengine import fileio
@@ -42,12 +43,14 @@ class ImageHeader(NamedTuple):
         size: (H, W) as stored.
         orientation: EXIF orientation, 1 .. 8.
         bits: bits of a sample.
+        frames: number of frames or pages, of which the first one is decoded.
     """
 
     format: str
     size: tuple[int, int]
     orientation: int = 1
     bits: int = 8
+    frames: int = 1
 
 
 class DecodedImage(NamedTuple):
@@ -78,8 +81,10 @@ def read_header(data: bytes) -> ImageHeader | None:
                 size = image.height, image.width
                 orientation = _exif_orientation(image.info.get('exif'))
                 bits = _bits(image, data)
+            # the further frames of an MPO are previews of the first one
+            frames = 1 if image.format == 'MPO' else int(getattr(image, 'n_frames', 1))
             return ImageHeader(image.format or '', size,
-                               orientation if orientation in range(1, 9) else 1, bits)
+                               orientation if orientation in range(1, 9) else 1, bits, frames)
     except Exception:
         # Pillow raises errors of many types for damaged files; decode_image reports them
         return None
@@ -106,11 +111,13 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
         _check_size(header, len(data), name)
     backend = backend or mmcv.image.io.imread_backend
     upright = color_type in ('color', 'grayscale')
-    if header is not None and header.bits > 16 and upright and backend in ('cv2', 'pillow'):
+    bits = _unknown_bits(data) if header is None else header.bits
+    if bits > 16 and color_type != 'unchanged' and backend in ('cv2', 'pillow'):
+        # OpenCV would scale the values of each file to 0 .. 255
         raise ImageError(
-            f'{name} has samples of {header.bits} bits, which color_type={color_type!r} does not '
+            f'{name} has samples of {bits} bits, which color_type={color_type!r} does not '
             "support: read it with LoadImageFromFile(color_type='unchanged') and set mean and std "
-            'of the data_preprocessor to the range of the values')
+            'of the data_preprocessor to the range of the values, or convert it to 8 bits')
     # decode as stored: whether a backend applies the orientation depends on version and format
     flag = (f'{color_type}_ignore_orientation' if upright and backend in ('cv2', 'pillow')
             else color_type)
@@ -244,7 +251,18 @@ def _bits(image: Image.Image, data: bytes) -> int:
     if image.format == 'PNG':
         # Pillow opens 16-bit color as 8-bit; the first chunk stores the depth at byte 24
         return data[24]
+    if image.format == 'PPM' and image.mode == 'I':
+        return 16
     return {'F': 32, 'I': 32}.get(image.mode, 16 if image.mode.startswith('I;16') else 8)
+
+
+def _unknown_bits(data: bytes) -> int:
+    """Bits of the samples of a file whose header Pillow does not know, such as a TIFF of floats."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return 8
+    return 8 if pixels is None else 8 * pixels.dtype.itemsize
 
 
 @contextmanager

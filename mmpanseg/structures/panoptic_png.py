@@ -5,6 +5,8 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
+from mmpanseg.utils.whole_files import whole_file
+
 # largest id that three bytes encode
 MAX_SEGMENT_ID = (1 << 24) - 1
 
@@ -119,4 +121,8 @@ def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
     """
     image = np.ascontiguousarray(id2rgb(ids)[..., ::-1])
     _, data = cv2.imencode('.png', image, _PNG_SETTINGS)
-    fileio.put(data.tobytes(), path)
+    if '://' in str(path):
+        fileio.put(data.tobytes(), path)
+        return
+    with whole_file(path) as part:
+        part.write_bytes(data.tobytes())

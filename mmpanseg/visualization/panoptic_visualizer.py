@@ -3,7 +3,6 @@ import sys
 from typing import Any
 
 import matplotlib
-import mmcv
 import numpy as np
 import torch
 from mmdet.evaluation import INSTANCE_OFFSET
@@ -21,6 +20,7 @@ from mmpanseg.structures.image_file import match_loaded_image
 from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.visualization.color import Color
 from mmpanseg.visualization.panoptic import DrawnSegment, draw_panoptic, side_by_side
+from mmpanseg.visualization.picture_files import write_picture
 
 
 class NoDisplayError(RuntimeError):
@@ -120,7 +120,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
-            mmcv.imwrite(picture[..., ::-1], out_file)
+            write_picture(out_file, picture)
         elif not show:
             self.add_image(name, picture, step)
 

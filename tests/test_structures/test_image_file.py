@@ -41,7 +41,7 @@ def encode(kind, orientation, pixels=STORED):
 @pytest.mark.parametrize('backend', ['cv2', 'pillow'])
 def test_upright_in_every_format(kind, orientation, backend):
     data = encode(kind, orientation)
-    assert read_header(data) == (kind, (48, 64), orientation, 8)
+    assert read_header(data) == (kind, (48, 64), orientation, 8, 1)
 
     def differs(color_type, expected):
         image = decode_image(data, 'x', color_type, backend)

@@ -51,13 +51,13 @@ def draw(image: np.ndarray, segments: list[SegmentAttention], dataset_meta: dict
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    import mmcv
     from mmengine.utils import track_iter_progress
 
     from mmpanseg.analysis.attention_maps import segment_attention
     from mmpanseg.analysis.trained_model import load_trained
     from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
+    from mmpanseg.visualization.picture_files import write_picture
 
     model, loader = load_trained(args)
     names = dataset_result_names(loader.dataset)
@@ -74,7 +74,7 @@ def main() -> None:
             image = read_sample_image(sample.metainfo)
             picture = draw(image, segments[:args.num_segments], model.dataset_meta, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
-            mmcv.imwrite(picture[..., ::-1], str(path))
+            write_picture(path, picture)
             drawn += 1
     print(f'\n{drawn} pictures are in {args.out_dir}')
 

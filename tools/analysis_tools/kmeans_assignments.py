@@ -29,13 +29,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    import mmcv
     from mmengine.utils import track_iter_progress
 
     from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
     from mmpanseg.analysis.trained_model import load_trained
     from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
+    from mmpanseg.visualization.picture_files import write_picture
 
     model, loader = load_trained(args)
     names = dataset_result_names(loader.dataset)
@@ -50,7 +50,7 @@ def main() -> None:
             picture = draw_clusters(image, maps, index, sample.img_shape,
                                     model.panoptic_head.num_queries, args.width)
             path = Path(args.out_dir) / f'{names[sample.img_path]}.png'
-            mmcv.imwrite(picture[..., ::-1], str(path))
+            write_picture(path, picture)
             drawn += 1
     print(f'\n{drawn} pictures are in {args.out_dir}')
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmpanseg.engine import (
     UsageError,
     add_config_options,
+    add_strict_meta,
     add_trust_option,
     import_mmdet,
     run_tool,
@@ -31,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='e.g. cuda:0 or cpu (default: a GPU if there is one)')
     add_config_options(parser)
     add_trust_option(parser)
+    add_strict_meta(parser)
     return parser.parse_args()
 
 
@@ -55,7 +57,8 @@ def predict(args: argparse.Namespace, mode: str) -> dict:
     use_tiles(cfg, args.tile, args.overlap)
     cfg.model.test_cfg.mode = mode
     inferencer = PanopticInferencer(
-        cfg, args.checkpoint, device=args.device, show_progress=False)
+        cfg, args.checkpoint, device=args.device, show_progress=False,
+        strict_meta=args.strict_meta)
     start = time.perf_counter()
     sample = inferencer(args.image, return_datasamples=True)['predictions'][0]
     seconds = time.perf_counter() - start

@@ -67,14 +67,15 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
     """Convert the checkpoint of the arguments.
 
     Returns:
-        The converted checkpoint, the order of its labels (None if unchanged), and metainfo of its
-        classes.
+        The converted checkpoint, the order of its labels (None if unchanged), and what is known of
+        its classes and images, for its ``meta``.
     """
     from mmengine.registry import init_default_scope
 
     from mmpanseg.analysis import build_on_meta
     from mmpanseg.checkpoints import CheckpointError, check_fit, convert
-    from mmpanseg.checkpoints.class_names import read_class_names
+    from mmpanseg.checkpoints.checkpoint_meta import SETTINGS, checkpoint_config, image_settings
+    from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
     from mmpanseg.checkpoints.class_order import find_class_order, require_known_order
     from mmpanseg.checkpoints.convert import drop_zero_query_positions
     from mmpanseg.checkpoints.sources import find_source, get_source
@@ -82,12 +83,14 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
     from mmpanseg.datasets.metainfo import config_metainfo
     from mmpanseg.engine.launch import load_config
 
-    model, info = None, {}
+    model, info, settings = None, {}, {}
     if args.config is not None:
         cfg = load_config(args.config)
         init_default_scope(cfg.get('default_scope', 'mmdet'))
-        model, info = build_on_meta(cfg.model), config_metainfo(cfg)
+        model, info, settings = build_on_meta(cfg.model), config_metainfo(cfg), image_settings(cfg)
     content = read_checkpoint(args.src)
+    # a file that contains its config knows better
+    settings = image_settings(checkpoint_config(content.get('meta')) or {}) or settings
     weights, file = extract_weights(content, args.src), read_class_names(content, args.src)
     try:
         source = find_source(weights) if args.source is None else get_source(args.source)
@@ -110,7 +113,9 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
     names = file.names
     if not info.get('classes') and names and len(order or names) == len(names):
         info = dict(classes=tuple(names[label] for label in order or range(len(names))))
-    return result, order, info
+    described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
+    return result, order, {**(dict(dataset_meta=described) if described else {}),
+                           **({SETTINGS: settings} if settings else {})}
 
 
 def main() -> None:
@@ -119,19 +124,16 @@ def main() -> None:
     import torch
 
     from mmpanseg.checkpoints import SOURCES, CheckpointError
-    from mmpanseg.checkpoints.class_names import METAINFO_KEYS
     from mmpanseg.checkpoints.class_order import PUBLISHED
 
     started = time.perf_counter()
     try:
-        result, order, info = convert_file(args)
+        result, order, known = convert_file(args)
     except CheckpointError as error:
         raise UsageError(str(error)) from error
     check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
-    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
-                              **(dict(dataset_meta=described) if described else {})),
+    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source, **known),
                     state_dict=result.state_dict), args.dst)
     size = sum(value.numel() for value in result.state_dict.values()) / 1e6
     print(f'{args.dst}: {len(result.state_dict)} tensors, {size:.1f} M numbers, from '

@@ -10,9 +10,11 @@ from mmpanseg.datasets.transforms.loading_instances import LoadInstanceMasks
 from mmpanseg.datasets.transforms.loading_panoptic import LoadPanopticAnnotations, LoadPanopticMap
 from mmpanseg.datasets.transforms.loading_semantic import LoadSemanticMap
 from mmpanseg.datasets.transforms.photometric import SSDColorJitter
+from mmpanseg.datasets.transforms.resize import Resize
 
 __all__ = [
     'FilterLabeledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
     'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticAnnotations', 'LoadPanopticMap',
-    'LoadSemanticMap', 'PackPanopticInputs', 'PanopticCopyPaste', 'SSDColorJitter'
+    'LoadSemanticMap', 'PackPanopticInputs', 'PanopticCopyPaste', 'Resize',
+    'SSDColorJitter'
 ]

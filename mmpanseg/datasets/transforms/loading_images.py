@@ -26,7 +26,7 @@ from mmpanseg.structures.exif_orientation import (
     orient_points,
     oriented_size,
 )
-from mmpanseg.structures.image_file import DecodedImage, decode_image
+from mmpanseg.structures.image_file import DecodedImage, ImageError, decode_image
 
 ARRAYS = 'uint8 arrays, BGR, [H, W, 3], [H, W, 4] or [H, W]'
 
@@ -48,7 +48,8 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             only the upright size fits them.
 
     Raises:
-        ImageError: the image cannot be read, or is suspiciously large for its file.
+        ImageError: the image cannot be read, is suspiciously large for its file, or has another
+            size than its annotation file lists.
         TypeError: an array has another type than the images of files.
         ValueError: an array has another shape than the images of files, or ``color_type`` is
             unknown.
@@ -72,6 +73,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
                 return None
             raise
         self._log_unusual(image, results['img_path'])
+        _check_listed_size(image, results)
         self._fill(results, image.pixels)
         results['img_orientation'] = image.orientation
         results['ann_orientation'] = self._of_annotations(results)
@@ -105,7 +107,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
         return annotation_orientation((height, width), dict(results, ann_orientation=orientation))
 
     def _log_unusual(self, image: DecodedImage, path: str) -> None:
-        """Log the first image with an EXIF orientation, and the first one that loses bits."""
+        """Log the first image with an EXIF orientation, with several frames, or that loses bits."""
         if image.orientation != 1:
             self._log_once(
                 'orientation', f'{path} and perhaps others have an EXIF orientation '
@@ -118,6 +120,11 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
                 'upper ones; a 12-bit range becomes nearly black): to keep all, read it with '
                 "LoadImageFromFile(color_type='unchanged') and set mean and std of the "
                 'data_preprocessor to the range of the values')
+
+        if image.header is not None and image.header.frames > 1:
+            self._log_once(
+                'frames', f'{path} has {image.header.frames} frames or pages, of which the first '
+                'one is read: write the others to files of their own')
 
     def _log_once(self, what: str, text: str) -> None:
         if what not in self._logged:
@@ -228,6 +235,28 @@ def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
     if channels == 3:
         return image
     return cv2.cvtColor(image, {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}[channels])
+
+
+def _check_listed_size(image: DecodedImage, results: dict) -> None:
+    """Compare the size of an image with the entry of the data set's annotation file.
+
+    The entry may be the size of the stored or of the upright pixels.
+
+    Raises:
+        ImageError: they differ.
+    """
+    height, width = results.get('height'), results.get('width')
+    if 'ann_file' not in results or height is None or width is None:
+        return
+    found = image.pixels.shape[:2]
+    sizes = {found, oriented_size(found, image.orientation)}
+    if image.header is not None:  # a loader may ignore the orientation
+        sizes.add(oriented_size(image.header.size, image.header.orientation))
+    if (height, width) not in sizes:
+        raise ImageError(
+            f'{results["img_path"]} is {found[1]}x{found[0]}, {results["ann_file"]} says '
+            f'{width}x{height}: correct width and height of image {results.get("img_id")!r}, or '
+            'use the image that was annotated')
 
 
 def _existing(path: str, backend_args: dict | None) -> str:

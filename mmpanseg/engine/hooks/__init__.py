@@ -1,3 +1,4 @@
+from mmpanseg.engine.hooks.checkpoint_meta_hook import CheckpointMetaHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
 from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
 from mmpanseg.engine.hooks.gradient_norm_hook import GradientNormHook
@@ -8,6 +9,6 @@ from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
 from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
-__all__ = ['BatchSizeHook', 'ClassConsistencyHook', 'CompileHook', 'FiniteCheckpointHook',
+__all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook', 'FiniteCheckpointHook',
            'GradientNormHook', 'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
            'QueryConsistencyHook', 'RunSummaryHook', 'ScheduleConsistencyHook']

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmpanseg.registry import HOOKS
 from mmpanseg.structures.result_file_names import dataset_result_names, picture_name
+from mmpanseg.visualization.picture_files import write_picture
 
 
 @HOOKS.register_module()
@@ -41,7 +42,7 @@ class PanopticVisualizationHook(DetVisualizationHook):
                 out_file = self._folder / picture_name(self._names[sample.img_path])
                 picture = self._picture(image, sample)
                 if picture is not None:
-                    mmcv.imwrite(picture[..., ::-1], str(out_file))
+                    write_picture(out_file, picture)
                     if not self.show:
                         continue
             self._visualizer.add_datasample(

@@ -16,6 +16,7 @@ from mmengine.model import PretrainedInit
 from torch import nn
 
 from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors
+from mmpanseg.checkpoints.meta_comparison import STRICT, class_differences, report_differences
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
 from mmpanseg.utils.finite import describe_non_finite
@@ -96,16 +97,20 @@ class CheckedLoadingMixin(nn.Module):
     """Mixin of segmentors that checks weights and class names strictly in a model built to predict.
 
     mmengine's loader skips weights that do not fit, with a warning. Here they are an error as soon
-    as ``cfg`` is set, which mmdet does in models built to predict.
+    as ``cfg`` is set, which mmdet does in models built to predict. Other class names than those of
+    the config's data set, or another number of things, are a warning then, and an error with
+    ``cfg.strict_meta``.
 
     Raises:
         CheckpointError: the loaded weights do not fit the model; the text names tensors and
-            shapes. Or, however they are loaded, they contain NaN or infinity.
+            shapes. Or, however they are loaded, they contain NaN or infinity. Or class names
+            differ, with ``cfg.strict_meta``.
         ValueError: the number of class names differs from the number of classes, or checkpoint and
             config name the same classes in another order.
     """
 
     num_classes: int
+    num_things_classes: int
     # False lets a step that made such weights run again
     refuses_non_finite = True
     # text on weights that were loaded and do not fit
@@ -124,6 +129,11 @@ class CheckedLoadingMixin(nn.Module):
         self._raise_misfit(self._misfit)
         self._cfg = cfg
         self._set_class_names()
+        if self._dataset_meta is not None:
+            report_differences(
+                class_differences(dict(dataset_meta=self._dataset_meta),
+                                  config_metainfo(cfg).get('classes'), self.num_things_classes),
+                bool(cfg.get(STRICT)))
 
     @property
     def dataset_meta(self) -> dict:

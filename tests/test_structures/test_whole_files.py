@@ -1,0 +1,56 @@
+"""Files that are complete or absent, where writing fails as on a full disk."""
+import errno
+import resource
+
+import numpy as np
+import pytest
+
+from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
+from mmpanseg.utils.whole_files import whole_file
+from mmpanseg.visualization.picture_files import write_picture
+
+IDS = np.random.default_rng(0).integers(0, 1 << 24, (200, 200))
+
+
+@pytest.fixture
+def little_space():
+    """Files of this process end at 4 kB: the system refuses to write on, with a part written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('write', [
+    lambda path: write_picture(path, (IDS[..., None] % [255, 254, 253]).astype(np.uint8)),
+    lambda path: write_panoptic_png(path, IDS)])
+def test_no_part_remains(tmp_path, little_space, write):
+    path = tmp_path / 'new/a.png'
+    with pytest.raises(OSError, match='a.png') as info:
+        write(path)
+    assert info.value.filename == str(path) and info.value.errno == errno.EFBIG
+    assert list(path.parent.iterdir()) == []
+
+
+def test_former_content_remains(tmp_path):
+    path = tmp_path / 'a.png'
+    write_panoptic_png(path, IDS[:2])
+    for error in (OSError(errno.ENOSPC, 'No space left on device'), KeyboardInterrupt()):
+        with pytest.raises(type(error)), whole_file(path) as part:
+            part.write_bytes(b'a part')
+            raise error
+        assert [file.name for file in tmp_path.iterdir()] == ['a.png']
+        assert np.array_equal(read_panoptic_png(path), IDS[:2])
+
+
+def test_errors_of_other_files_stay(tmp_path):
+    with pytest.raises(FileNotFoundError) as info, whole_file(tmp_path / 'a.png'):
+        open(tmp_path / 'other')
+    assert info.value.filename == str(tmp_path / 'other')
+
+
+def test_complete(tmp_path):
+    with whole_file(tmp_path / 'x/a.txt') as part:
+        part.write_text('all')
+        assert part.suffix == '.txt' and not (tmp_path / 'x/a.txt').exists()
+    assert (tmp_path / 'x/a.txt').read_text() == 'all'
