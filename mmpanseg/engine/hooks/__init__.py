@@ -9,6 +9,7 @@ from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
 from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
-__all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook', 'FiniteCheckpointHook',
+__all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook',
+           'FiniteCheckpointHook',
            'GradientNormHook', 'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
            'QueryConsistencyHook', 'RunSummaryHook', 'ScheduleConsistencyHook']
