@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.checkpoints.writing import write_checkpoint
 from mmpanseg.version import __version__
 
 _DESCRIPTION = ('source', 'epoch', 'iter', 'seed', 'experiment_name', 'dataset_meta', 'cfg',
@@ -60,7 +60,7 @@ def write_published(content: dict, prefix: Path, date: datetime.date | None = No
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
     unnamed = prefix.with_name(f'{prefix.name}.tmp')
-    torch.save(content, unnamed)
+    write_checkpoint(content, unnamed)
     digest = sha256(unnamed)
     date = date or datetime.date.today()
     return unnamed.rename(prefix.with_name(f'{prefix.name}_{date:%Y%m%d}-{digest[:8]}.pth'))

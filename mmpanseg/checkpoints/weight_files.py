@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.checkpoints.unpickling import WeightsPickle
+from mmpanseg.utils.atomic_files import replaced_file
 
 # keys of the weights in files of mmengine, transformers and detectron2
 _WEIGHTS = ('state_dict', 'model')
@@ -162,10 +163,18 @@ def write_safetensors(state_dict: dict[str, Tensor], path: Path) -> None:
     Args:
         state_dict: name -> tensor.
         path: path of the file.
+
+    Raises:
+        FileWriteError: the disk is full or read-only.
     """
-    _safetensors().torch.save_file(
-        {key: value.contiguous() for key, value in state_dict.items()}, path,
-        metadata=dict(format='pt'))
+    safetensors = _safetensors()
+    with replaced_file(path) as partial:
+        try:
+            safetensors.torch.save_file(
+                {key: value.contiguous() for key, value in state_dict.items()}, partial,
+                metadata=dict(format='pt'))
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def _safetensors() -> Any:

@@ -115,11 +115,10 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    import torch
-
     from mmpanseg.checkpoints import SOURCES, CheckpointError
     from mmpanseg.checkpoints.class_names import METAINFO_KEYS
     from mmpanseg.checkpoints.class_order import PUBLISHED
+    from mmpanseg.checkpoints.writing import write_checkpoint
 
     started = time.perf_counter()
     try:
@@ -129,9 +128,9 @@ def main() -> None:
     check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
     described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
-    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
-                              **(dict(dataset_meta=described) if described else {})),
-                    state_dict=result.state_dict), args.dst)
+    write_checkpoint(dict(meta=dict(mmpanseg_version=__version__, source=result.source,
+                                    **(dict(dataset_meta=described) if described else {})),
+                          state_dict=result.state_dict), args.dst)
     size = sum(value.numel() for value in result.state_dict.values()) / 1e6
     print(f'{args.dst}: {len(result.state_dict)} tensors, {size:.1f} M numbers, from '
           f'{SOURCES[result.source].title}, in {time.perf_counter() - started:.1f} s')
