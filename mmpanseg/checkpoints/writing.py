@@ -1,6 +1,7 @@
 """Writing of checkpoint files that are complete or are not there."""
+import io
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -17,31 +18,24 @@ def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     Raises:
         FileWriteError: the disk is full or read-only; an earlier file remains.
     """
-    with replaced_file(path) as partial, open(partial, 'wb') as file:
-        recorder = _Recorder(file)
+    with replaced_file(path) as partial, _RecordingWriter(io.FileIO(partial, 'wb')) as file:
         try:
-            torch.save(content, recorder)
+            torch.save(content, file)
         except RuntimeError:  # of torch, without a reason
-            if recorder.error is not None:
-                raise recorder.error from None
+            if file.error is not None:
+                raise file.error from None
             raise
 
 
-class _Recorder:
+class _RecordingWriter(io.BufferedWriter):
     """File that remembers the error that torch hides."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.error: OSError | None = None
+    error: OSError | None = None
 
     def write(self, part: bytes) -> int:
         """Write a part of the content."""
         try:
-            return self._file.write(part)
+            return super().write(part)
         except OSError as error:
             self.error = error
             raise
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-        self._file.flush()

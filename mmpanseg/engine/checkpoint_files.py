@@ -187,7 +187,8 @@ def _newest_complete(folders: list[Path], problem: str, named: str) -> LatestChe
     if found:
         newest = max(found, key=lambda path: path.stat().st_mtime_ns)
         return LatestCheckpoint(
-            str(newest), f'{problem}; resuming from {newest}, the newest complete checkpoint', named)
+            str(newest), f'{problem}; resuming from {newest}, the newest complete checkpoint',
+            named)
     if not (broken or best or named):
         return LatestCheckpoint(None)
     broken += [f'{path.name}: without the state of the optimizer' for path in sorted(best)]

@@ -1,11 +1,10 @@
 """Training by epochs that continues within an epoch."""
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader, IterableDataset
-
 
 
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -18,6 +17,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         kwargs: see mmengine's EpochBasedTrainLoop.
     """
 
+    _iter: int
     _done = 0
 
     def skip_trained(self, epoch_length: int) -> None:
@@ -74,7 +74,7 @@ class _Rest:
         self._sampler = sampler
         self._done = done
 
-    def __iter__(self) -> Iterator[Sequence[int]]:
+    def __iter__(self) -> Iterator[list[int]]:
         return islice(iter(self._sampler), self._done, None)
 
     def __len__(self) -> int:

@@ -3,7 +3,6 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmdet.structures.mask import encode_mask_results

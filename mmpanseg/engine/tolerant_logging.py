@@ -22,7 +22,7 @@ def tolerate_log_errors(logger: logging.Logger) -> None:
     """
     for handler in logger.handlers:
         if hasattr(handler, 'stream'):
-            setattr(handler, 'handleError', _Once(handler))
+            vars(handler)['handleError'] = _Once(handler)
 
 
 class _Once:

@@ -65,7 +65,7 @@ class WorkDirLock:
             try:
                 free = _lock(descriptor)
                 former = _parse(_read(descriptor))
-                if not free:
+                if free is False:
                     raise UsageError(_refusal(self.path, former))
                 try:
                     current = os.path.samestat(os.fstat(descriptor), os.stat(self.path))

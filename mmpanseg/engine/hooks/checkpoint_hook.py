@@ -204,5 +204,5 @@ def as_safe_hook(hook: Hook | dict | None) -> Hook | dict | None:
     if type(hook) is not CheckpointHook:
         return hook
     safe = SafeCheckpointHook()
-    vars(safe).update(vars(hook))
+    safe.__dict__.update(hook.__dict__)
     return safe

@@ -12,12 +12,12 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpanseg.engine.checkpoint_files import write_last_checkpoint
 from mmpanseg.engine.epoch_loop import ResumableEpochLoop
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
-from mmpanseg.engine.stop_signals import StopAgreement, TrainingStopped, current_signals
 from mmpanseg.engine.positions import (
     ends_within_epoch,
     is_validation_step,
     position_meta,
 )
+from mmpanseg.engine.stop_signals import StopAgreement, TrainingStopped, current_signals
 from mmpanseg.registry import HOOKS
 
 
