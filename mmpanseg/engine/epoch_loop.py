@@ -17,34 +17,34 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         kwargs: see mmengine's EpochBasedTrainLoop.
     """
 
-    _iter: int
-    _done = 0
+    _epoch: int
+    # steps of the current epoch that are done; 0 between epochs
+    steps_in_epoch = 0
 
-    def skip_trained(self, epoch_length: int) -> None:
+    def skip_trained(self, steps: int, epoch_length: int) -> None:
         """Omit the steps of the current epoch that a checkpoint includes.
 
         Args:
+            steps: their number.
             epoch_length: steps of an epoch in the run of the checkpoint.
         """
-        done = self._iter - self._epoch * epoch_length
-        if epoch_length == len(self.dataloader) and 0 < done < epoch_length:
-            self._done = done
+        if epoch_length == len(self.dataloader) and 0 < steps <= epoch_length:
+            self.steps_in_epoch = steps
             return
         self.runner.logger.warning(
             f'the checkpoint lies within an epoch of {epoch_length} steps, here an epoch has '
             f'{len(self.dataloader)}: epoch {self._epoch + 1} starts again')
-        self._iter = self._epoch * len(self.dataloader)
 
     def run_epoch(self) -> None:
         """Train for one epoch, or for the rest of it."""
-        if not self._done:
-            super().run_epoch()
-            return
-        done, self._done = self._done, 0
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for idx, data_batch in enumerate(remaining_batches(self.dataloader, done), done):
+        done = self.steps_in_epoch
+        batches = remaining_batches(self.dataloader, done) if done else self.dataloader
+        for idx, data_batch in enumerate(batches, done):
+            self.steps_in_epoch = idx + 1
             self.run_iter(idx, data_batch)
+        self.steps_in_epoch = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 

@@ -3,6 +3,8 @@ from bisect import bisect
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mmpanseg.engine.epoch_loop import ResumableEpochLoop
+
 
 def is_validation_step(runner: Runner, epoch: int, step: int) -> bool:
     """Check whether the training loop validates at a position.
@@ -17,23 +19,21 @@ def is_validation_step(runner: Runner, epoch: int, step: int) -> bool:
         return False
     position, end = step, loop.max_iters
     if isinstance(loop, EpochBasedTrainLoop):
-        if ends_within_epoch(runner, epoch, step):
+        if steps_in_epoch(runner):
             return False
         position, end = epoch, loop.max_epochs
     interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, position + 1) - 1]
     return position >= loop.val_begin and (position % interval == 0 or position == end)
 
 
-def ends_within_epoch(runner: Runner, epoch: int, step: int) -> bool:
-    """Check whether a training by epochs has further steps in its current epoch.
+def steps_in_epoch(runner: Runner) -> int:
+    """Return the steps that a training by epochs has done in its current epoch, else 0.
 
     Args:
         runner: with a built training loop.
-        epoch: number of finished epochs.
-        step: number of finished steps.
     """
     loop = runner.train_loop
-    return isinstance(loop, EpochBasedTrainLoop) and step != epoch * len(loop.dataloader)
+    return loop.steps_in_epoch if isinstance(loop, ResumableEpochLoop) else 0
 
 
 def position_meta(runner: Runner, epoch: int, step: int) -> dict[str, int]:
@@ -45,9 +45,9 @@ def position_meta(runner: Runner, epoch: int, step: int) -> dict[str, int]:
         step: number of finished steps.
 
     Returns:
-        ``epoch``, ``iter``, and within an epoch ``epoch_length``, its number of steps.
+        ``epoch``, ``iter``, and within an epoch ``epoch_steps`` of ``epoch_length``.
     """
     meta = dict(epoch=epoch, iter=step)
-    if ends_within_epoch(runner, epoch, step):
-        meta['epoch_length'] = len(runner.train_dataloader)
+    if done := steps_in_epoch(runner):
+        meta.update(epoch_steps=done, epoch_length=len(runner.train_dataloader))
     return meta

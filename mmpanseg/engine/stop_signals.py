@@ -1,4 +1,5 @@
 """Signals that end a training: after the current step, with a checkpoint."""
+import contextlib
 import os
 import signal
 import threading
@@ -78,8 +79,10 @@ class StopSignals:
         self.received = self.received or number
         if os.environ.get('RANK', '0') == '0':
             # no print: the signal may interrupt one
-            os.write(2, f'\n{signal.Signals(number).name}: the training stops after this step and '
-                     'writes a checkpoint; the same signal again stops it at once\n'.encode())
+            text = (f'\n{signal.Signals(number).name}: the training stops after this step and '
+                    'writes a checkpoint; the same signal again stops it at once\n')
+            with contextlib.suppress(OSError):
+                os.write(2, text.encode())
 
 
 _current: StopSignals | None = None

@@ -1,4 +1,5 @@
 """Logs and curves whose disk is full: a warning, but the training goes on."""
+import contextlib
 import functools
 import logging
 import sys
@@ -39,8 +40,9 @@ class _Once:
         elif not self._reported:
             self._reported = True
             name = getattr(self._handler, 'baseFilename', 'the output')
-            print(f'warning: cannot write {name} ({one_line(error)}): messages are lost',
-                  file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print(f'warning: cannot write {name} ({one_line(error)}): messages are lost',
+                      file=sys.stderr)
 
 
 def tolerate_curve_errors(visualizer: Visualizer, logger: logging.Logger) -> None:

@@ -15,11 +15,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmpanseg.engine.checkpoint_files import AtomicBackend, atomic_backend, write_last_checkpoint
 from mmpanseg.engine.disk_space import check_space
 from mmpanseg.engine.main_process import decide_on_main
-from mmpanseg.engine.positions import (
-    ends_within_epoch,
-    is_validation_step,
-    position_meta,
-)
+from mmpanseg.engine.positions import is_validation_step, position_meta, steps_in_epoch
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.atomic_files import remove_partial_files
 
@@ -115,7 +111,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self._saved == step and self.last_ckpt is not None:
             return str(self.last_ckpt)
         meta = dict(epoch=epoch, iter=step)
-        if self.by_epoch and ends_within_epoch(runner, epoch, step):
+        if self.by_epoch and steps_in_epoch(runner):
             path = self.file_backend.join_path(self.out_dir, f'iter_{step}.pth')
             former = runner.message_hub.runtime_info.get(_EXTRA)
             runner.message_hub.update_info(_EXTRA, path)

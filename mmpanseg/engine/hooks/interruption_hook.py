@@ -12,11 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpanseg.engine.checkpoint_files import write_last_checkpoint
 from mmpanseg.engine.epoch_loop import ResumableEpochLoop
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
-from mmpanseg.engine.positions import (
-    ends_within_epoch,
-    is_validation_step,
-    position_meta,
-)
+from mmpanseg.engine.positions import is_validation_step, position_meta, steps_in_epoch
 from mmpanseg.engine.stop_signals import StopAgreement, TrainingStopped, current_signals
 from mmpanseg.registry import HOOKS
 
@@ -49,8 +45,8 @@ class InterruptionHook(Hook):
         if not runner._resume:
             return
         loop = runner.train_loop
-        if isinstance(loop, ResumableEpochLoop) and 'epoch_length' in meta:
-            loop.skip_trained(meta['epoch_length'])
+        if isinstance(loop, ResumableEpochLoop) and 'epoch_steps' in meta:
+            loop.skip_trained(meta['epoch_steps'], meta['epoch_length'])
         if meta.get('validation_due') and is_validation_step(runner, runner.epoch, runner.iter):
             runner.logger.info(f'validation of step {runner.iter}, which was interrupted')
             self._begin()
@@ -67,11 +63,10 @@ class InterruptionHook(Hook):
         """Stop after this step, unless gradients wait for others or the epoch ends."""
         if not self._ask() or not _weights_are_updated(runner.optim_wrapper):
             return
-        step = runner.iter + 1
         # the schedulers of an epoch take their step after its last iteration
-        if (not isinstance(runner.train_loop, EpochBasedTrainLoop)
-                or ends_within_epoch(runner, runner.epoch + 1, step)):
-            self._stop(runner, runner.epoch, step)
+        done = steps_in_epoch(runner)
+        if not done or done < len(runner.train_dataloader):
+            self._stop(runner, runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Stop after the last step of an epoch."""
