@@ -1,5 +1,6 @@
 """Signals that end a training: after the current step, with a checkpoint."""
 import contextlib
+import mmap
 import os
 import signal
 import threading
@@ -19,8 +20,10 @@ _SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1')
 # torchrun forwards the Ctrl-C that a terminal sends to all processes: seconds in which a second
 # signal is the same one.
 _ECHO = 1.0
-# Seconds after which a worker of a data loader obeys SIGTERM.
-_WORKER_GRACE = 120
+# Seconds after which a worker of a data loader obeys SIGTERM also during a training.
+_WORKER_GRACE = 600
+# Shared with forked workers: whether their main process trains, and ends them itself.
+_training = mmap.mmap(-1, 1)
 # Steps between two questions where processes have no group without GPU.
 _SLOW_INTERVAL = 10
 
@@ -55,12 +58,14 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         _current = self
+        _training[0] = 1
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         global _current
         _current = None
+        _training[0] = 0
         for number, handler in self._former.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
@@ -176,7 +181,6 @@ class WorkerInit:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if hasattr(signal, 'SIGALRM'):
-            # multiprocessing ends a worker that hangs with SIGTERM
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, _end_later)
         if self._init is not None:
@@ -184,4 +188,9 @@ class WorkerInit:
 
 
 def _end_later(number: int, frame: FrameType | None) -> None:
-    signal.alarm(_WORKER_GRACE)
+    """Obey SIGTERM, but not during a training; multiprocessing sends it at the end of one."""
+    if _training[0]:
+        signal.alarm(_WORKER_GRACE)
+        return
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

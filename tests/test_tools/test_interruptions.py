@@ -55,7 +55,7 @@ def test_exit_status_and_resume(tiny_config, started, tmp_path, number, status):
     command = [ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                'train_dataloader.num_workers=1']
     process = started(*command)
-    output = wait_for(process, 'Iter(train) [3/')
+    output = wait_for(process, 'Iter(train) [     3/')
     refused = subprocess.run([sys.executable, *map(str, command)], cwd=tmp_path, env=ENV, text=True,
                              capture_output=True)
     assert refused.returncode == 1
@@ -81,7 +81,7 @@ def test_two_processes_stop_at_one_step(tiny_config, started, tmp_path):
     launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
                 ROOT / 'tools/train.py', tiny_config, '--work-dir', folder]
     process = started(*launcher, *LONG, '--launcher', 'pytorch')
-    output = wait_for(process, 'Iter(train) [3/')
+    output = wait_for(process, 'Iter(train) [     3/')
     children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
     second, = (child for child in children
                if b'\0RANK=1\0' in Path(f'/proc/{child}/environ').read_bytes())
@@ -99,7 +99,7 @@ def test_ctrl_c_with_a_launcher(tiny_config, started, tmp_path):
     process = started('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
                       ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                       '--launcher', 'pytorch')
-    output = wait_for(process, 'Iter(train) [3/')
+    output = wait_for(process, 'Iter(train) [     3/')
     os.killpg(process.pid, signal.SIGINT)
     output += process.communicate(timeout=120)[0]
     assert process.returncode != 0
@@ -111,7 +111,7 @@ def test_a_second_training_of_two_processes_ends(tiny_config, started, tmp_path)
     """Both of its processes learn of the refusal."""
     folder = tmp_path / 'run'
     first = started(ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG)
-    wait_for(first, 'Iter(train) [1/')
+    wait_for(first, 'Iter(train) [     1/')
     began = time.monotonic()
     second = started('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
                      ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
