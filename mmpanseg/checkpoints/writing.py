@@ -1,11 +1,16 @@
 """Writing of checkpoint files that are complete or are not there."""
+from __future__ import annotations
+
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmpanseg.utils.atomic_files import replaced_file
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
@@ -32,7 +37,7 @@ class _RecordingWriter(io.BufferedWriter):
 
     error: OSError | None = None
 
-    def write(self, part: bytes) -> int:
+    def write(self, part: ReadableBuffer, /) -> int:
         """Write a part of the content."""
         try:
             return super().write(part)
