@@ -78,7 +78,7 @@ def test_exit_status_and_resume(tiny_config, started, tmp_path, number, status):
 def test_two_processes_stop_at_one_step(tiny_config, started, tmp_path):
     """Although only one of them gets the signal."""
     folder = tmp_path / 'run'
-    launcher = ['-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
+    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                 ROOT / 'tools/train.py', tiny_config, '--work-dir', folder]
     process = started(*launcher, *LONG, '--launcher', 'pytorch')
     output = wait_for(process, 'Iter(train) [     3/')
@@ -96,7 +96,7 @@ def test_two_processes_stop_at_one_step(tiny_config, started, tmp_path):
 def test_ctrl_c_with_a_launcher(tiny_config, started, tmp_path):
     """The terminal sends it to all processes, and the launcher forwards it."""
     folder = tmp_path / 'run'
-    process = started('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
+    process = started('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                       ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                       '--launcher', 'pytorch')
     output = wait_for(process, 'Iter(train) [     3/')
@@ -113,7 +113,7 @@ def test_a_second_training_of_two_processes_ends(tiny_config, started, tmp_path)
     first = started(ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG)
     wait_for(first, 'Iter(train) [     1/')
     began = time.monotonic()
-    second = started('-m', 'torch.distributed.run', '--nproc_per_node=2', '--master_port=0',
+    second = started('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                      ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                      '--launcher', 'pytorch')
     output = second.communicate(timeout=200)[0]
