@@ -14,7 +14,7 @@ from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
 from mmpanseg.utils import strict_json
-from mmpanseg.utils.whole_files import whole_file
+from mmpanseg.utils.atomic_files import result_file
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # one line for each image whose predictions are not in the JSON files yet
@@ -121,7 +121,7 @@ class PredictionFiles:
         if 'sem_seg' in prediction:
             path = self.folder / f'{name}{SEMANTIC}.png'
             kind = np.uint8 if len(self.categories) <= 256 else np.uint16
-            with whole_file(path) as part:
+            with result_file(path) as part:
                 Image.fromarray(saved.pop('sem_seg').astype(kind)).save(part)
             saved['sem_seg_path'] = str(path)
         try:
@@ -252,7 +252,7 @@ def _write(path: Path, head: dict | None, key: str = '', items: Iterable[dict] =
         key: key of the items in the dict; without, no items are written.
         items: entries of the list.
     """
-    with whole_file(path) as part, open(part, 'w', encoding='utf-8') as file:
+    with result_file(path) as part, open(part, 'w', encoding='utf-8') as file:
         if head is not None:
             file.write(strict_json.dumps(head)[:-1])
         if head is None or key:

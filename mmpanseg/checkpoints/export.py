@@ -14,6 +14,7 @@ from mmpanseg.checkpoints.image_processor import processor_config
 from mmpanseg.checkpoints.safetensors_files import write_safetensors
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.utils import strict_json
+from mmpanseg.utils.atomic_files import write_file
 
 _STAGES = ['stage1', 'stage2', 'stage3', 'stage4']
 _RESNET_DEPTHS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3],
@@ -79,7 +80,7 @@ def write_huggingface(state_dict: dict[str, Tensor], model: ConfigDict, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(weights, folder / 'model.safetensors')
     for name, content in files.items():
-        (folder / name).write_text(strict_json.dumps(content, indent=2) + '\n')
+        write_file(folder / name, f'{strict_json.dumps(content, indent=2)}\n'.encode())
     return unused
 
 

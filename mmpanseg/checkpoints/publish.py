@@ -4,12 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmpanseg.checkpoints.checkpoint_meta import SETTINGS
 from mmpanseg.checkpoints.safetensors_files import SUFFIX, write_safetensors
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.checkpoints.writing import write_checkpoint
 from mmpanseg.utils.finite import describe_non_finite
 from mmpanseg.version import __version__
 
@@ -71,7 +71,7 @@ def write_published(content: dict, prefix: Path, date: datetime.date | None = No
     if suffix == SUFFIX:
         write_safetensors(content['state_dict'], unnamed, content['meta'])
     else:
-        torch.save(content, unnamed)
+        write_checkpoint(content, unnamed)
     digest = sha256(unnamed)
     date = date or datetime.date.today()
     return unnamed.rename(prefix.with_name(f'{prefix.name}_{date:%Y%m%d}-{digest[:8]}{suffix}'))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.class_names import METAINFO_KEYS
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.utils.atomic_files import replaced_file
 
 SUFFIX = '.safetensors'
 # Names of the format, little-endian.
@@ -94,7 +95,7 @@ def write_safetensors(state_dict: dict[str, Tensor], path: Path, meta: dict | No
                            data_offsets=[start, end])
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
-    with path.open('wb') as file:
+    with replaced_file(path) as partial, partial.open('wb') as file:
         file.write(len(text).to_bytes(8, 'little') + text)
         for _, value in ordered:
             if value.numel():

@@ -176,10 +176,13 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except UsageError as error:
         sys.exit(f'{_tool_name()}: error: {error}')
-    except (ValueError, FileNotFoundError) as error:
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError) as error:
         from mmpanseg.checkpoints.sources import CheckpointError
+        from mmpanseg.utils.atomic_files import FileWriteError
 
-        if not isinstance(error, (CheckpointError, FileNotFoundError)):
+        if not isinstance(error, (CheckpointError, FileNotFoundError, FileWriteError)):
             raise
         sys.exit(f'{_tool_name()}: error: {one_line(error)}')
 

@@ -3,7 +3,6 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmdet.structures.mask import encode_mask_results
@@ -20,32 +19,46 @@ from mmengine.runner import (
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
     Runner,
-    find_latest_checkpoint,
 )
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmpanseg.engine.command_line import UsageError
+from mmpanseg.engine.checkpoint_files import (
+    LatestCheckpoint,
+    atomic_backend,
+    folders_of,
+    resumed_checkpoint,
+)
+from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.engine.console import ConsoleFilter, split_messages
+from mmpanseg.engine.epoch_loop import ResumableEpochLoop
+from mmpanseg.engine.guarded_training import guarded_training
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
     CheckpointMetaHook,
     ClassConsistencyHook,
     FiniteCheckpointHook,
+    InterruptionHook,
     LoadSummaryHook,
     NonFiniteHook,
     RunSummaryHook,
+    SafeCheckpointHook,
     ScheduleConsistencyHook,
 )
+from mmpanseg.engine.hooks.checkpoint_hook import as_safe_hook
 from mmpanseg.engine.launch import check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise
+from mmpanseg.engine.stop_signals import WorkerInit
+from mmpanseg.engine.tolerant_logging import tolerate_curve_errors, tolerate_log_errors
+from mmpanseg.engine.work_dir_lock import is_locked
 from mmpanseg.registry import RUNNERS
 
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
-           RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook)
+           RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook,
+           InterruptionHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
@@ -62,6 +75,8 @@ class PanopticRunner(Runner):
     - ``num_workers=0`` removes other options of workers; training by epochs uses a finite sampler.
     - Scores are logged with the number of the training step.
     - ``save_best`` and early stopping treat higher scores of this library's metrics as better.
+    - Checkpoints are complete at every moment (:class:`SafeCheckpointHook`), one training at a time
+      writes to a work dir, and signals end a training with a checkpoint.
     - Without a GPU batch norms are not synchronized.
     - The console shows a summary of the run; environment, config and hooks are written to the log
       file only. ``log_level='DEBUG'`` shows all of it.
@@ -74,8 +89,8 @@ class PanopticRunner(Runner):
         kwargs: see mmengine's Runner.
 
     Raises:
-        UsageError: the checkpoint of ``load_from`` is missing, or, to resume, the latest one of the
-            work dir.
+        UsageError: the checkpoint of ``load_from`` is missing, or, to resume, no checkpoint of the
+            work dir is complete.
     """
 
     # configs until they are built
@@ -88,8 +103,9 @@ class PanopticRunner(Runner):
             check_checkpoint(str(load_from))
         self._console = ConsoleFilter()
         super().__init__(*args, load_from=load_from, **kwargs)
+        self._latest: LatestCheckpoint | None = None
         if self._resume and load_from is None:
-            self._check_latest()
+            self._choose_latest()
 
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:
         """Build the run's logger; its console omits messages that only the file contains."""
@@ -99,6 +115,7 @@ class PanopticRunner(Runner):
             for handler in logger.handlers:
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(self._console)
+        tolerate_log_errors(logger)
         return logger
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
@@ -108,7 +125,9 @@ class PanopticRunner(Runner):
         """
         if isinstance(visualizer, dict):
             visualizer = dict(visualizer, name=self.experiment_name)
-        return super().build_visualizer(visualizer)
+        built = super().build_visualizer(visualizer)
+        tolerate_curve_errors(built, self.logger)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes; on a CPU with plain batch norms."""
@@ -130,8 +149,11 @@ class PanopticRunner(Runner):
     def register_hooks(self, default_hooks: dict | None = None,
                        custom_hooks: list | None = None) -> None:
         """Register the hooks of the config and those of every run."""
-        defaults = {name: _with_rule(hook) for name, hook in _log_at_steps(default_hooks).items()}
-        super().register_hooks(defaults, [_with_rule(hook) for hook in custom_hooks or []])
+        defaults = {name: as_safe_hook(_with_rule(hook))
+                    for name, hook in _log_at_steps(default_hooks).items()}
+        defaults.setdefault('checkpoint', SafeCheckpointHook(interval=1))
+        super().register_hooks(defaults, [as_safe_hook(_with_rule(hook))
+                                          for hook in custom_hooks or []])
         for kind in _ALWAYS:
             found = [hook for hook in self._hooks if isinstance(hook, kind)]
             if not found:
@@ -144,7 +166,10 @@ class PanopticRunner(Runner):
         """Build a data loader without options that it refuses, see mmengine's Runner."""
         if isinstance(dataloader, dict):
             dataloader = without_worker_options(dataloader)
-        return Runner.build_dataloader(dataloader, *args, **kwargs)
+        loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        if loader.num_workers and not isinstance(loader.worker_init_fn, WorkerInit):
+            loader.worker_init_fn = WorkerInit(loader.worker_init_fn)
+        return loader
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop with a sampler that fits it.
@@ -163,6 +188,9 @@ class PanopticRunner(Runner):
                 loop = {key: value for key, value in loop.items() if key not in others}
         if kind is EpochBasedTrainLoop and isinstance(self._train_dataloader, dict):
             self._train_dataloader = with_sized_sampler(self._train_dataloader, 'train')
+        if kind is EpochBasedTrainLoop:
+            loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'},
+                    'type': ResumableEpochLoop}
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -196,16 +224,41 @@ class PanopticRunner(Runner):
             check_paramwise(optim_wrapper, self.model)
         return super().build_optim_wrapper(optim_wrapper)
 
-    def _check_latest(self) -> None:
-        """Check the checkpoint in the work dir that a run is to resume."""
-        latest = find_latest_checkpoint(self.work_dir)
-        if latest is None:
-            self.logger.warning(f'no checkpoint to resume in {self.work_dir}: training starts at '
-                                'its first step')
-        elif not Path(latest).exists():
-            raise UsageError(
-                f'the latest checkpoint of {self.work_dir}, {latest}, does not exist: name another '
-                'one, e.g. --resume PATH, or remove the file last_checkpoint')
+    def _choose_latest(self) -> None:
+        """Choose the checkpoint in the work dir that a run is to resume."""
+        self._latest = resumed_checkpoint(self.work_dir, folders_of(self.hooks, self.work_dir),
+                                          self.logger, self._latest)
+        self._load_from = self._latest.path
+
+    def train(self) -> nn.Module:
+        """Train as the only process that writes to the work dir, see mmengine's Runner.
+
+        Raises:
+            UsageError: another training writes to the work dir.
+            TrainingStopped: a signal (Ctrl-C) stopped the training.
+        """
+        with guarded_training(self):
+            if self._latest is not None and not self._has_loaded:
+                self._choose_latest()
+            return super().train()
+
+    def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
+                        *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
+        """Save a checkpoint; a local file is complete or is not there, see mmengine's Runner."""
+        atomic = atomic_backend(out_dir, file_client_args, backend_args)
+        if atomic is not None:
+            file_client_args, backend_args = None, atomic
+        super().save_checkpoint(out_dir, filename, file_client_args, *args,
+                                backend_args=backend_args, **kwargs)
+
+    def dump_config(self) -> None:
+        """Write the config to the work dir, unless it belongs to another run."""
+        if is_locked(self.work_dir):
+            return
+        try:
+            super().dump_config()
+        except OSError as error:
+            raise UsageError(f'cannot write to {self.work_dir}: {one_line(error)}') from error
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; LoadSummaryHook logs which of its tensors fit the model."""

@@ -1,5 +1,4 @@
 """Files of single training steps: batch, weights before the step, states of the generators."""
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ from torch import nn
 
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.checkpoints.weight_files import read_checkpoint
+from mmpanseg.checkpoints.writing import write_checkpoint
 from mmpanseg.engine.batch_encoding import encode_batch
 from mmpanseg.engine.random_states import get_random_states
 from mmpanseg.utils.modules import unwrap_model
@@ -81,14 +81,8 @@ def write_step(path: Path, state: StepState, model: nn.Module, **entries: Any) -
     content = dict(format=FORMAT, batch=encode_batch(state.batch), state_dict=weights,
                    random_states=state.random_states, num_threads=torch.get_num_threads(),
                    **encode_batch(entries))
-    unfinished = path.with_name(f'{path.name}.unfinished')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, unfinished)
-        os.replace(unfinished, path)
-    except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
-        unfinished.unlink(missing_ok=True)
-        raise OSError(f'{path} cannot be written: {error}') from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(content, path)
 
 
 def read_step(path: str | Path) -> dict[str, Any]:

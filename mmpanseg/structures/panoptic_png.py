@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
-from mmpanseg.utils.whole_files import whole_file
+from mmpanseg.utils.atomic_files import result_file
 
 # largest id that three bytes encode
 MAX_SEGMENT_ID = (1 << 24) - 1
@@ -124,5 +124,5 @@ def write_panoptic_png(path: str | Path, ids: np.ndarray) -> None:
     if '://' in str(path):
         fileio.put(data.tobytes(), path)
         return
-    with whole_file(path) as part:
+    with result_file(path) as part:
         part.write_bytes(data.tobytes())

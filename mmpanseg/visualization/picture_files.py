@@ -4,7 +4,7 @@ from pathlib import Path
 import mmcv
 import numpy as np
 
-from mmpanseg.utils.whole_files import whole_file
+from mmpanseg.utils.atomic_files import result_file
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
@@ -17,5 +17,5 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
     Raises:
         OSError: the file cannot be written; it names the file.
     """
-    with whole_file(path) as part:
+    with result_file(path) as part:
         mmcv.imwrite(picture[..., ::-1], str(part))

@@ -194,5 +194,5 @@ def test_missing_checkpoints(tiny_run, tmp_path, log_of):
         log_of(runner))
     for path in tmp_path.glob('run/*.pth'):
         path.unlink()
-    with pytest.raises(UsageError, match='iter_1.pth, does not exist'):
+    with pytest.raises(UsageError, match='iter_1.pth, which cannot be resumed: it does not exist'):
         tiny_run(resume=True).train()

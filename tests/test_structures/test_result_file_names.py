@@ -102,7 +102,8 @@ def test_several_calls_into_one_folder(tmp_path):
     assert [names.of('a/1.png'), names.of('b/1.png'), names.unnamed()] == ['1', '1_1', '00000001']
 
 
-FOLDERS = st.sampled_from(['..', '.', '', 'a', 'A', 'ä', 'a\u0308', '1.png', ' ', '~', 'C:', 'x' * 300])
+FOLDERS = st.sampled_from(['..', '.', '', 'a', 'A', 'ä', 'a\u0308', '1.png', ' ', '~', 'C:',
+                           'x' * 300])
 FILES = st.sampled_from(['1', '1.png', '1.PNG', '1.jpg', '1_1.png', '...png', '.png', 'ß.png',
                          'SS.png', '1.png.jpg', 'y' * 300 + '.png'])
 PATHS = st.tuples(st.sampled_from(['', '/', '//', 's3://', 'http://h/']),

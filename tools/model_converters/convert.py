@@ -121,10 +121,9 @@ def convert_file(args: argparse.Namespace) -> tuple[ConvertedCheckpoint, list[in
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    import torch
-
     from mmpanseg.checkpoints import SOURCES, CheckpointError
     from mmpanseg.checkpoints.class_order import PUBLISHED
+    from mmpanseg.checkpoints.writing import write_checkpoint
 
     started = time.perf_counter()
     try:
@@ -133,8 +132,9 @@ def main() -> None:
         raise UsageError(str(error)) from error
     check_target(args.src, args.dst)
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(meta=dict(mmpanseg_version=__version__, source=result.source, **known),
-                    state_dict=result.state_dict), args.dst)
+    write_checkpoint(dict(
+        meta=dict(mmpanseg_version=__version__, source=result.source, **known),
+        state_dict=result.state_dict), args.dst)
     size = sum(value.numel() for value in result.state_dict.values()) / 1e6
     print(f'{args.dst}: {len(result.state_dict)} tensors, {size:.1f} M numbers, from '
           f'{SOURCES[result.source].title}, in {time.perf_counter() - started:.1f} s')

@@ -45,13 +45,13 @@ def export(args: argparse.Namespace) -> dict[str, str]:
     Returns:
         {key without a counterpart there: reason}.
     """
-    import torch
     from mmengine.registry import init_default_scope
 
     from mmpanseg.analysis import build_on_meta
     from mmpanseg.checkpoints import check_fit, convert, to_mmdet, write_huggingface
     from mmpanseg.checkpoints.class_names import METAINFO_KEYS, read_class_names
     from mmpanseg.checkpoints.weight_files import extract_weights, read_checkpoint
+    from mmpanseg.checkpoints.writing import write_checkpoint
     from mmpanseg.datasets.metainfo import check_class_names, config_metainfo
     from mmpanseg.engine.launch import load_config
 
@@ -77,9 +77,9 @@ def export(args: argparse.Namespace) -> dict[str, str]:
     exported = to_mmdet(result.state_dict, unused, cfg and cfg.model)
     described = {key: info[key] for key in METAINFO_KEYS if info.get(key)}
     Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(meta=dict(mmpanseg_version=__version__,
-                              **(dict(dataset_meta=described) if described else {})),
-                    state_dict=exported), args.dst)
+    write_checkpoint(dict(meta=dict(mmpanseg_version=__version__,
+                                    **(dict(dataset_meta=described) if described else {})),
+                          state_dict=exported), args.dst)
     if cfg is None:
         print('not compared with a config: use --config to check that mmdetection supports its '
               'settings, which the tensors do not contain')

@@ -2,7 +2,6 @@
 
 H, W: height and width of an image in pixels; N: number of segments.
 """
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from mmpanseg.structures.image_file import IMAGE_SUFFIXES
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import write_panoptic_png
 from mmpanseg.utils import strict_json
+from mmpanseg.utils.atomic_files import result_file
 
 PathLike = str | Path
 
@@ -193,10 +193,8 @@ def write_jsons(converted: Sequence[Converted], categories: list[dict],
 
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file; an interrupted run leaves no file of this name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + '.unfinished')
-    unfinished.write_text(strict_json.dumps(content))
-    os.replace(unfinished, path)
+    with result_file(path) as part:
+        part.write_text(strict_json.dumps(content))
 
 
 def category(number: int, name: str, is_thing: bool, color: Sequence[int]) -> dict:

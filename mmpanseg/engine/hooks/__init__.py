@@ -1,7 +1,9 @@
+from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mmpanseg.engine.hooks.checkpoint_meta_hook import CheckpointMetaHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
 from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
 from mmpanseg.engine.hooks.gradient_norm_hook import GradientNormHook
+from mmpanseg.engine.hooks.interruption_hook import InterruptionHook
 from mmpanseg.engine.hooks.load_summary_hook import LoadSummaryHook
 from mmpanseg.engine.hooks.non_finite_hook import FiniteCheckpointHook, NonFiniteHook
 from mmpanseg.engine.hooks.query_consistency_hook import QueryConsistencyHook
@@ -10,6 +12,6 @@ from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyH
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
 __all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook',
-           'FiniteCheckpointHook',
-           'GradientNormHook', 'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
-           'QueryConsistencyHook', 'RunSummaryHook', 'ScheduleConsistencyHook']
+           'FiniteCheckpointHook', 'GradientNormHook', 'InterruptionHook', 'LoadSummaryHook',
+           'NonFiniteHook', 'PanopticVisualizationHook', 'QueryConsistencyHook', 'RunSummaryHook',
+           'SafeCheckpointHook', 'ScheduleConsistencyHook']
