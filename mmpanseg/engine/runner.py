@@ -32,17 +32,19 @@ from mmpanseg.engine.hooks import (
     BatchSizeHook,
     ClassConsistencyHook,
     LoadSummaryHook,
+    ResumeHook,
     RunSummaryHook,
     ScheduleConsistencyHook,
 )
 from mmpanseg.engine.launch import check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise
+from mmpanseg.engine.training_loader import build_resumable
 from mmpanseg.registry import RUNNERS
 
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
-           RunSummaryHook)
+           RunSummaryHook, ResumeHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
@@ -56,6 +58,7 @@ class PanopticRunner(Runner):
 
     - Hooks that compare classes, batch size, checkpoint and schedule with the run are registered
       once in every run.
+    - A resumed run continues as if it had not been interrupted, see :class:`ResumeHook`.
     - ``num_workers=0`` removes other options of workers; training by epochs uses a finite sampler.
     - Scores are logged with the number of the training step.
     - ``save_best`` and early stopping treat higher scores of this library's metrics as better.
@@ -149,7 +152,7 @@ class PanopticRunner(Runner):
         Raises:
             ValueError: training by epochs with an infinite sampler.
         """
-        if not isinstance(loop, dict):
+        if not isinstance(loop, dict) or self._train_dataloader is None:
             return super().build_train_loop(loop)
         kind = _loop_class(loop)
         if kind is not None and kind in _LENGTHS:
@@ -160,7 +163,7 @@ class PanopticRunner(Runner):
                 loop = {key: value for key, value in loop.items() if key not in others}
         if kind is EpochBasedTrainLoop and isinstance(self._train_dataloader, dict):
             self._train_dataloader = with_sized_sampler(self._train_dataloader, 'train')
-        return super().build_train_loop(loop)
+        return build_resumable(self, loop, kind, super().build_train_loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop with a finite sampler.
@@ -192,6 +195,13 @@ class PanopticRunner(Runner):
         if isinstance(optim_wrapper, dict):
             check_paramwise(optim_wrapper, self.model)
         return super().build_optim_wrapper(optim_wrapper)
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint with the states of all processes; each of them must call it."""
+        for hook in self._hooks:
+            if isinstance(hook, ResumeHook):
+                hook.gather(self)
+        super().save_checkpoint(*args, **kwargs)
 
     def _check_latest(self) -> None:
         """Check the checkpoint in the work dir that a run is to resume."""
@@ -242,10 +252,14 @@ def _with_rule(hook: Hook | dict | None) -> Hook | dict | None:
         The config, or a copy with ``greater_keys`` (``CheckpointHook``) or ``rule``
         (``EarlyStoppingHook``).
     """
-    if not isinstance(hook, dict) or hook.get('rule') is not None:
+    if not isinstance(hook, dict):
         return hook
     kind: Any = _class_of(hook['type'], ROOT_HOOKS) if 'type' in hook else None
     if not isinstance(kind, type):
+        return hook
+    if issubclass(kind, EarlyStoppingHook):  # before CheckpointHook, which stores its counts
+        hook = dict(dict(priority='LOW'), **hook)
+    if hook.get('rule') is not None:
         return hook
     if issubclass(kind, CheckpointHook) and hook.get('greater_keys') is None:
         return dict(hook, greater_keys=[*CheckpointHook._default_greater_keys, *_GREATER_IS_BETTER])
