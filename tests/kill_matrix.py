@@ -44,7 +44,8 @@ def config(system: str, data: Path, num_workers: int, num_processes: int) -> Con
     cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/scenes_panoptic.py')
     cfg.merge_from_dict(Config.fromfile(ROOT / 'configs/_base_/default_runtime.py').to_dict())
     loading = [dict(type='LoadImageFromFile'), dict(type='mmpanseg.LoadPanopticMap')]
-    jitter = [dict(type='mmpanseg.LargeScaleJitter', size=SIZE), dict(type='mmpanseg.SSDColorJitter')]
+    jitter = [dict(type='mmpanseg.LargeScaleJitter', size=SIZE),
+              dict(type='mmpanseg.SSDColorJitter')]
     cfg.train_dataloader.dataset.update(data_root=str(data), pipeline=loading)
     cfg.train_dataloader.update(batch_size=2, num_workers=num_workers, persistent_workers=False)
     cfg.train_dataloader.dataset = dict(

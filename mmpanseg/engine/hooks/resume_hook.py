@@ -3,7 +3,7 @@ from typing import Any
 
 from mmengine.dist import gather_object, get_world_size
 from mmengine.hooks import EarlyStoppingHook, Hook
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
 
@@ -119,9 +119,10 @@ class ResumeHook(Hook):
 
 def _open_gradients(runner: Runner) -> dict[str, Tensor]:
     """Return the gradients by parameter if further steps will add to them before an update."""
-    wrapper: Any = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    if all(part.should_update() for part in wrappers):
+    wrapper = runner.optim_wrapper
+    parts = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    # a wrapper that is not built yet has no gradients
+    if all(not isinstance(part, OptimWrapper) or part.should_update() for part in parts):
         return {}
     return {name: parameter.grad.cpu()
             for name, parameter in unwrap_model(runner.model).named_parameters()
@@ -145,7 +146,7 @@ def _validation_is_due(loop: BaseLoop) -> bool:
         done, end = loop.iter, loop.max_iters
     elif isinstance(loop, EpochBasedTrainLoop):
         done, end = loop.epoch, loop.max_epochs
-        if loop.iter % len(loop.dataloader):  # in the middle of an epoch
+        if loop.iter != done * len(loop.dataloader):  # in an epoch, whose end the loop will see
             return False
     else:
         return False
