@@ -12,8 +12,8 @@ from mmpanseg.engine.random_states import PrivateGenerators
 # first numbers of the keys of private generators
 _SAMPLES, _ORDER = 0, 1
 _WORKER_OPTIONS = (
-    'num_workers', 'pin_memory', 'timeout', 'worker_init_fn', 'multiprocessing_context',
-    'prefetch_factor', 'persistent_workers', 'in_order')
+    'num_workers', 'pin_memory', 'pin_memory_device', 'timeout', 'worker_init_fn',
+    'multiprocessing_context', 'prefetch_factor', 'persistent_workers', 'in_order')
 
 
 class TrainingLoader(DataLoader):
@@ -75,7 +75,8 @@ class TrainingLoader(DataLoader):
         self.start, skip, self._skip = self.position - self._skip, self._skip, 0
         # mmdet's hooks set the iterator to None to start workers with a changed data set
         if self._iterator is None:
-            self._batches = _Batches(self)
+            indices = self.sampler if self.batch_sampler is None else self.batch_sampler
+            self._batches = _Batches(indices, self.seed)
             self._loader: DataLoader = DataLoader(
                 _SeededData(self), batch_size=None, sampler=self._batches, collate_fn=_unchanged,
                 generator=torch.Generator().manual_seed(self.seed), **_worker_options(self))
@@ -92,19 +93,19 @@ class TrainingLoader(DataLoader):
 class _Batches:
     """Draws the indices of the batches of a pass, with their positions."""
 
-    def __init__(self, loader: TrainingLoader) -> None:
-        self._loader = loader
+    def __init__(self, indices: Iterable, seed: int) -> None:
+        self._indices, self._seed = indices, seed
 
     def begin(self, start: int, skip: int) -> None:
         """Set the position of the pass, and the number of batches that are drawn only."""
         self._start, self._skip = start, skip
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        loader, position = self._loader, self._start
+        position = self._start
         # all processes draw the same order, of which each loads a part
-        generators = PrivateGenerators(_ORDER, loader.seed, position)
+        generators = PrivateGenerators(_ORDER, self._seed, position)
         with generators.active():
-            batches = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
+            batches = iter(self._indices)
             for _ in zip(range(self._skip), batches):
                 position += 1
         while True:

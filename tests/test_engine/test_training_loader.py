@@ -1,5 +1,6 @@
 """Order and augmentations of training data at any position, for any number of workers."""
 import itertools
+import pickle
 import random
 
 import numpy as np
@@ -198,6 +199,13 @@ def test_other_loaders_stay(tiny_run):
         runner = tiny_run()
         runner._train_dataloader = loader
         assert runner.train_loop.dataloader is loader
+
+
+def test_workers_of_new_processes():
+    """They receive what loads the samples as a pickle."""
+    _, loader, _ = load('torchs', 1)
+    data = loader._loader.dataset
+    assert repr(pickle.loads(pickle.dumps(data))[3, [1, 2]]) == repr(data[3, [1, 2]])
 
 
 def setup_worker(number, seen):

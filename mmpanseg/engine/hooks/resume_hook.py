@@ -12,8 +12,6 @@ from mmpanseg.engine.training_loader import data_state, restore_data_state
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import unwrap_model
 
-_EARLY_STOPPING = ('wait_count', 'best_score')
-
 
 @HOOKS.register_module()
 class ResumeHook(Hook):
@@ -49,8 +47,10 @@ class ResumeHook(Hook):
             training_state=dict(
                 data=data_state(runner.train_loop),
                 is_validated=self._outside is not None,
-                early_stopping=[{key: getattr(hook, key) for key in _EARLY_STOPPING}
-                                for hook in _early_stopping(runner)],
+                early_stopping={
+                    hook.monitor: dict(wait_count=hook.wait_count,
+                                       best_score=float(hook.best_score))
+                    for hook in _early_stopping(runner)},
                 gradients=list(gradients),
                 buffers=[{name: value for name, value in own.items()
                           if not value.equal(buffers_of[0][name])} for own in buffers_of]))
@@ -95,8 +95,8 @@ class ResumeHook(Hook):
     def _restore(runner: Runner, random_states: list | None, state: dict) -> None:
         """Restore the states of this process as far as they fit."""
         restore_data_state(runner.train_loop, state.get('data'), runner.seed)
-        for hook, values in zip(_early_stopping(runner), state.get('early_stopping', [])):
-            vars(hook).update(values)
+        for hook in _early_stopping(runner):
+            vars(hook).update(state.get('early_stopping', {}).get(hook.monitor, {}))
         if random_states is None:
             runner.logger.warning(
                 'The checkpoint contains no states of random generators: random numbers differ '
