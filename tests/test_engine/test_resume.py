@@ -23,6 +23,7 @@ class CountedScore(BaseMetric):
     """Scores 1, 3, 2, 2, ... by the number of the validation, and uses random numbers."""
 
     count = 0
+    scores = (1., 3., 2.)
 
     def process(self, data_batch, data_samples):
         torch.rand(1)
@@ -30,7 +31,7 @@ class CountedScore(BaseMetric):
 
     def compute_metrics(self, results):
         CountedScore.count += 1
-        return dict(PQ=[1., 3., 2.][min(CountedScore.count, 3) - 1])
+        return dict(PQ=self.scores[min(CountedScore.count, 3) - 1])
 
 
 @pytest.fixture
@@ -136,6 +137,20 @@ def test_validations(trained, log_of, monkeypatch, after, validations_before):
     assert CountedScore.count == 3 and stopping(runner) == (1, 3.0)
     assert not compare(last(whole), last(runner))
     assert ('validation that follows the checkpoint runs first' in log_of(runner)) == (after == 6)
+
+
+@pytest.mark.slow
+def test_interrupted_in_the_last_validation(trained, monkeypatch):
+    """The last checkpoint receives its best score when the validation runs again."""
+    monkeypatch.setattr(CountedScore, 'count', 0)
+    monkeypatch.setattr(CountedScore, 'scores', (1., 2.))
+    with pytest.raises(IndexError):
+        trained(with_scores)
+    monkeypatch.setattr(CountedScore, 'count', 2)
+    monkeypatch.setattr(CountedScore, 'scores', (1., 2., 3.))
+    content = torch.load(last(trained(with_scores, STEPS)), weights_only=False)
+    assert content['message_hub']['runtime_info']['best_score'] == 3
+    assert content['training_state']['is_validated']
 
 
 @pytest.mark.slow

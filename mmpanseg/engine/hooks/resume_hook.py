@@ -1,8 +1,9 @@
 """What a checkpoint needs beyond weights and optimizer to continue a run exactly."""
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import gather_object, get_world_size
-from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
@@ -77,6 +78,7 @@ class ResumeHook(Hook):
             return
         if not state.get('is_validated'):
             runner.logger.info('The validation that follows the checkpoint runs first')
+            _name_last_checkpoint(runner)
             runner.val_loop.run()
         elif any(_is_stopped(hook) for hook in _early_stopping(runner)):
             runner.train_loop.stop_training = True
@@ -131,6 +133,14 @@ def _open_gradients(runner: Runner) -> dict[str, Tensor]:
 
 def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:
     return [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
+
+
+def _name_last_checkpoint(runner: Runner) -> None:
+    """Let CheckpointHook add a new best score to the last checkpoint, as it does without a stop."""
+    path = runner.message_hub.runtime_info.get('last_ckpt')
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and path and Path(path).is_file():
+            hook.last_ckpt = path
 
 
 def _is_stopped(hook: EarlyStoppingHook) -> bool:
