@@ -14,6 +14,7 @@ _FILE_ONLY = re.compile('|'.join((
     r'paramwise_options -- ',
     r'Checkpoints will be saved to ',
     r'Loads checkpoint by ',  # the line before or after it names the file as well
+    r'Resumed iteration number is not divisible',  # ResumeHook restores the gradients
     r'Auto resumed from the latest checkpoint None',  # PanopticRunner logs a complete warning
     # deprecations inside mmengine, which a user cannot fix
     r'"FileClient" will be deprecated',

@@ -45,7 +45,7 @@ def with_sized_sampler(loader: dict, split: str) -> dict:
     for key in ('batch_sampler', 'sampler'):
         config = loader.get(key)
         kind = _sampler_class(config)
-        if config is None or kind is None or not issubclass(kind, _infinite_samplers()):
+        if config is None or kind is None or not issubclass(kind, infinite_samplers()):
             continue
         if key == 'sampler' and issubclass(kind, InfiniteSampler):
             shuffle = split == 'train' and config.get('shuffle', True)
@@ -73,6 +73,7 @@ def _sampler_class(config: object) -> type | None:
     return kind if isinstance(kind, type) else None
 
 
-def _infinite_samplers() -> tuple[type, ...]:
+def infinite_samplers() -> tuple[type, ...]:
+    """Return the classes of samplers without end."""
     from mmdet.datasets.samplers import MultiSourceSampler
     return InfiniteSampler, MultiSourceSampler

@@ -32,7 +32,6 @@ from mmpanseg.engine.checkpoint_files import (
 )
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.engine.console import ConsoleFilter, split_messages
-from mmpanseg.engine.epoch_loop import ResumableEpochLoop
 from mmpanseg.engine.guarded_training import guarded_training
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
@@ -42,6 +41,7 @@ from mmpanseg.engine.hooks import (
     InterruptionHook,
     LoadSummaryHook,
     NonFiniteHook,
+    ResumeHook,
     RunSummaryHook,
     SafeCheckpointHook,
     ScheduleConsistencyHook,
@@ -52,13 +52,14 @@ from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
 from mmpanseg.engine.parameter_names import check_paramwise
 from mmpanseg.engine.stop_signals import WorkerInit
 from mmpanseg.engine.tolerant_logging import tolerate_curve_errors, tolerate_log_errors
+from mmpanseg.engine.training_loader import build_resumable
 from mmpanseg.engine.work_dir_lock import is_locked
 from mmpanseg.registry import RUNNERS
 
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
            RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook,
-           InterruptionHook)
+           InterruptionHook, ResumeHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
@@ -72,6 +73,7 @@ class PanopticRunner(Runner):
 
     - Hooks that compare classes, batch size, checkpoint and schedule with the run are registered
       once in every run.
+    - A resumed run continues as if it had not been interrupted, see :class:`ResumeHook`.
     - ``num_workers=0`` removes other options of workers; training by epochs uses a finite sampler.
     - Scores are logged with the number of the training step.
     - ``save_best`` and early stopping treat higher scores of this library's metrics as better.
@@ -177,7 +179,7 @@ class PanopticRunner(Runner):
         Raises:
             ValueError: training by epochs with an infinite sampler.
         """
-        if not isinstance(loop, dict):
+        if not isinstance(loop, dict) or self._train_dataloader is None:
             return super().build_train_loop(loop)
         kind = _loop_class(loop)
         if kind is not None and kind in _LENGTHS:
@@ -188,10 +190,7 @@ class PanopticRunner(Runner):
                 loop = {key: value for key, value in loop.items() if key not in others}
         if kind is EpochBasedTrainLoop and isinstance(self._train_dataloader, dict):
             self._train_dataloader = with_sized_sampler(self._train_dataloader, 'train')
-        if kind is EpochBasedTrainLoop:
-            loop = {**{key: value for key, value in loop.items() if key != 'by_epoch'},
-                    'type': ResumableEpochLoop}
-        return super().build_train_loop(loop)
+        return build_resumable(self, loop, kind, super().build_train_loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop with a finite sampler.
@@ -244,7 +243,13 @@ class PanopticRunner(Runner):
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         *args: Any, backend_args: dict | None = None, **kwargs: Any) -> None:
-        """Save a checkpoint; a local file is complete or is not there, see mmengine's Runner."""
+        """Save a checkpoint with the states of all processes; each of them must call it.
+
+        A local file is complete or is not there. Arguments: see mmengine's Runner.
+        """
+        for hook in self._hooks:
+            if isinstance(hook, ResumeHook):
+                hook.gather(self)
         atomic = atomic_backend(out_dir, file_client_args, backend_args)
         if atomic is not None:
             file_client_args, backend_args = None, atomic
@@ -298,10 +303,14 @@ def _with_rule(hook: Hook | dict | None) -> Hook | dict | None:
         The config, or a copy with ``greater_keys`` (``CheckpointHook``) or ``rule``
         (``EarlyStoppingHook``).
     """
-    if not isinstance(hook, dict) or hook.get('rule') is not None:
+    if not isinstance(hook, dict):
         return hook
     kind: Any = _class_of(hook['type'], ROOT_HOOKS) if 'type' in hook else None
     if not isinstance(kind, type):
+        return hook
+    if issubclass(kind, EarlyStoppingHook):  # before CheckpointHook, which stores its counts
+        hook = dict(dict(priority='LOW'), **hook)
+    if hook.get('rule') is not None:
         return hook
     if issubclass(kind, CheckpointHook) and hook.get('greater_keys') is None:
         return dict(hook, greater_keys=[*CheckpointHook._default_greater_keys, *_GREATER_IS_BETTER])

@@ -9,7 +9,7 @@ from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.checkpoints.weight_files import read_checkpoint
 from mmpanseg.checkpoints.writing import write_checkpoint
 from mmpanseg.engine.batch_encoding import encode_batch
-from mmpanseg.engine.random_states import get_random_states
+from mmpanseg.engine.random_states import read_generators
 from mmpanseg.utils.modules import unwrap_model
 
 FORMAT = 'mmpanseg training step'
@@ -21,7 +21,7 @@ class StepState(NamedTuple):
 
     Attributes:
         batch: content of the batch as the data loader returns it.
-        random_states: see :func:`mmpanseg.engine.random_states.get_random_states`.
+        random_states: see :func:`mmpanseg.engine.random_states.read_generators`.
         buffers: copies of the model's buffers, in their order.
     """
     batch: Any
@@ -59,7 +59,7 @@ def start_of_step(batch: Any, buffers: BufferCopies) -> StepState:
         batch: as the data loader returns it; only a reference is kept.
         buffers: of the model.
     """
-    return StepState(batch, get_random_states(), buffers.take())
+    return StepState(batch, read_generators(), buffers.take())
 
 
 def write_step(path: Path, state: StepState, model: nn.Module, **entries: Any) -> None:

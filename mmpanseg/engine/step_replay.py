@@ -11,7 +11,7 @@ from torch import Tensor
 from mmpanseg.engine.anomaly import AnomalyDetection, AnomalyError
 from mmpanseg.engine.batch_encoding import decode_batch
 from mmpanseg.engine.gradient_parts import norms_by_part
-from mmpanseg.engine.random_states import set_random_states
+from mmpanseg.engine.random_states import write_generators
 from mmpanseg.engine.step_files import loss_terms
 from mmpanseg.registry import MODELS
 
@@ -73,7 +73,7 @@ def replay_step(model_config: dict, content: dict[str, Any], device: str | None 
 def _run(model: Any, content: dict[str, Any],
          backward: bool = True) -> tuple[dict[str, float], dict[str, float]]:
     batch = decode_batch(content['batch'])
-    set_random_states(content['random_states'])
+    write_generators(content['random_states'])
     kind = content['autocast']
     with autocast(dtype=getattr(torch, kind)) if kind else nullcontext():
         data = model.data_preprocessor(batch, True)

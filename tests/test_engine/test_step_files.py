@@ -14,7 +14,7 @@ from torch import nn
 from mmpanseg.checkpoints.sources import CheckpointError
 from mmpanseg.engine import UsageError
 from mmpanseg.engine.batch_encoding import decode_batch, encode_batch
-from mmpanseg.engine.random_states import get_random_states, set_random_states
+from mmpanseg.engine.random_states import read_generators, write_generators
 from mmpanseg.engine.step_files import BufferCopies, read_step, start_of_step, write_step
 from mmpanseg.structures import SegmentMap
 
@@ -68,11 +68,11 @@ def draws() -> list:
 def test_generators_continue_where_they_were(tmp_path):
     for _ in range(3):  # an odd number of normal draws: one is kept for later
         draws()
-    states = get_random_states()
+    states = read_generators()
     torch.save(states, tmp_path / 'states.pth')
     expected = [draws() for _ in range(2)]
     draws()
-    set_random_states(torch.load(tmp_path / 'states.pth', weights_only=True))
+    write_generators(torch.load(tmp_path / 'states.pth', weights_only=True))
     assert [draws() for _ in range(2)] == expected
 
 

@@ -7,11 +7,12 @@ from mmpanseg.engine.hooks.interruption_hook import InterruptionHook
 from mmpanseg.engine.hooks.load_summary_hook import LoadSummaryHook
 from mmpanseg.engine.hooks.non_finite_hook import FiniteCheckpointHook, NonFiniteHook
 from mmpanseg.engine.hooks.query_consistency_hook import QueryConsistencyHook
+from mmpanseg.engine.hooks.resume_hook import ResumeHook
 from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
 from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
 __all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook',
            'FiniteCheckpointHook', 'GradientNormHook', 'InterruptionHook', 'LoadSummaryHook',
-           'NonFiniteHook', 'PanopticVisualizationHook', 'QueryConsistencyHook', 'RunSummaryHook',
-           'SafeCheckpointHook', 'ScheduleConsistencyHook']
+           'NonFiniteHook', 'PanopticVisualizationHook', 'QueryConsistencyHook', 'ResumeHook',
+           'RunSummaryHook', 'SafeCheckpointHook', 'ScheduleConsistencyHook']

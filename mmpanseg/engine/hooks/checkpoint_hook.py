@@ -15,7 +15,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmpanseg.engine.checkpoint_files import AtomicBackend, atomic_backend, write_last_checkpoint
 from mmpanseg.engine.disk_space import check_space
 from mmpanseg.engine.main_process import decide_on_main
-from mmpanseg.engine.positions import is_validation_step, position_meta, steps_in_epoch
+from mmpanseg.engine.training_loader import steps_in_epoch
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.atomic_files import remove_partial_files
 
@@ -71,7 +71,7 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     _local = False
-    _saved = _validated = -1
+    _saved = -1
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the folder of the checkpoints."""
@@ -91,11 +91,6 @@ class SafeCheckpointHook(CheckpointHook):
         if warning:
             runner.logger.warning(warning)
 
-    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Save the checkpoint again if it is the best one."""
-        self._validated = runner.iter
-        super().after_val_epoch(runner, metrics)
-
     def save_now(self, runner: Runner, epoch: int, step: int) -> str:
         """Save a checkpoint outside the interval, because the training is interrupted.
 
@@ -111,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self._saved == step and self.last_ckpt is not None:
             return str(self.last_ckpt)
         meta = dict(epoch=epoch, iter=step)
-        if self.by_epoch and steps_in_epoch(runner):
+        if self.by_epoch and steps_in_epoch(runner.train_loop):
             path = self.file_backend.join_path(self.out_dir, f'iter_{step}.pth')
             former = runner.message_hub.runtime_info.get(_EXTRA)
             runner.message_hub.update_info(_EXTRA, path)
@@ -144,10 +139,6 @@ class SafeCheckpointHook(CheckpointHook):
         """Save a checkpoint, then its name, then remove outdated ones."""
         self.last_ckpt = path
         runner.message_hub.update_info('last_ckpt', path)
-        step = meta['iter']
-        meta = position_meta(runner, meta['epoch'], step)
-        if step != self._validated and is_validation_step(runner, meta['epoch'], step):
-            meta = dict(meta, validation_due=True)
         if self._local and is_main_process() and not Path(self.out_dir).is_dir():
             runner.logger.warning(f'the folder {self.out_dir} was removed during the training; '
                                   'it is created again, without its earlier files')
@@ -155,7 +146,7 @@ class SafeCheckpointHook(CheckpointHook):
             self.out_dir, Path(path).name, self.file_client_args,
             save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler,
             meta=meta, by_epoch=self.by_epoch, backend_args=self.backend_args, **self.args)
-        self._saved = step
+        self._saved = meta['iter']
         if not is_main_process():
             return
         write_last_checkpoint(runner.work_dir, path)

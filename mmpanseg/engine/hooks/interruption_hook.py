@@ -1,4 +1,4 @@
-"""Stop of a training by a signal, and the validation that an interrupted run did not finish."""
+"""Stop of a training by a signal."""
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmpanseg.engine.checkpoint_files import write_last_checkpoint
-from mmpanseg.engine.epoch_loop import ResumableEpochLoop
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
-from mmpanseg.engine.positions import is_validation_step, position_meta, steps_in_epoch
+from mmpanseg.engine.hooks.resume_hook import ResumeHook
 from mmpanseg.engine.stop_signals import StopAgreement, TrainingStopped, current_signals
+from mmpanseg.engine.training_loader import steps_in_epoch
 from mmpanseg.registry import HOOKS
 
 
@@ -31,26 +31,13 @@ class InterruptionHook(Hook):
     def __init__(self) -> None:
         self._agreement = StopAgreement()
         self._agreed = 0
-        self._meta: dict[str, Any] = {}
         self._batches = 0
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember where the run of a checkpoint ended."""
-        self._meta = checkpoint.get('meta') or {}
-
     def before_train(self, runner: Runner) -> None:
-        """Continue within an epoch; repeat a validation that was interrupted."""
+        """Connect the processes; a resumed run has a checkpoint to write from now on."""
         self._agreement.connect()
-        meta, self._meta = self._meta, {}
-        if not runner._resume:
-            return
-        loop = runner.train_loop
-        if isinstance(loop, ResumableEpochLoop) and 'epoch_steps' in meta:
-            loop.skip_trained(meta['epoch_steps'], meta['epoch_length'])
-        if meta.get('validation_due') and is_validation_step(runner, runner.epoch, runner.iter):
-            runner.logger.info(f'validation of step {runner.iter}, which was interrupted')
+        if runner._resume:
             self._begin()
-            runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: dict | tuple | list | None = None) -> None:
@@ -64,7 +51,7 @@ class InterruptionHook(Hook):
         if not self._ask() or not _weights_are_updated(runner.optim_wrapper):
             return
         # the schedulers of an epoch take their step after its last iteration
-        done = steps_in_epoch(runner)
+        done = steps_in_epoch(runner.train_loop)
         if not done or done < len(runner.train_dataloader):
             self._stop(runner, runner.epoch, runner.iter + 1)
 
@@ -87,6 +74,8 @@ class InterruptionHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 hook.after_val_epoch(runner)  # the weights of the training return to the model
+            elif isinstance(hook, ResumeHook):
+                hook.repeat_validation()
         self._stop(runner, runner.epoch, runner.iter)
 
     def _begin(self) -> None:
@@ -106,7 +95,7 @@ class InterruptionHook(Hook):
         else:
             path = str(Path(runner.work_dir) / f'iter_{step}.pth')
             runner.save_checkpoint(runner.work_dir, Path(path).name,
-                                   meta=position_meta(runner, epoch, step), by_epoch=False)
+                                   meta=dict(epoch=epoch, iter=step), by_epoch=False)
             if is_main_process():
                 write_last_checkpoint(runner.work_dir, path)
         # a launcher ends all processes when the first one ends
