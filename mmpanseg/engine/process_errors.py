@@ -26,9 +26,10 @@ _LIBRARIES = ('gloo', 'NCCL', 'TCPStore', 'socket', 'recvValue', 'c10d', 'Connec
 _TOO_LATE = ('timed out', 'timeout')
 _GONE = ('connection closed', 'connection reset', 'connection refused', 'broken pipe',
          'socket closed', 'remote process exited', 'failed to connect', 'failed to recv',
-         'connection was closed', 'no error details', 'connection aborted')
-# Reasons in the order in which they explain the others.
-_ORDER = ('killed', 'mistake', 'error', 'aborted', 'late', 'lost')
+         'connection was closed', 'connection aborted', 'network error', 'communicator was aborted')
+# Reasons in the order in which they explain the others. The launcher stops the processes that are
+# left with SIGTERM, those that do not end with SIGKILL.
+_ORDER = ('mistake', 'error', 'late', 'killed', 'aborted', 'lost', 'stopped')
 
 
 class RankError(NamedTuple):
@@ -37,7 +38,8 @@ class RankError(NamedTuple):
     Attributes:
         rank: of the process.
         kind: 'mistake' (of the user), 'error', 'late' (others did not answer in time), 'lost' (a
-            connection), 'killed' (by a signal) or 'aborted' (by its own libraries).
+            connection), 'killed' (by a signal), 'aborted' (by its own libraries) or 'stopped' (by
+            SIGTERM).
         text: the reason, one line.
         time: seconds since the epoch.
     """
@@ -147,8 +149,7 @@ def describe_failure(reports: list[RankError], exit_codes: Mapping[int, int], ra
 
     Args:
         reports: of the processes of this machine.
-        exit_codes: exit statuses by rank of the processes that had ended when the launcher stopped
-            the others; a signal is negative.
+        exit_codes: exit statuses by rank, without those that are 0; a signal is negative.
         ranks: ranks of this machine.
         world_size: number of processes on all machines.
 
@@ -187,5 +188,5 @@ def _without_report(rank: int, code: int) -> RankError:
     except ValueError:  # a real-time signal
         name = f'signal {number}'
     hint = ' (by a user, by a scheduler, or because memory ran out)' if name == 'SIGKILL' else ''
-    kind = 'aborted' if name == 'SIGABRT' else 'killed'
-    return RankError(rank, kind, f'it was killed by {name}{hint}', 0.0)
+    kinds = dict(SIGABRT='aborted', SIGTERM='stopped')
+    return RankError(rank, kinds.get(name, 'killed'), f'it was killed by {name}{hint}', 0.0)

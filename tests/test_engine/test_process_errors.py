@@ -114,6 +114,14 @@ def report(rank: int, kind: str, text: str = 'why', at: float = 0.0) -> RankErro
     ([report(0, 'lost')], {0: 1, 2: -11}, 'rank 2 of 3 failed: it was killed by SIGSEGV'),
     ([report(1, 'error', 'second', 2.0), report(2, 'error', 'first', 1.0)], {1: 1, 2: 1},
      'rank 2 of 3 failed: first'),
+    # the launcher stops those that are left
+    ([], {0: -15, 1: -9}, 'rank 1 of 3 failed: it was killed by SIGKILL (by a user, by a '
+     'scheduler, or because memory ran out)'),
+    ([report(1, 'error', 'cause')], {0: -9, 1: 1, 2: -15}, 'rank 1 of 3 failed: cause'),
+    ([report(k, 'late') for k in (0, 2)], {0: 1, 1: -9, 2: 1},
+     'rank 0 of 3 waited in vain for rank 1, which hangs or is slower than '
+     'env_cfg.dist_cfg.timeout (seconds) permits: why'),
+    ([], {0: -15, 1: -15, 2: -15}, 'rank 0 of 3 failed: it was killed by SIGTERM'),
     # libraries abort the processes that wait for one that failed
     ([report(1, 'error', 'cause', 5.0)], {0: -6, 1: 1}, 'rank 1 of 3 failed: cause'),
     ([report(0, 'late', '[unbound_buffer.cc:78] Timed out waiting 90500ms for recv')], {0: 1},

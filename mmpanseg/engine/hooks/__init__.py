@@ -1,3 +1,4 @@
+from mmpanseg.engine.hooks.activation_checkpointing_hook import ActivationCheckpointingHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
 from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
 from mmpanseg.engine.hooks.load_summary_hook import LoadSummaryHook
@@ -6,6 +7,6 @@ from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
 from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
-__all__ = ['BatchSizeHook', 'ClassConsistencyHook', 'CompileHook', 'LoadSummaryHook',
-           'PanopticVisualizationHook', 'QueryConsistencyHook', 'RunSummaryHook',
-           'ScheduleConsistencyHook']
+__all__ = ['ActivationCheckpointingHook', 'BatchSizeHook', 'ClassConsistencyHook', 'CompileHook',
+           'LoadSummaryHook', 'PanopticVisualizationHook', 'QueryConsistencyHook',
+           'RunSummaryHook', 'ScheduleConsistencyHook']
