@@ -15,6 +15,7 @@ from mmpanseg.checkpoints.sources import foreign_file
 from mmpanseg.checkpoints.weight_files import describe_broken_file
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.engine.process_group import check_group_options, start_group_on_cpu
+from mmpanseg.engine.strategies import use_strategy
 from mmpanseg.registry import RUNNERS
 
 # Names and values of glibc's malloc.h.
@@ -277,6 +278,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     use_compile_hook(cfg)
     if 'model' not in cfg:
         raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
+    use_strategy(cfg)
     if 'runner_type' not in cfg:
         cfg.runner_type = 'mmpanseg.PanopticRunner'
     return RUNNERS.build(cfg)
