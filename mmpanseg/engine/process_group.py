@@ -46,7 +46,7 @@ def start_group_on_cpu(cfg: Config) -> None:
     if backend == 'nccl':
         backend = 'gloo'
     timeout = options.get('timeout')
-    limits = dict() if timeout is None else dict(timeout=timedelta(seconds=timeout))
+    limits: dict[str, Any] = dict() if timeout is None else dict(timeout=timedelta(seconds=timeout))
     try:
         distributed.init_process_group(
             backend, init_method=options.get('init_method'), **limits)

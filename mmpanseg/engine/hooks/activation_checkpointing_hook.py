@@ -139,7 +139,7 @@ def find_modules(model: nn.Module, patterns: Sequence[str]) -> list[str]:
 def checkpoint_activations(module: nn.Module) -> None:
     """Let a module store its inputs only, in training; its parameters keep their names."""
     if not isinstance(vars(module).get('forward'), _CheckpointedForward):
-        module.forward = _CheckpointedForward(module, module.forward)  # type: ignore
+        module.forward = _CheckpointedForward(module, module.forward)
 
 
 class _CheckpointedForward:
