@@ -1,22 +1,31 @@
-"""Start processes as torch.distributed.run does; a failure ends in one line and status 1.
-
-Usage: run_processes.py [options of torch.distributed.run] SCRIPT [arguments of SCRIPT]
-"""
+"""Start processes as torch.distributed.run does; a failure ends in one line and status 1."""
+import argparse
 import logging
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from torch.distributed import run
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
 from mmpanseg.engine.process_errors import FOLDER, describe_failure, read_reports
 
 
+def parse_args() -> list[str]:
+    """Return the arguments of torch.distributed.run, the script and its arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage='%(prog)s [options of torch.distributed.run] SCRIPT [options of '
+        'SCRIPT]; used by tools/dist_train.sh and tools/dist_test.sh')
+    if sys.argv[1:] in ([], ['-h'], ['--help']):
+        parser.parse_args(['--help'])
+    return sys.argv[1:]
+
+
 def main() -> None:
-    args = run.parse_args(sys.argv[1:])
+    arguments = parse_args()
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    args = run.parse_args(arguments)
     # its messages repeat, in many lines, what the one line says
     for name in list(logging.root.manager.loggerDict):
         if name.startswith('torch.distributed'):
