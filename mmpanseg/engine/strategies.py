@@ -46,6 +46,8 @@ def use_strategy(cfg: Config) -> None:
         _use_optim_wrapper(strategy, wrapper)
     if kind != 'FSDPStrategy':
         return
+    # it compares whole tensors with the shards of a process
+    (cfg.get('default_hooks') or {}).pop('load_summary', None)
     if get_device() == 'cpu':
         strategy.model_wrapper = dict(
             strategy.get('model_wrapper') or {}, device_id=torch.device('cpu'))
