@@ -46,6 +46,9 @@ def use_strategy(cfg: Config) -> None:
         _use_optim_wrapper(strategy, wrapper)
     if kind != 'FSDPStrategy':
         return
+    if cfg.get('resume'):
+        raise UsageError("strategy.type='FSDPStrategy' cannot resume: mmengine passes the optimizer "
+                         'state to torch in another order; set load_from to continue with weights')
     # it compares whole tensors with the shards of a process
     (cfg.get('default_hooks') or {}).pop('load_summary', None)
     if get_device() == 'cpu':
