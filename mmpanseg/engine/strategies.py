@@ -47,8 +47,9 @@ def use_strategy(cfg: Config) -> None:
     if kind != 'FSDPStrategy':
         return
     if cfg.get('resume'):
-        raise UsageError("strategy.type='FSDPStrategy' cannot resume: mmengine passes the optimizer "
-                         'state to torch in another order; set load_from to continue with weights')
+        raise UsageError("strategy.type='FSDPStrategy' cannot resume, because mmengine passes the "
+                         'states of optimizers to torch in another order: set load_from to '
+                         'continue with the weights')
     # it compares whole tensors with the shards of a process
     (cfg.get('default_hooks') or {}).pop('load_summary', None)
     if get_device() == 'cpu':
