@@ -13,6 +13,8 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namesp
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mmpanseg.engine.process_errors import named_rank
+
 
 class UsageError(Exception):
     """A mistake in a command line or a config; its text is one line."""
@@ -169,9 +171,16 @@ def import_mmdet() -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; a mistake of its user, such as a missing file, ends in one line and status 1.
 
+    The errors of one of several processes name its rank, see :mod:`.process_errors`.
+
     Args:
         main: parses the arguments and does everything else.
     """
+    with named_rank():
+        _end_mistakes_in_one_line(main)
+
+
+def _end_mistakes_in_one_line(main: Callable[[], None]) -> None:
     try:
         main()
     except UsageError as error:

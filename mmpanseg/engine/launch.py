@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 from mmpanseg.checkpoints.sources import foreign_file
 from mmpanseg.checkpoints.weight_files import describe_broken_file
 from mmpanseg.engine.command_line import UsageError, one_line
+from mmpanseg.engine.process_group import check_group_options, start_group_on_cpu
+from mmpanseg.engine.strategies import use_strategy
 from mmpanseg.registry import RUNNERS
 
 # Names and values of glibc's malloc.h.
@@ -200,21 +202,23 @@ def use_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:
-    """Set the launcher; without an accelerator, create the process group (gloo).
+    """Set the launcher; without an accelerator, create the process group (gloo by default).
 
     mmengine's own setup selects a CUDA device for each process, also on a machine without one. It
-    is skipped when the process group exists already.
+    is skipped when the process group exists already. Both read ``env_cfg.dist_cfg``.
 
     Args:
         cfg: changed in place.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        UsageError: the launcher's environment variables are missing, or it needs GPUs.
+        UsageError: the launcher's environment variables are missing, or it needs GPUs;
+            ``env_cfg.dist_cfg`` is wrong.
     """
     cfg.launcher = launcher
     if launcher == 'none':
         return
+    check_group_options(cfg)
     if launcher == 'pytorch':
         missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR',
                                      'MASTER_PORT') if name not in os.environ]
@@ -228,7 +232,7 @@ def set_launcher(cfg: Config, launcher: str) -> None:
         raise UsageError(f'--launcher {launcher} needs GPUs, and torch sees none: '
                          'use tools/dist_train.sh or tools/dist_test.sh')
     if not is_distributed():
-        torch.distributed.init_process_group(backend='gloo')
+        start_group_on_cpu(cfg)
     # DistributedDataParallel refuses the device ids of mmengine's default on a CPU.
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel', broadcast_buffers=False,
@@ -276,6 +280,7 @@ def build_runner(cfg: Config, launcher: str) -> Runner:
     use_compile_hook(cfg)
     if 'model' not in cfg:
         raise UsageError(f'{cfg.filename} has no model: name the config of a whole run')
+    use_strategy(cfg)
     if 'runner_type' not in cfg:
         cfg.runner_type = 'mmpanseg.PanopticRunner'
     return RUNNERS.build(cfg)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.structures.mask import encode_mask_results
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.evaluator import DumpResults as DumpAllResults
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook, LoggerHook
@@ -46,6 +47,7 @@ from mmpanseg.engine.hooks import (
     SafeCheckpointHook,
     ScheduleConsistencyHook,
 )
+from mmpanseg.engine.hooks.activation_checkpointing_hook import use_activation_checkpointing
 from mmpanseg.engine.hooks.checkpoint_hook import as_safe_hook
 from mmpanseg.engine.launch import check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
@@ -108,6 +110,12 @@ class PanopticRunner(Runner):
         self._latest: LatestCheckpoint | None = None
         if self._resume and load_from is None:
             self._choose_latest()
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Build a runner from a config, with this library's ``activation_checkpointing``."""
+        use_activation_checkpointing(cfg)
+        return super().from_cfg(cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:
         """Build the run's logger; its console omits messages that only the file contains."""

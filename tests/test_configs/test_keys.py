@@ -7,9 +7,9 @@ from mmengine.runner import Runner
 
 RUNNER = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
 # read beside the runner's arguments: by mmengine (imports, class of the runner, kind of batch
-# norms, scaling of the learning rate) and by tools/test.py --tta
-OTHERS = {'auto_scale_lr', 'custom_imports', 'runner_type', 'sync_bn', 'tta_model', 'tta_scales',
-          'tta_flip'}
+# norms, scaling of the learning rate, strategy) and by tools/test.py --tta
+OTHERS = {'auto_scale_lr', 'custom_imports', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
+          'tta_scales', 'tta_flip'}
 # parts that a config takes out of its base by `_base_.pop`
 PARTS = {'backbones': {'backbone', 'in_channels'}, 'evaluators': {'three_tasks'},
          'models': {'released', 'v1'}, 'pipelines': {'kmax', 'train_pipeline', 'test_pipeline'}}
@@ -24,7 +24,8 @@ def test_configs_of_whole_runs(repo_root):
 
 
 @pytest.mark.parametrize('folder', [
-    '', 'backbones', 'datasets', 'evaluators', 'models', 'pipelines', 'schedules'])
+    '', 'backbones', 'datasets', 'evaluators', 'models', 'pipelines', 'schedules',
+    'strategies'])
 def test_base_configs(repo_root, folder):
     for path in (repo_root / 'configs/_base_' / folder).glob('*.py'):
         keys = set(Config.fromfile(path)) - RUNNER - OTHERS

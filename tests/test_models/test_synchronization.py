@@ -37,6 +37,9 @@ SEGFORMER = dict(
     location_decoder=dict(type='mmpanseg.LocationDecoder', num_layers=2, feedforward_channels=64))
 HEADS = {
     'mask2former': dict(MASK2FORMER, type='mmpanseg.Mask2FormerHead'),
+    'mask2former, class loss over all processes': dict(
+        MASK2FORMER, type='mmpanseg.Mask2FormerHead', criterion=dict(
+            MASK2FORMER['criterion'], sync_cls_avg_factor=True)),
     'mp_former': dict(MASK2FORMER, type='mmpanseg.MPFormerHead'),
     'kmax_deeplab': dict(KMAX, criterion=dict(
         type='mmpanseg.KMaXCriterion', num_pixels=99, num_semantic_pixels=99)),
@@ -57,7 +60,8 @@ HEADS = {
                                              dict(type='mmpanseg.SquaredDiceCost')])),
 }
 # as docs/design.md says
-WAITS = {'mask2former': 1, 'mp_former': 1, 'kmax_deeplab': 1, 'kmax_deeplab, matched by layer': 3,
+WAITS = {'mask2former': 1, 'mask2former, class loss over all processes': 1, 'mp_former': 1,
+         'kmax_deeplab': 1, 'kmax_deeplab, matched by layer': 3,
          'panoptic_segformer': 3, 'panoptic_segformer, released': 3,
          'panoptic_segformer, first version': 2}
 CLASSES = dict(num_things_classes=2, num_stuff_classes=2)

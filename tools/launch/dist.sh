@@ -35,7 +35,7 @@ if [ -z "${OMP_NUM_THREADS:-}" ]; then
 fi
 
 export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "$PYTHON" -m torch.distributed.run \
+exec "$PYTHON" "$TOOLS/launch/run_processes.py" \
     --nnodes="$NNODES" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$GPUS" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$PORT" \
     "$TOOLS/$SCRIPT" "$CONFIG" "$@" --launcher pytorch

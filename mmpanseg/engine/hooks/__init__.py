@@ -1,3 +1,4 @@
+from mmpanseg.engine.hooks.activation_checkpointing_hook import ActivationCheckpointingHook
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mmpanseg.engine.hooks.checkpoint_meta_hook import CheckpointMetaHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
@@ -12,7 +13,8 @@ from mmpanseg.engine.hooks.run_summary_hook import RunSummaryHook
 from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyHook
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
-__all__ = ['BatchSizeHook', 'CheckpointMetaHook', 'ClassConsistencyHook', 'CompileHook',
-           'FiniteCheckpointHook', 'GradientNormHook', 'InterruptionHook', 'LoadSummaryHook',
-           'NonFiniteHook', 'PanopticVisualizationHook', 'QueryConsistencyHook', 'ResumeHook',
-           'RunSummaryHook', 'SafeCheckpointHook', 'ScheduleConsistencyHook']
+__all__ = ['ActivationCheckpointingHook', 'BatchSizeHook', 'CheckpointMetaHook',
+           'ClassConsistencyHook', 'CompileHook', 'FiniteCheckpointHook', 'GradientNormHook',
+           'InterruptionHook', 'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
+           'QueryConsistencyHook', 'ResumeHook', 'RunSummaryHook', 'SafeCheckpointHook',
+           'ScheduleConsistencyHook']

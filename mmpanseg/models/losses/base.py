@@ -50,8 +50,10 @@ class PanopticCriterion(BaseModule):
     def mean_over_ranks(counts: Tensor) -> Tensor:
         """Average numbers of segments over all ranks and raise them to at least 1.
 
-        This is a collective call, the only one of a criterion: it must be called equally often on
-        every rank, also for batches without segments.
+        This is a collective call: it must be called equally often on every rank, also for batches
+        without segments. Where the mean is at least 1, several processes compute the losses of
+        one process with all of their images; below that (fewer segments than ranks) the published
+        codes raise the mean to 1, so do we.
 
         Args:
             counts: float tensor of any shape.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from mmpanseg.models.layers.precision import without_autocast
@@ -147,6 +148,11 @@ class MaskCriterion(PanopticCriterion):
         num_points: P, see :class:`PointSampler`.
         oversample_ratio: see :class:`PointSampler`.
         importance_ratio: see :class:`PointSampler`.
+        sync_cls_avg_factor: divide the class loss by the sum of the class weights of all processes'
+            queries, so that several processes compute the gradients of one process with all of
+            their images. By default each process divides by its own sum, as the published code
+            does (``SetCriterion.loss_labels`` of Mask2Former calls ``F.cross_entropy``; only
+            ``num_masks`` is a mean over the processes). With one process both are the same.
 
     Raises:
         ValueError: an option is unknown or out of its range.
@@ -165,8 +171,10 @@ class MaskCriterion(PanopticCriterion):
                  no_object_weight: float = 0.1,
                  class_weight: Sequence[float] | None = None, mask_loss: str = 'cross_entropy',
                  match_on: str = 'points', loss_on: str = 'points', num_points: int = 12544,
-                 oversample_ratio: float = 3.0, importance_ratio: float = 0.75) -> None:
+                 oversample_ratio: float = 3.0, importance_ratio: float = 0.75,
+                 sync_cls_avg_factor: bool = False) -> None:
         super().__init__(num_classes, class_weight, no_object_weight)
+        self.sync_cls_avg_factor = sync_cls_avg_factor
         for option, value in (('match_on', match_on), ('loss_on', loss_on)):
             resolve_option(option, value, dict.fromkeys(MASK_COMPARISONS))
         self.assigner: Assigner = build_assigner(assigner, OneToOneAssigner)
@@ -235,7 +243,10 @@ class MaskCriterion(PanopticCriterion):
         return mask_logits.sample(layer, points), segments.sample_all(points)
 
     def loss_cls(self, cls_logits: Tensor, matches: Matches, segments: SegmentBatch) -> Tensor:
-        """Compute the cross-entropy, weighted mean over all queries of the batch, [L]."""
+        """Compute the cross-entropy, weighted mean over all queries of the batch, [L].
+
+        A collective call with ``sync_cls_avg_factor``: the mean is over the queries of all ranks.
+        """
         target = cls_logits.new_full(cls_logits.shape[:3], self.num_classes, dtype=torch.long)
         rows = matches.rows
         labels = pad_labels(segments.labels)
@@ -246,8 +257,10 @@ class MaskCriterion(PanopticCriterion):
             cls_logits.flatten(0, 2), target.flatten(), weight, reduction='none')
         total = loss.view(len(cls_logits), -1).sum(1)
         # the loss is zero without queries, and if only unmatched ones exist and their weight is 0
-        total_weight = weight[target].flatten(1).sum(1).clamp(min=torch.finfo(weight.dtype).tiny)
-        return self.cls_weight * total / total_weight
+        total_weight = weight[target].flatten(1).sum(1)
+        if self.sync_cls_avg_factor:
+            total_weight = reduce_mean(total_weight)
+        return self.cls_weight * total / total_weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
     def num_masks(self, segments: SegmentBatch) -> Tensor:
         """Count the segments of the batch, unmatched ones too, as the mean over ranks, at least 1.

@@ -29,6 +29,7 @@ from mmpanseg.models.task_modules.location_matching import (
 )
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.attention_masks import AttentionMasks
+from mmpanseg.structures.mask_logits import at_least_float
 from mmpanseg.utils.config_checks import resolve_option
 from mmpanseg.utils.device import to_device, to_host
 
@@ -253,7 +254,8 @@ class PanopticSegFormerCriterion(PanopticCriterion):
         if not count:
             return prediction.cost_cls_logits[:, :0]
         target_masks = targets.location_masks(image, prediction.masks[-1].size)
-        masks = prediction.masks[-1].masks(prediction.image).to(target_masks).flatten(1)
+        masks = at_least_float(prediction.masks[-1].masks(prediction.image)).flatten(1)
+        target_masks = target_masks.to(masks.dtype)
         return sum_costs(self.mask_costs, LocationMatchInputs(
             prediction.cost_cls_logits, targets.labels[image, :count], prediction.cost_locations,
             targets.locations[image, :count], targets.image_sizes[image], masks, target_masks.T))
@@ -365,9 +367,9 @@ class PanopticSegFormerCriterion(PanopticCriterion):
         """
         sums = []
         for layer in masks:
-            values = F.interpolate(layer.masks(image, query)[:, None].to(targets), scale_factor=2,
-                                   mode='bilinear', align_corners=False)
-            sums.append(squared_dice_loss(values.flatten(1), targets).sum())
+            values = F.interpolate(at_least_float(layer.masks(image, query))[:, None],
+                                   scale_factor=2, mode='bilinear', align_corners=False)
+            sums.append(squared_dice_loss(values.flatten(1), targets.to(values.dtype)).sum())
         return self.dice_weight * torch.stack(sums)
 
 

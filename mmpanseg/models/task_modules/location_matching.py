@@ -122,7 +122,8 @@ class LocationL1Cost(MatchCost[LocationMatchInputs]):
     reads = LocationMatchInputs
 
     def cost(self, inputs: LocationMatchInputs) -> Tensor:
-        return torch.cdist(inputs.locations, inputs.target_locations, p=1)
+        targets = inputs.target_locations.to(inputs.locations.dtype)
+        return torch.cdist(inputs.locations, targets, p=1)
 
 
 @TASK_UTILS.register_module()

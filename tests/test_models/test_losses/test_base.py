@@ -4,7 +4,13 @@ import torch
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 
-from mmpanseg.models.losses import KMaXCriterion, MaskCriterion, PanopticSegFormerCriterion, base
+from mmpanseg.models.losses import (
+    KMaXCriterion,
+    MaskCriterion,
+    PanopticSegFormerCriterion,
+    base,
+    mask_criterion,
+)
 from mmpanseg.models.losses.base import PanopticCriterion
 from mmpanseg.models.losses.kmax_losses import focal_cross_entropy
 from mmpanseg.models.losses.panoptic_segformer_targets import read_targets
@@ -153,6 +159,19 @@ def test_normalizers_are_means_over_ranks(monkeypatch):
     monkeypatch.setattr(base, 'reduce_mean', lambda counts: counts)
     empty = SegmentBatch([SegmentMap(torch.zeros(0).long(), masks=masks[:0])], (4, 4))
     assert MaskCriterion(4).num_masks(empty) == 1
+
+
+def test_class_loss_over_all_processes(matched, monkeypatch):
+    """The other rank has class weights of 8; one process computes the same with and without."""
+    cls_logits, matches, segments, target = matched
+    own, synced = (MaskCriterion(4, sync_cls_avg_factor=sync) for sync in (False, True))
+    alone = own.loss_cls(cls_logits, matches, segments)
+    assert torch.equal(synced.loss_cls(cls_logits, matches, segments), alone)
+    weight = torch.tensor([1.0] * 4 + [0.1])[target].flatten(1).sum(1)
+    monkeypatch.setattr(mask_criterion, 'reduce_mean', lambda sums: (sums + 8.0) / 2)
+    assert torch.equal(own.loss_cls(cls_logits, matches, segments), alone)
+    torch.testing.assert_close(synced.loss_cls(cls_logits, matches, segments),
+                               alone * weight / ((weight + 8) / 2))
 
 
 def test_losses_are_named_by_layer():
