@@ -190,7 +190,8 @@ def test_states_of_a_checkpoint_are_data(trained):
     path = Path(whole.work_dir) / 'states.pth'
     torch.save({key: content[key] for key in ('random_states', 'training_state')}, path)
     state = torch.load(path, weights_only=True)['training_state']
-    assert state['data'] == dict(position=5, start=0, passes=0, sampler_seed=whole.seed)
+    assert state['data'] == dict(position=5, start=0, passes=0, length=None,
+                                 sampler_seed=whole.seed)
     assert state['gradients'][0]  # of step 5
 
 
