@@ -1,7 +1,8 @@
 """What a checkpoint says about its training: the config in it, and settings of its images."""
-import ast
 from collections.abc import Mapping
 from typing import Any
+
+from mmpanseg.checkpoints.config_text import NotLiteral, assigned_literals
 
 # key of `meta` for settings of images in checkpoints without a config, see `image_settings`
 SETTINGS = 'image_settings'
@@ -23,42 +24,9 @@ def checkpoint_config(meta: Any) -> dict | None:
     if not isinstance(config, str):
         return None
     try:
-        statements = ast.parse(config).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return assigned_literals(config, skip_others=True)
+    except (NotLiteral, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
-    entries = {}
-    for statement in statements:
-        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or not isinstance(
-                statement.targets[0], ast.Name):
-            return None
-        try:
-            entries[statement.targets[0].id] = _literal(statement.value)
-        except (ValueError, TypeError, RecursionError):
-            continue
-    return entries
-
-
-def _literal(node: ast.expr) -> Any:
-    """Evaluate literals and calls of ``dict`` with keyword arguments.
-
-    Raises:
-        ValueError: the expression contains something else.
-    """
-    if isinstance(node, ast.Call):
-        if not isinstance(node.func, ast.Name) or node.func.id != 'dict' or node.args:
-            raise ValueError('a call')
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords
-                if keyword.arg is not None}
-    if isinstance(node, ast.Dict):
-        if None in node.keys:
-            raise ValueError('an unpacked dict')
-        return {ast.literal_eval(key): _literal(value)
-                for key, value in zip(node.keys, node.values) if key is not None}
-    if isinstance(node, ast.List):
-        return [_literal(part) for part in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_literal(part) for part in node.elts)
-    return ast.literal_eval(node)
 
 
 def image_settings(cfg: Mapping) -> dict[str, Any]:

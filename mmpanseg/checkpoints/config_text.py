@@ -42,13 +42,8 @@ def parse_config_text(text: str) -> ConfigDict:
     try:
         if len(text) > _LONGEST:
             raise ValueError('it is too long')
-        config: dict[str, Any] = {}
-        for statement in ast.parse(text).body:
-            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or not (
-                    isinstance(statement.targets[0], ast.Name)):
-                raise _NotLiteral(statement)
-            config[statement.targets[0].id] = _literal(statement.value)
-    except _NotLiteral as error:
+        config = assigned_literals(text)
+    except NotLiteral as error:
         raise CheckpointError(f'the config text in it is no literal data (line {error.line}: '
                               f'{error.code}): {_WAY_OUT}') from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -60,11 +55,41 @@ def parse_config_text(text: str) -> ConfigDict:
     return ConfigDict(config)
 
 
-class _NotLiteral(Exception):
+class NotLiteral(Exception):
+    """A config text contains something else than literal values."""
+
     def __init__(self, node: ast.AST) -> None:
         self.line = getattr(node, 'lineno', 0)
         self.code = ' '.join(ast.unparse(node).split())[:60]
         super().__init__(self.code)
+
+
+def assigned_literals(text: str, skip_others: bool = False) -> dict[str, Any]:
+    """Read the assignments of a Python text without executing it.
+
+    Args:
+        text: of a config.
+        skip_others: leave out names whose values are no literals.
+
+    Returns:
+        value by name.
+
+    Raises:
+        NotLiteral: the text contains another statement or value.
+        SyntaxError: it is no Python. Also ValueError, RecursionError, MemoryError, see
+            :func:`ast.parse`.
+    """
+    entries: dict[str, Any] = {}
+    for statement in ast.parse(text).body:
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or not (
+                isinstance(statement.targets[0], ast.Name)):
+            raise NotLiteral(statement)
+        try:
+            entries[statement.targets[0].id] = _literal(statement.value)
+        except NotLiteral:
+            if not skip_others:
+                raise
+    return entries
 
 
 def _literal(node: ast.expr) -> Any:
@@ -83,15 +108,15 @@ def _literal(node: ast.expr) -> Any:
             content: dict = {}
             for part in args:  # dict({'a-b': 1})
                 if not isinstance(part, ast.Dict):
-                    raise _NotLiteral(node)
+                    raise NotLiteral(node)
                 content.update(_literal(part))
             for entry in entries:
                 value = _literal(entry.value)
                 if entry.arg is None and not isinstance(value, dict):
-                    raise _NotLiteral(node)
+                    raise NotLiteral(node)
                 content.update(value if entry.arg is None else {entry.arg: value})
             return content
-    raise _NotLiteral(node)
+    raise NotLiteral(node)
 
 
 def _check_imports(config: dict) -> None:
