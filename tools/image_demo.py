@@ -87,6 +87,8 @@ def draw(args: argparse.Namespace) -> None:
     unreadable = []
     for image, result in zip(images, results):
         if 'error' in result:
+            if len(images) == 1:
+                raise UsageError(result['error'])
             unreadable.append(image)
             print(result['error'], file=sys.stderr)
             continue

@@ -35,13 +35,14 @@ def load_trained(args: Namespace) -> tuple[nn.Module, DataLoader]:
     check_model_config(cfg, args.config, 'test_dataloader')
     checkpoint = check_checkpoint(args.checkpoint, args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    if args.strict_meta:
+    strict = getattr(args, 'strict_meta', False)
+    if strict:
         cfg.strict_meta = True
     with user_mistakes():
         try:
             model = init_detector(cfg, checkpoint, device=get_device())
             meta = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu').get('meta')
-            report_differences(setting_differences(meta, cfg), args.strict_meta, checkpoint)
+            report_differences(setting_differences(meta, cfg), strict, checkpoint)
         except CheckpointError as error:
             text = str(error).removeprefix(f'{checkpoint}: ')
             raise UsageError(f'{checkpoint}: {text}') from error

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmpanseg.checkpoints.class_names import METAINFO_KEYS
 from mmpanseg.checkpoints.sources import CheckpointError
+from mmpanseg.utils import strict_json
 from mmpanseg.utils.atomic_files import replaced_file
 
 SUFFIX = '.safetensors'
@@ -77,9 +78,9 @@ def write_safetensors(state_dict: dict[str, Tensor], path: Path, meta: dict | No
     texts = dict(format='pt')
     if meta is not None:
         rest = {key: value for key, value in meta.items() if key not in (_CONFIG, _CLASSES)}
-        texts[_META] = json.dumps(rest)
+        texts[_META] = strict_json.dumps(rest)
         if _CLASSES in meta:
-            texts[_CLASSES] = json.dumps(meta[_CLASSES])
+            texts[_CLASSES] = strict_json.dumps(meta[_CLASSES])
         if isinstance(meta.get(_CONFIG), str):
             texts[_CONFIG] = meta[_CONFIG]
     names = {dtype: name for name, dtype in _DTYPES.items()}
@@ -93,7 +94,7 @@ def write_safetensors(state_dict: dict[str, Tensor], path: Path, meta: dict | No
         start, end = end, end + value.numel() * value.element_size()
         header[key] = dict(dtype=names[value.dtype], shape=list(value.shape),
                            data_offsets=[start, end])
-    text = json.dumps(header, separators=(',', ':')).encode()
+    text = strict_json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     with replaced_file(path) as partial, partial.open('wb') as file:
         file.write(len(text).to_bytes(8, 'little') + text)

@@ -1,16 +1,11 @@
 """Writing of checkpoint files that are complete or are not there."""
-from __future__ import annotations
-
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from mmpanseg.utils.atomic_files import replaced_file
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
@@ -37,7 +32,7 @@ class _RecordingWriter(io.BufferedWriter):
 
     error: OSError | None = None
 
-    def write(self, part: ReadableBuffer, /) -> int:
+    def write(self, part: Any, /) -> int:
         """Write a part of the content."""
         try:
             return super().write(part)

@@ -255,7 +255,7 @@ def read_config(args: Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options)
     set_work_dir(cfg, args.work_dir, args.config)
-    if args.strict_meta:
+    if getattr(args, 'strict_meta', False):
         cfg.strict_meta = True
     return cfg
 

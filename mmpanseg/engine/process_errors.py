@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from mmpanseg.utils import strict_json
+
 # Names the folder of the launcher in the environment of its processes.
 FOLDER = 'MMPANSEG_ERROR_FOLDER'
 _RANK = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
@@ -126,7 +128,7 @@ def _report(error: RankError) -> bool:
     if not folder:
         return False
     try:
-        Path(folder, f'{error.rank}.json').write_text(json.dumps(error._asdict()))
+        Path(folder, f'{error.rank}.json').write_text(strict_json.dumps(error._asdict()))
     except OSError:  # a full disk must not replace the error
         return False
     return True

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from mmpanseg.engine.command_line import UsageError
+from mmpanseg.utils import strict_json
 
 _LOCKS = importlib.util.find_spec('fcntl') is not None  # not on Windows
 
@@ -77,7 +78,7 @@ class WorkDirLock:
                 if former and not _is_gone(former, self.path, free is True):
                     raise UsageError(_refusal(self.path, former))
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
+                os.pwrite(descriptor, strict_json.dumps(_this_process()).encode(), 0)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)

@@ -144,7 +144,7 @@ class ResultNames:
 def _parts(path: str) -> tuple[str, ...]:
     """Split a path or URL into folders and file name, from its root."""
     scheme, colon, rest = path.partition('://')
-    if colon:
+    if colon and '/' not in scheme:
         return (scheme, *(part for part in rest.split('/') if part not in ('', '.', '..')))
     drive, rest = os.path.splitdrive(os.path.abspath(path))
     return (drive.rstrip(':'), *(part for part in rest.replace(os.sep, '/').split('/') if part))

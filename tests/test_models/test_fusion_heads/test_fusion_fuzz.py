@@ -289,9 +289,10 @@ def test_queries_that_are_not_finite_have_no_effect(name, data):
                    **dict(OUTPUTS, semantic_on=bool(good)))
     panoptic, expected = found['pred_panoptic_seg'], left['pred_panoptic_seg']
     assert torch.equal(panoptic.sem_seg, expected.sem_seg)
-    assert [dict(s) for s in panoptic.segments_info] == [
-        dict(s, query=good[s['query']]) for s in expected.segments_info]
-    assert all(math.isfinite(s['score']) for s in panoptic.segments_info)
+    # softmax sums of other numbers of queries are rounded in another way
+    assert panoptic.segments_info == [
+        dict(s, query=good[s['query']], score=pytest.approx(s['score'], abs=1e-6))
+        for s in expected.segments_info]
     assert found['pred_instances'].scores.isfinite().all()
     assert sure_instances(found) == sure_instances(left)
     if good:
