@@ -132,6 +132,7 @@ sys.meta_path.insert(0, Hidden())
 '''
 
 
+@pytest.mark.slow
 def test_everything_imported_before_mmpanseg():
     """mmdet, imported earlier and without operators, works as if mmpanseg had come first."""
     done = run_python(HIDDEN + textwrap.dedent('''
@@ -161,6 +162,7 @@ def test_everything_imported_before_mmpanseg():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_import_without_operators_and_panopticapi():
     """mmpanseg first: mmdet finds what it needs, and nothing that other packages would find."""
     done = run_python(HIDDEN + textwrap.dedent('''

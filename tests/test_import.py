@@ -67,12 +67,14 @@ def run(code: str, tmp_path, repo_root) -> subprocess.CompletedProcess:
                           text=True, timeout=600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', SOURCES)
 def test_order_of_imports(repo_root, tmp_path, order):
     done = run(SOURCES[order], tmp_path, repo_root)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_workers_that_are_spawned(repo_root, tmp_path):
     """A worker unpickles a pipeline whose classes its process has not imported."""
     done = run('''

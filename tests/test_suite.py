@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', ['0', '1'])
 def test_skipped_comparisons_are_counted(repo_root, tmp_path, workers):
     done = subprocess.run(

@@ -170,6 +170,7 @@ def peak(run) -> int:
     return size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('way', ['saved', 'nothing kept', 'stream'])
 def test_memory_does_not_grow_with_the_number_of_images(data, way):
     model = inferencer(data)

@@ -15,6 +15,7 @@ PARTS = {'backbones': {'backbone', 'in_channels'}, 'evaluators': {'three_tasks'}
          'models': {'released', 'v1'}, 'pipelines': {'kmax', 'train_pipeline', 'test_pipeline'}}
 
 
+@pytest.mark.slow
 def test_configs_of_whole_runs(repo_root):
     paths = [*repo_root.glob('configs/[a-z]*/**/*.py'), *repo_root.glob('projects/*/configs/*.py')]
     assert len(paths) > 200

@@ -44,6 +44,7 @@ def state_of(golden, entry):
     return {name: torch.empty(shape, device='meta') for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 def test_tensors_and_counts(golden, repo_root, released, build):
     for name, entry in released.items():
         config, model = build(repo_root / 'configs/mask2former' / name)
