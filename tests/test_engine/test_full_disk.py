@@ -71,7 +71,8 @@ def test_logs_that_cannot_be_written_do_not_end_a_training(tiny_run, in_child, t
     tensorboard = importlib.util.find_spec('tensorboard') is not None
     status, output = in_child(train)
     assert status == 0 and 'steps 6' in output, output
-    assert 'Traceback' not in output
+    # no traceback of a file; logs of earlier tests, whose console is closed, may print theirs
+    assert 'OSError' not in output, output
     assert output.count('LocalVisBackend cannot write to') == 1
     assert output.count('TensorboardVisBackend cannot write to') <= 1  # its thread is late
     assert sum('messages are lost' in line for line in output.splitlines()) == 1
