@@ -120,12 +120,12 @@ def test_a_resumed_run_goes_on_after_each_kill(trained, tiny_run, log_of):
     """Really resumed: it reaches its end, and no partial or outdated file remains."""
     hook, work_dir = checkpoint_hook(trained), Path(trained.work_dir)
     for _, operation, latest in matrix(trained, hook, next_save):
+        step = read_checkpoint(latest)['meta']['iter']
         runner = tiny_run(lambda cfg: cfg.update(work_dir=str(work_dir)),
                           resume=True, train_cfg__max_iters=8, train_cfg__val_interval=100,
                           default_hooks__checkpoint__max_keep_ckpts=1)
         runner.train()
-        assert f'resumed epoch: 0, iter: {read_checkpoint(latest)["meta"]["iter"]}' in (
-            log_of(runner)), operation
+        assert f'resumed epoch: 0, iter: {step}' in log_of(runner), operation
         names = {path.name for path in work_dir.glob('iter_*')} | {
             path.name for path in work_dir.glob('.*')}
         assert names == {'iter_8.pth', *(path.name for path in work_dir.glob('iter_4-*.pth'))}, (

@@ -31,7 +31,9 @@ def test_fsdp(tiny_config, tmp_path):
               "optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict("
               "lr_mult=0.1)}))\n")
     blocks = "activation_checkpointing = ['backbone.layer*']\n"
-    (tmp_path / 'plain.py').write_text(f"_base_ = '{tiny_config.as_posix()}'\n{common}")
+    # mmengine's runner: PanopticRunner gives every sample generators of its own
+    (tmp_path / 'plain.py').write_text(f"_base_ = '{tiny_config.as_posix()}'\n{common}"
+                                       "runner_type = 'Runner'\n")
     (tmp_path / 'fsdp.py').write_text(f"_base_ = ['{tiny_config.as_posix()}', "
                                       f"'{FSDP.as_posix()}']\n{common}{blocks}")
     for name in ('plain', 'fsdp'):

@@ -93,7 +93,8 @@ def test_two_processes_stop_together(tmp_path, tiny_config, what):
     assert status == [1, 1], outputs
     files = {path.name for path in (tmp_path / 'run').glob('non_finite*')}
     last = [output.splitlines()[-1] for output in outputs]
-    assert last[0] == last[1]
+    # besides the process that says it, all of it is the same
+    assert last[0].replace('error: rank 0: ', '') == last[1].replace('error: rank 1: ', '')
     if what == 'image':
         assert 'stopped in step 2, before its update: process 1: ' in last[0]
         assert files == {'non_finite_step_2_rank1.pth'}
