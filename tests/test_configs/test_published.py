@@ -90,6 +90,7 @@ def test_parameters_of_the_papers_tables(repo_root, build, name, millions):
     assert round(count_parameters(model)['total'] / 1e6) == millions
 
 
+@pytest.mark.slow
 def test_recipes(repo_root, build, released):
     """Lengths, learning rates, thresholds and outputs (Section 4.1, appendix B)."""
     iterations = {'50e': 368750, '100e': 737500, '160k': 160000, '90k': 90000, '300k': 300000}

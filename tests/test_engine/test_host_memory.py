@@ -35,6 +35,7 @@ def faults(mode: str, **environment) -> tuple[str, int]:
     return kept, int(count)
 
 
+@pytest.mark.slow
 def test_pages_are_touched_once():
     kept, count = faults('keep')
     assert kept == 'True'

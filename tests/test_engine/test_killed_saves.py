@@ -75,7 +75,9 @@ def matrix(runner, hook, save):
         yield number, operation, latest
 
 
-@pytest.mark.parametrize('save', [next_save, better, signaled, publish])
+@pytest.mark.parametrize('save', [
+    next_save, pytest.param(better, marks=pytest.mark.slow),
+    pytest.param(signaled, marks=pytest.mark.slow), publish])
 def test_a_kill_at_each_operation(trained, save):
     hook = checkpoint_hook(trained)
     assert isinstance(hook, SafeCheckpointHook)
