@@ -13,6 +13,7 @@ from typing import Any
 
 from mmpanseg.engine.command_line import UsageError
 from mmpanseg.utils import strict_json
+from mmpanseg.utils.atomic_files import process_exists
 
 _LOCKS = importlib.util.find_spec('fcntl') is not None  # not on Windows
 
@@ -171,13 +172,7 @@ def _runs(owner: dict[str, Any]) -> bool:
     pid = owner.get('pid')
     if not isinstance(pid, int) or pid <= 0:
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        pass
-    return owner.get('ticks') in (None, _ticks(pid))
+    return process_exists(pid) and owner.get('ticks') in (None, _ticks(pid))
 
 
 def _ticks(pid: int) -> int | None:

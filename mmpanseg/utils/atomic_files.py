@@ -97,7 +97,7 @@ def remove_partial_files(folder: str | Path) -> list[str]:
     removed = []
     for path in sorted(Path(folder).glob('.*.partial*')):
         match = _PARTIAL.fullmatch(path.name)
-        if match and not _runs(int(match[1])):
+        if match and (int(match[1]) == os.getpid() or not process_exists(int(match[1]))):
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed.append(path.name)
@@ -132,10 +132,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _runs(process: int) -> bool:
-    """Check whether another process of this machine with this number runs."""
-    if process == os.getpid():
-        return False
+def process_exists(process: int) -> bool:
+    """Check whether a process of this machine has this number, at least 1."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

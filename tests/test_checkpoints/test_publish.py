@@ -18,7 +18,7 @@ from mmpanseg.checkpoints.weight_files import read_checkpoint
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A file with logs and the optimiser's state."""
+    """A file with logs and the optimizer's state."""
     model = nn.Linear(2, 3)
     content = dict(
         meta=dict(epoch=2, iter=7, cfg='model = 1', time='now', hooks=ConfigDict(a=1),

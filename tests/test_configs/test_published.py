@@ -65,7 +65,7 @@ def test_tensors_and_counts(golden, repo_root, released, build):
 @pytest.mark.parametrize('name, groups', [
     ('swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic', 'coco_panoptic_swin_tiny'),
     ('r50_8xb2-90k_cityscapes-panoptic', 'cityscapes_panoptic_R50_syncbn')])
-def test_optimiser_groups(golden, repo_root, build, name, groups):
+def test_optimizer_groups(golden, repo_root, build, name, groups):
     groups = json.loads((golden / 'mask2former/optimizer_groups.json').read_text())[groups]
     config, model = build(repo_root / f'configs/mask2former/mask2former_{name}.py')
     constructor = ModuleTypeOptimConstructor({}, config.optim_wrapper.paramwise_cfg)
