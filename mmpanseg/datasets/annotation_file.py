@@ -28,6 +28,8 @@ IMAGE_ID = Kind(frozenset({int, str}), 'an integer or a text')
 TEXT = Kind(frozenset({str}), 'a text')
 LIST = Kind(frozenset({list}), 'a list')
 FLAG = Kind(frozenset({int, bool}), '0 or 1')
+# JSON has integers of any size, arrays of ids have 64 bits
+LARGEST, LARGEST_SIDE = 2 ** 63 - 1, 2 ** 31 - 1
 
 _HINTS = {
     'segments_info': '. Where the annotations have a "segmentation" it is a COCO instance JSON: '
@@ -104,6 +106,13 @@ def check_kind(path: str, where: str, entries: Sequence[dict], key: str, kind: K
     if bad is not None:
         raise ValueError(f'{path}: {name_of(where, entries[bad])} has "{key}" {values[bad]!r}; it '
                          f'must be {kind.text}')
+    if int in kind.types:
+        numbers = [value for value in values if type(value) is not str]
+        if numbers and (max(numbers) > LARGEST or min(numbers) < -LARGEST):
+            bad = next(i for i, value in enumerate(values)
+                       if type(value) is int and abs(value) > LARGEST)
+            raise ValueError(f'{path}: {name_of(where, entries[bad])} has "{key}" '
+                             f'{values[bad]!r}, which is larger than 64 bits')
 
 
 def name_of(where: str, entry: dict) -> str:
@@ -128,8 +137,8 @@ def read_sizes(path: str, images: Sequence[dict]) -> dict:
     by_id = by_image_id(path, 'image', images, 'id')
     for key in ('height', 'width'):
         values = column(path, 'image', images, key, INTEGER)
-        if min(values, default=1) < 1:
-            entry = next(image for image in images if image[key] < 1)
+        if min(values, default=1) < 1 or max(values, default=1) > LARGEST_SIDE:
+            entry = next(image for image in images if not 1 <= image[key] <= LARGEST_SIDE)
             raise ValueError(f'{path}: {name_of("image", entry)} has "{key}" {entry[key]}; write '
                              'the size of the image in pixels')
     return by_id
@@ -226,7 +235,8 @@ def _check_segments(path: str, annotations: Sequence[dict]) -> None:
         fine = (set(map(type, segments)) <= {dict}
                 and {type(s['id']) for s in segments} <= INTEGER.types
                 and {type(s['category_id']) for s in segments} <= INTEGER.types
-                and {s.get('iscrowd', 0) for s in segments} <= {0, 1})
+                and {s.get('iscrowd', 0) for s in segments} <= {0, 1}
+                and all(-LARGEST <= s['id'] <= LARGEST >= abs(s['category_id']) for s in segments))
     except (KeyError, TypeError):
         fine = False
     if fine:

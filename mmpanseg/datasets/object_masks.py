@@ -145,7 +145,7 @@ def _encoded_box(path: str, annotation: dict, image: dict) -> np.ndarray:
             f'{tuple(segmentation["size"])}, its image {size}; write the run lengths at the size '
             'of the image')
     if isinstance(counts, list) and not (
-            set(map(type, counts)) <= {int} and min(counts) >= 0
+            set(map(type, counts)) <= {int} and min(counts, default=0) >= 0
             and sum(counts) == size[0] * size[1]):
         raise _error(path, annotation, 'has run lengths in its segmentation that are not '
                      f'{size[0]} x {size[1]} pixels together; correct or remove them')

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from mmpanseg.datasets.annotation_file import TEXT, check_kind
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
 from mmpanseg.structures.panoptic_png import MAX_SEGMENT_ID
 
@@ -138,11 +139,14 @@ def category_ids(gt: dict, pred: dict, pred_file: PathLike) -> dict:
 
     Raises:
         PanopticDataError: the ground truth lacks the name of a category that occurs in the results.
+        ValueError: a name in the results is no text.
     """
     names = {item['id']: item.get('name') for item in gt['categories']}
     own = {item['id']: item.get('name') for item in pred.get('categories', [])}
     if not own or None in (*names.values(), *own.values()):
         return {category: category for category in names}
+    check_kind(str(pred_file), 'category', pred['categories'], 'name', TEXT,
+               [item.get('name') for item in pred['categories']])
     of_name = {name: category for category, name in names.items()}
     used = {segment['category_id'] for annotation in pred['annotations']
             for segment in annotation['segments_info']}

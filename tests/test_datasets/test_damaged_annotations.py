@@ -1,4 +1,5 @@
 """Damaged annotation files: a ValueError that names the file, or no harm."""
+import copy
 import json
 
 import cv2
@@ -106,6 +107,27 @@ def test_instances(folder, damage, named, test_mode):
     meta = dict(classes=('ball', 'sky')) if named else None
     attempt(lambda: load(InstanceDataset, file, [LoadInstanceMasks()], metainfo=meta,
                          test_mode=test_mode), file, folder / 'images')
+
+
+@pytest.mark.parametrize('kind, content, path, value, text', [
+    (PanopticDataset, PANOPTIC, ('annotations', 0, 'segments_info', 0, 'id'), 1 << 63, '64 bits'),
+    (PanopticDataset, PANOPTIC, ('categories', 0, 'id'), -(10 ** 30), '64 bits'),
+    (PanopticDataset, PANOPTIC, ('images', 0, 'width'), 1 << 31, 'size of the image in pixels'),
+    (InstanceDataset, INSTANCES, ('images', 0, 'id'), 10 ** 30, '64 bits'),
+    (InstanceDataset, INSTANCES, ('annotations', 1, 'segmentation', 'counts'), [],
+     'not 4 x 6 pixels together')])
+def test_one_damage(folder, kind, content, path, value, text):
+    content = copy.deepcopy(content)
+    parent = content
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    file = folder / 'one.json'
+    write(file, content)
+    loading = LoadPanopticMap() if kind is PanopticDataset else LoadInstanceMasks()
+    with pytest.raises(ValueError, match=text) as caught:
+        load(kind, file, [loading])
+    check_told(caught.value, file)
 
 
 @cases(50)

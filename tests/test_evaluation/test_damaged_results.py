@@ -69,6 +69,22 @@ def test_panoptic_quality(folder, damage, of_results, bare):
                    for key in ('pq', 'sq', 'rq'))
 
 
+@pytest.mark.parametrize('of_results', [False, True])
+def test_name_of_a_category(folder, of_results):
+    damaged_one = dict(PANOPTIC, categories=[dict(id=1, name=[], isthing=1), CATEGORIES[1]])
+    with pytest.raises(ValueError, match='it must be a text') as caught:
+        score(folder, *((PANOPTIC, damaged_one) if of_results else (damaged_one, PANOPTIC)))
+    check_told(caught.value, folder)
+
+
+def test_size_of_an_image(folder):
+    file = folder / 'large.json'
+    write(file, dict(INSTANCES, images=[dict(IMAGES[0], height=10 ** 30), IMAGES[1]]))
+    with pytest.raises(ValueError, match='64 bits') as caught:
+        InstanceAnnotations(str(file))
+    check_told(caught.value, file)
+
+
 @cases(100)
 @given(damage=damaged(INSTANCES))
 def test_instance_annotations(folder, damage):

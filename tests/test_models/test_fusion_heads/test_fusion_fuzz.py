@@ -256,13 +256,29 @@ def test_every_result_is_consistent(name, data):
 
 
 def sure_instances(found: dict) -> list[tuple]:
-    """Score, class and pixels of instances; those of dropped queries have a score of 0.
+    """Class, pixels and score of instances; those of dropped queries have a score of 0.
 
     Sorted, since the order of equal scores depends on the number of queries.
     """
     instances = found['pred_instances']
-    return sorted((round(score, 6), label, mask.flatten().tolist()) for score, label, mask in zip(
+    return sorted((label, mask.flatten().tolist(), score) for score, label, mask in zip(
         instances.scores.tolist(), instances.labels.tolist(), instances.masks) if score > 0)
+
+
+def assume_no_near_ties(scores: torch.Tensor, masks: torch.Tensor) -> None:
+    """Leave out kMaX's confidences that differ by rounding only, except those of copies.
+
+    Its softmax over queries is rounded in another way with another number of queries.
+    """
+    best = scores.softmax(-1)[:, :-1].amax(-1).double()
+    probs = masks.double().softmax(0)
+    inside = probs > 0.4
+    confidence = best * (probs * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+    assume((probs - 0.4).abs().min() > GAP)
+    for one in range(len(scores)):
+        for other in range(one):
+            assume(abs(confidence[one] - confidence[other]) > GAP or not confidence[one]
+                   or torch.equal(masks[one], masks[other]) and best[one] == best[other])
 
 
 @pytest.mark.filterwarnings('ignore:.*not finite')
@@ -274,6 +290,8 @@ def test_queries_that_are_not_finite_have_no_effect(name, data):
     size = tuple(masks.shape[1:])
     bad = sorted(data.draw(st.sets(st.integers(0, len(scores) - 1), min_size=1)))
     good = [q for q in range(len(scores)) if q not in bad]
+    if name == 'kmax' and good:
+        assume_no_near_ties(scores[good], masks[good])
     broken_scores, broken_masks = scores.clone(), masks.clone()
     for query in bad:
         value = data.draw(st.sampled_from([math.nan, math.inf]))
@@ -294,6 +312,7 @@ def test_queries_that_are_not_finite_have_no_effect(name, data):
         dict(s, query=good[s['query']], score=pytest.approx(s['score'], abs=1e-6))
         for s in expected.segments_info]
     assert found['pred_instances'].scores.isfinite().all()
-    assert sure_instances(found) == sure_instances(left)
+    assert sure_instances(found) == [(label, mask, pytest.approx(score, abs=1e-6))
+                                     for label, mask, score in sure_instances(left)]
     if good:
         assert torch.equal(found['pred_sem_seg'].sem_seg, left['pred_sem_seg'].sem_seg)
