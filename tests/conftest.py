@@ -1,4 +1,5 @@
 """Fixtures shared by all tests."""
+import gc
 import importlib.util
 import json
 import os
@@ -12,6 +13,10 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmpanseg  # noqa: F401  before any mmdet.models: it makes them importable
+
+from .repeated_work import do_once
+
+do_once()
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,6 +71,12 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f'{NO_SHARED_DATA} {path} (set MMPANSEG_SHARED)')
     return path
+
+
+def pytest_collection_finish() -> None:
+    """Keep imported modules out of garbage collections, of which each data set makes one."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -1,6 +1,6 @@
 """Kills trainings at random points and compares their ends with uninterrupted ones, bit by bit.
 
-python tests/kill_matrix.py [SYSTEM ...] [--kills 10] [--seed 0]
+python tests/kill_matrix.py [SYSTEM ...] [--cases PROCESSES-WORKERS ...] [--kills 10] [--seed 0]
 
 Every attempt is a process of its own that runs ``tools/train.py --resume`` and ends by SIGKILL. It
 is forked from this process, which has imported everything and has no threads: an import takes
@@ -32,6 +32,7 @@ from mmpanseg.engine import import_mmdet
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, IMAGES, SIZE = 24, 16, (64, 96)
+CASES = ['1-0', '1-2', '2-0', '2-2']  # number of processes, and of workers of each
 TRIALS = 5
 # what has to be equal; the rest of a checkpoint contains times
 COMPARED = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers', 'random_states',
@@ -225,8 +226,9 @@ def compare_checkpoints(one: Path, other: Path) -> list[str]:
     return found + list(differences(*scores, 'best_score'))
 
 
-def run_matrix(systems: list[str], kills: int, seed: int, folder: Path) -> list[dict]:
-    """All cases of systems; prints a line for each."""
+def run_matrix(systems: list[str], cases: list[str], kills: int, seed: int,
+               folder: Path) -> list[dict]:
+    """Cases of systems, numbers of processes and workers; prints a line for each."""
     write_scenes(folder / 'data', 'train', IMAGES, SIZE)
     write_scenes(folder / 'data', 'val', 4, SIZE)
     rows = []
@@ -234,13 +236,16 @@ def run_matrix(systems: list[str], kills: int, seed: int, folder: Path) -> list[
         for num_processes in (1, 2):
             expected = None
             for num_workers in (0, 2):
+                if f'{num_processes}-{num_workers}' not in cases:
+                    continue
                 name = f'{system}-{num_processes}-{num_workers}'
                 path = folder / f'{name}.py'
                 config(system, folder / 'data', num_workers, num_processes).dump(path)
                 start = time.perf_counter()
                 if expected is None:  # the same for any number of workers
-                    expected = folder / f'{name}-whole'
-                    Attempt(path, expected, num_processes).wait()
+                    expected = folder / f'{system}-{num_processes}-whole'
+                    config(system, folder / 'data', 0, num_processes).dump(f'{expected}.py')
+                    Attempt(Path(f'{expected}.py'), expected, num_processes).wait()
                 rng = random.Random(f'{seed} {name}')
                 steps: list[int] = []
                 found: list[str] = []
@@ -265,16 +270,21 @@ def main() -> None:
     systems = ['mask2former', 'mp_former', 'panoptic_segformer', 'kmax_deeplab']
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument('systems', nargs='*', help=f'of {", ".join(systems)} (default: all)')
+    parser.add_argument('--cases', nargs='+', choices=CASES, default=CASES,
+                        metavar='PROCESSES-WORKERS', help=f'of {", ".join(CASES)} (default: all)')
     parser.add_argument('--kills', type=int, default=10, help='for each case')
     parser.add_argument('--seed', type=int, default=0, help='of the points of the kills')
     parser.add_argument('--folder', type=Path, required=True, help='a new folder for all files')
     args = parser.parse_args()
     torch.set_num_threads(1)
     import_mmdet()
+    from repeated_work import do_once
+
+    do_once()
     for module in ('mmpanseg.engine.launch', 'mmpanseg.engine.runner', 'mmpanseg.models.segmentors',
                    'mmpanseg.datasets', 'mmpanseg.evaluation', 'mmpanseg.visualization'):
         __import__(module)
-    rows = run_matrix(args.systems or systems, args.kills, args.seed, args.folder)
+    rows = run_matrix(args.systems or systems, args.cases, args.kills, args.seed, args.folder)
     sys.exit(any(row['differences'] or row['kills'] < args.kills for row in rows))
 
 

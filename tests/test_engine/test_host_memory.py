@@ -1,10 +1,12 @@
-"""Freed memory is used again. The C library's settings are for good, so processes are started."""
+"""Freed memory is used again. The C library's settings are for good: processes are started."""
 import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from .. import forked
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a setting of glibc')
 
@@ -24,15 +26,21 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(mode: str, **environment) -> tuple[str, int]:
+CLEAN = {name: value for name, value in os.environ.items()
+         if not name.startswith('MALLOC_') and name != 'GLIBC_TUNABLES'}
+
+
+def kept_and_faults(done: subprocess.CompletedProcess) -> tuple[str, int]:
     """What keep_freed_memory returned, and page faults of ten large tensors one by one."""
-    clean = {name: value for name, value in os.environ.items()
-             if not name.startswith('MALLOC_') and name != 'GLIBC_TUNABLES'}
-    result = subprocess.run([sys.executable, '-c', SCRIPT, mode],
-                            env={**clean, **environment}, capture_output=True, text=True,
-                            check=True)
-    kept, count = result.stdout.split()[-2:]  # mmdet prints which optional packages it lacks
+    assert done.returncode == 0, done.stderr
+    kept, count = done.stdout.split()[-2:]  # mmdet prints which optional packages it lacks
     return kept, int(count)
+
+
+def faults(mode: str) -> tuple[str, int]:
+    """Of a fresh process, whose memory has no history."""
+    return kept_and_faults(subprocess.run([sys.executable, '-c', SCRIPT, mode], env=CLEAN,
+                                          capture_output=True, text=True))
 
 
 @pytest.mark.slow
@@ -43,7 +51,9 @@ def test_pages_are_touched_once():
     assert 4 * count < faults('leave')[1]
 
 
-def test_variables_of_the_user_come_first():
-    kept, count = faults('keep', MALLOC_ARENA_MAX='2')
+def test_variables_of_the_user_come_first(tmp_path):
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    kept, count = kept_and_faults(forked.run(
+        [tmp_path / 'script.py', 'keep'], env={**CLEAN, 'MALLOC_ARENA_MAX': '2'}))
     assert kept == 'False'
     assert count >= 10 * 32

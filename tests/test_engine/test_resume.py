@@ -204,12 +204,13 @@ def test_generators_matter(trained, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('system', [
-    'mask2former', 'mp_former', 'panoptic_segformer', 'kmax_deeplab'])
-def test_killed_three_times(system, tmp_path):
-    """With 0 and 2 workers, one and two processes. Each night kills ten times."""
+@pytest.mark.parametrize('system, cases', [
+    ('mask2former', ('1-2', '2-0')), ('mp_former', ('1-0', '2-2')),
+    ('panoptic_segformer', ('1-0', '2-2')), ('kmax_deeplab', ('1-2', '2-0'))])
+def test_killed_twice(system, cases, tmp_path):
+    """One and two processes, with 0 and 2 workers each. Each night kills ten times in all cases."""
     done = subprocess.run(
-        [sys.executable, str(MATRIX), system, '--kills', '3', '--folder', str(tmp_path)], text=True,
-        capture_output=True, timeout=3600,
+        [sys.executable, str(MATRIX), system, '--cases', *cases, '--kills', '2', '--folder',
+         str(tmp_path)], text=True, capture_output=True, timeout=3600,
         env=dict(os.environ, PYTHONPATH=str(MATRIX.parents[1])))
     assert not done.returncode, done.stdout + done.stderr

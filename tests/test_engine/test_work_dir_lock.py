@@ -25,9 +25,9 @@ def owner(tmp_path):
         lock = WorkDirLock(tmp_path)
         lock.acquire()
         if not os.fork():
+            os.write(writer, b'.')  # the fork is complete in this process
             time.sleep(20)
             os._exit(0)
-        os.write(writer, b'.')
         time.sleep(60)
         os._exit(0)
     os.read(reader, 1)

@@ -1,7 +1,5 @@
 """Tools that look into a trained model, run as a user runs them, on drawn scenes."""
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,6 +8,8 @@ from mmengine.registry import init_default_scope
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.registry import MODELS
+
+from .. import forked
 
 
 @pytest.fixture(scope='module')
@@ -34,9 +34,7 @@ def folder(tmp_path_factory, repo_root):
 @pytest.fixture
 def run(repo_root, folder):
     def run_tool(name, *arguments):
-        return subprocess.run(
-            [sys.executable, str(repo_root / f'tools/analysis_tools/{name}.py'), *arguments],
-            cwd=folder, capture_output=True, text=True)
+        return forked.run([repo_root / f'tools/analysis_tools/{name}.py', *arguments], cwd=folder)
     return run_tool
 
 

@@ -1,16 +1,13 @@
 """The table of parameters and FLOPs, run as a user runs it."""
-import subprocess
-import sys
-
 import pytest
+
+from .. import forked
 
 CONFIG = 'configs/mask2former/mask2former_r18_1xb4-scratch-demo_scenes-panoptic.py'
 
 
 def run(repo_root, *args):
-    return subprocess.run(
-        [sys.executable, 'tools/analysis_tools/get_flops.py', *args],
-        cwd=repo_root, capture_output=True, text=True)
+    return forked.run(['tools/analysis_tools/get_flops.py', *args], cwd=repo_root)
 
 
 @pytest.mark.slow

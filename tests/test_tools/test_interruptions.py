@@ -1,12 +1,13 @@
 """Interruptions of real processes of tools/train.py."""
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from .. import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == 'win32', reason='signals')]
@@ -20,29 +21,14 @@ def started(tmp_path):
     """Starts trainings, and ends those that still run."""
     running = []
 
-    def start(*command: object) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command)], cwd=tmp_path, env=ENV, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    def start(*command: object) -> forked.Process:
+        process = forked.Process(command, cwd=tmp_path, env=ENV, merged=True,
+                                 fresh=command[0] == '-m')
         running.append(process)
         return process
     yield start
     for process in running:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
-
-
-def wait_for(process: subprocess.Popen, text: str) -> str:
-    """Read the output of a process until a text appears."""
-    output = ''
-    for line in process.stdout:
-        output += line
-        if text in line:
-            return output
-    pytest.fail(f'{text} did not appear in\n{output}')
+        process.kill()
 
 
 def last_step(folder: Path) -> int:
@@ -55,22 +41,21 @@ def test_exit_status_and_resume(tiny_config, started, tmp_path, number, status):
     command = [ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                'train_dataloader.num_workers=1']
     process = started(*command)
-    output = wait_for(process, 'Iter(train) [     3/')
-    refused = subprocess.run([sys.executable, *map(str, command)], cwd=tmp_path, env=ENV, text=True,
-                             capture_output=True)
+    process.wait_for('Iter(train) [     3/')
+    refused = forked.run(command, cwd=tmp_path, env=ENV)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith(
         f'train.py: error: another training writes to {folder}: process {process.pid} on ')
     assert 'Traceback' not in refused.stderr
-    os.killpg(process.pid, number)  # as a terminal and Slurm do
-    output += process.communicate(timeout=120)[0]
+    process.send_signal_to_group(number)  # as a terminal and Slurm do
+    process.wait(120)
+    output = process.stdout
     assert process.returncode == status, output
     assert 'Traceback' not in output
     step = last_step(folder)
     assert f'{number.name}: the training stopped after step {step}, --resume continues' in output
-    rest = subprocess.run(
-        [sys.executable, *map(str, command), '--resume', '--cfg-options',
-         f'train_cfg.max_iters={step + 2}'], cwd=tmp_path, env=ENV, text=True, capture_output=True)
+    rest = forked.run([*command, '--resume', '--cfg-options', f'train_cfg.max_iters={step + 2}'],
+                      cwd=tmp_path, env=ENV)
     assert rest.returncode == 0, rest.stdout + rest.stderr
     assert last_step(folder) == step + 2
 
@@ -81,12 +66,13 @@ def test_two_processes_stop_at_one_step(tiny_config, started, tmp_path):
     launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                 ROOT / 'tools/train.py', tiny_config, '--work-dir', folder]
     process = started(*launcher, *LONG, '--launcher', 'pytorch')
-    output = wait_for(process, 'Iter(train) [     3/')
+    process.wait_for('Iter(train) [     3/')
     children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
     second, = (child for child in children
                if b'\0RANK=1\0' in Path(f'/proc/{child}/environ').read_bytes())
     os.kill(int(second), signal.SIGTERM)
-    output += process.communicate(timeout=120)[0]
+    process.wait(120)
+    output = process.stdout
     step = last_step(folder)
     assert output.count(f'SIGTERM: the training stopped after step {step}') == 1
     assert 'exitcode  : 143' in output
@@ -99,10 +85,10 @@ def test_ctrl_c_with_a_launcher(tiny_config, started, tmp_path):
     process = started('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                       ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                       '--launcher', 'pytorch')
-    output = wait_for(process, 'Iter(train) [     3/')
-    os.killpg(process.pid, signal.SIGINT)
-    output += process.communicate(timeout=120)[0]
-    assert process.returncode != 0
+    process.wait_for('Iter(train) [     3/')
+    process.send_signal_to_group(signal.SIGINT)
+    assert process.wait(120) != 0
+    output = process.stdout
     assert f'SIGINT: the training stopped after step {last_step(folder)}' in output
     assert not list(folder.glob('.*'))
 
@@ -111,12 +97,12 @@ def test_a_second_training_of_two_processes_ends(tiny_config, started, tmp_path)
     """Both of its processes learn of the refusal."""
     folder = tmp_path / 'run'
     first = started(ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG)
-    wait_for(first, 'Iter(train) [     1/')
+    first.wait_for('Iter(train) [     1/')
     began = time.monotonic()
     second = started('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
                      ROOT / 'tools/train.py', tiny_config, '--work-dir', folder, *LONG,
                      '--launcher', 'pytorch')
-    output = second.communicate(timeout=200)[0]
-    assert second.returncode == 1
+    assert second.wait(200) == 1
+    output = second.stdout
     assert f'another training writes to {folder}: process {first.pid} on ' in output
     assert time.monotonic() - began < 150

@@ -1,7 +1,4 @@
 """Pictures of clusters, drawn as a user draws them, on drawn scenes."""
-import subprocess
-import sys
-
 import cv2
 import pytest
 import torch
@@ -10,6 +7,8 @@ from mmengine.registry import init_default_scope
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.registry import MODELS
+
+from .. import forked
 
 SCENES = '{}_1xb4-scratch-demo_scenes-panoptic.py'
 
@@ -26,10 +25,8 @@ def run(tmp_path_factory, repo_root):
         config.test_dataloader.dataset.data_root = str(folder)
         config.dump(folder / 'config.py')
         torch.save(MODELS.build(config.model).state_dict(), folder / 'weights.pth')
-        done = subprocess.run(
-            [sys.executable, str(repo_root / 'tools/analysis_tools/kmeans_assignments.py'),
-             'config.py', 'weights.pth', '--out-dir', 'clusters', *options],
-            cwd=folder, capture_output=True, text=True)
+        done = forked.run([repo_root / 'tools/analysis_tools/kmeans_assignments.py', 'config.py',
+                           'weights.pth', '--out-dir', 'clusters', *options], cwd=folder)
         return done, folder / 'clusters'
     return run_tool
 

@@ -2,8 +2,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from .. import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,12 +85,12 @@ def folder(tmp_path_factory) -> Path:
     return data
 
 
-def tool(name, *args, cwd, expect=0) -> str:
+def tool(name, *args, cwd, expect=0, spawn=True) -> str:
     env = dict(os.environ, OMP_NUM_THREADS='1',
                PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
-    done = subprocess.run([sys.executable, str(ROOT / 'tools' / name), *map(str, args)], cwd=cwd,
-                          env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=300)
+    script = ROOT / 'tools' / name
+    command = [script] if spawn else forked.with_forked_workers(script)
+    done = forked.run([*command, *args], cwd=cwd, env=env, merged=True)
     assert (done.returncode == 0) == (expect == 0), done.stdout[-4000:]
     return done.stdout
 
@@ -121,8 +121,9 @@ def test_tiled_vs_whole(folder, tmp_path):
     assert '1 tiles of 120x80' in out
     assert out.count(': 100.00 %') == 1 and out.count(':   100.00 %') == 1, out
     assert 'remain whole: 0 of 0' in out
-    out = tool(name, *files, '--tile', 48, 64, '--overlap', 16, cwd=tmp_path)
+    out = tool(name, *files, '--tile', 48, 64, '--overlap', 16, cwd=tmp_path, spawn=False)
     assert '6 tiles of 64x48' in out and re.search(r'remain whole: \d+ of \d+', out)
     assert all(float(peak) > 50 for peak in re.findall(r'(?:whole|tiled) +\d+ +(\d+)', out))
-    out = tool(name, *files, '--tile', 16, 16, '--overlap', 16, cwd=tmp_path, expect=1)
+    out = tool(name, *files, '--tile', 16, 16, '--overlap', 16, cwd=tmp_path, expect=1,
+               spawn=False)
     assert 'overlap=16 must be between 1 and 15' in out.strip().splitlines()[-1]

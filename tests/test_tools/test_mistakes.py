@@ -1,6 +1,5 @@
 """Ordinary mistakes in calling the tools: one line that names file or option, and status 1."""
 import runpy
-import subprocess
 import sys
 
 import cv2
@@ -12,6 +11,8 @@ from mmengine.registry import init_default_scope
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.registry import MODELS
+
+from .. import forked
 
 SCENES = '{0}/{0}_r18_1xb4-scratch-demo_scenes-panoptic.py'
 SYSTEMS = ('mask2former', 'kmax_deeplab', 'panoptic_segformer')
@@ -163,8 +164,7 @@ def test_counts_are_positive(repo_root, monkeypatch, capsys, count):
 @pytest.mark.parametrize('tool', ['train', 'test'])
 def test_runs(repo_root, folder, tool):
     line = WITH_CONFIG[tool].format('misspelled.py', 'panoptic_segformer.pth')
-    done = subprocess.run([sys.executable, str(repo_root / f'tools/{tool}.py'), *line.split()],
-                          cwd=folder, capture_output=True, text=True)
+    done = forked.run([repo_root / f'tools/{tool}.py', *line.split()], cwd=folder)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f'{tool}.py: error: type=')
     assert 'Traceback' not in done.stderr

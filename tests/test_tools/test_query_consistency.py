@@ -1,6 +1,5 @@
 """The tool behind Table 1, run as a user runs it, on two drawn scenes."""
 import runpy
-import subprocess
 import sys
 
 import pytest
@@ -9,6 +8,8 @@ from mmengine.config import Config
 
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.registry import MODELS
+
+from .. import forked
 
 LAYERS = 3
 
@@ -30,10 +31,9 @@ def test_rows_of_table_1(repo_root, tmp_path, name):
     write_model(repo_root, tmp_path, name)
     found = []
     for match_on in ('points', 'masks'):
-        done = subprocess.run(
-            [sys.executable, str(repo_root / 'tools/analysis_tools/query_consistency.py'),
-             f'{name}.py', f'{name}.pth', '--num-images', '2', '--match-on', match_on],
-            cwd=tmp_path, capture_output=True, text=True)
+        done = forked.run([repo_root / 'tools/analysis_tools/query_consistency.py', f'{name}.py',
+                           f'{name}.pth', '--num-images', '2', '--match-on', match_on],
+                          cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]
         lines = done.stdout.splitlines()[-5 if name == 'mp_former' else -3:]
         assert lines[0].split() == ['layer'] + [str(i) for i in range(1, LAYERS + 1)]
@@ -51,10 +51,10 @@ def test_rows_of_table_1(repo_root, tmp_path, name):
 
 
 def test_absent_checkpoint(repo_root, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(repo_root / 'tools/analysis_tools/query_consistency.py'),
-         str(repo_root / 'configs/mp_former/mp_former_r50_8xb2-lsj-50e_coco-panoptic.py'),
-         'absent.pth'], cwd=tmp_path, capture_output=True, text=True)
+    done = forked.run([
+        repo_root / 'tools/analysis_tools/query_consistency.py',
+        repo_root / 'configs/mp_former/mp_former_r50_8xb2-lsj-50e_coco-panoptic.py', 'absent.pth'],
+        cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         'query_consistency.py: error: checkpoint absent.pth does not exist')

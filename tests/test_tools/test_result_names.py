@@ -1,7 +1,5 @@
 """Tools on images of one name in two folders: as many results as images."""
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,8 @@ from mmengine.registry import init_default_scope
 from mmpanseg.datasets.scenes.generator import write_scenes
 from mmpanseg.evaluation import pq_compute
 from mmpanseg.registry import DATASETS, MODELS
+
+from .. import forked
 
 NAMES = ['a/1', 'b/1']
 
@@ -51,9 +51,8 @@ def folder(tmp_path_factory, repo_root):
 
 
 def run(repo_root, folder, tool, system, *arguments, before=()):
-    done = subprocess.run(
-        [sys.executable, str(repo_root / f'tools/{tool}.py'), *before, f'{system}.py',
-         f'{system}.pth', *arguments], cwd=folder, capture_output=True, text=True)
+    done = forked.run([repo_root / f'tools/{tool}.py', *before, f'{system}.py', f'{system}.pth',
+                       *arguments], cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

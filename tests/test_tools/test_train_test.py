@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from .. import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,18 +21,25 @@ def config(tiny_config: Path) -> Path:
     return tiny_config
 
 
-def run(*command, cwd, expect=0) -> str:
+def output_of(done: subprocess.CompletedProcess, expect=0) -> str:
     """Output of a tool; its exit status must be as expected."""
+    assert (done.returncode == 0) == (expect == 0), done.stdout[-4000:]
+    return done.stdout
+
+
+def run(*command, cwd) -> str:
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable,
                PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
-    result = subprocess.run([str(part) for part in command], cwd=cwd, env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-    assert (result.returncode == 0) == (expect == 0), result.stdout[-4000:]
-    return result.stdout
+    return output_of(subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=300))
 
 
 def tool(name, *args, cwd, expect=0) -> str:
-    return run(sys.executable, ROOT / 'tools' / name, *args, cwd=cwd, expect=expect)
+    env = dict(os.environ, OMP_NUM_THREADS='1',
+               PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    return output_of(forked.run([ROOT / 'tools' / name, *args], cwd=cwd, env=env, merged=True),
+                     expect)
 
 
 def lines_with(output: str, word: str) -> list[str]:

@@ -1,7 +1,5 @@
 """The scene generator: determinism, and that what it writes is consistent."""
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -11,6 +9,8 @@ from mmpanseg.datasets import ScenesDataset
 from mmpanseg.datasets.scenes import make_scene, write_scenes
 from mmpanseg.datasets.scenes.generator import CLASSES, STUFF_CLASSES, THING_CLASSES
 from mmpanseg.datasets.scenes.sprites import THINGS, draw_thing
+
+from ... import forked
 
 SIZE = (96, 128)
 
@@ -33,9 +33,8 @@ def test_same_seed_same_scene():
 def test_command_writes_the_same_files_as_another_process(tmp_path):
     write_scenes(tmp_path / 'here', 'train', 2, (64, 80), seed=5)
     write_scenes(tmp_path / 'here', 'val', 1, (64, 80), seed=5)
-    subprocess.run(
-        [sys.executable, '-m', 'mmpanseg.datasets.scenes', str(tmp_path / 'there'), '--train', '2',
-         '--val', '1', '--size', '64', '80', '--seed', '5'], check=True, capture_output=True)
+    forked.run(['-m', 'mmpanseg.datasets.scenes', tmp_path / 'there', '--train', '2', '--val', '1',
+                '--size', '64', '80', '--seed', '5']).check_returncode()
     here, there = _files(tmp_path / 'here'), _files(tmp_path / 'there')
     assert here == there and len(here) == 8
 

@@ -2,8 +2,6 @@
 import copy
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from mmpanseg.engine import UsageError
 from mmpanseg.engine.step_files import read_step
 from mmpanseg.engine.step_replay import replay_step, same_number
 
+from ... import forked
 from ...test_models.systems import SYSTEMS
 from .poison import Poison
 
@@ -67,20 +66,19 @@ def run_processes(tmp_path, config, count=2):
         server.bind(('127.0.0.1', 0))
         port = server.getsockname()[1]
     root = Path(__file__).resolve().parents[3]
-    processes = [subprocess.Popen(
-        [sys.executable, str(root / 'tools/train.py'), str(config), '--launcher', 'pytorch',
-         '--work-dir', str(tmp_path / 'run')], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=dict(
+    processes = [forked.Process(
+        [root / 'tools/train.py', config, '--launcher', 'pytorch', '--work-dir', tmp_path / 'run'],
+        merged=True, env=dict(
             os.environ, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count),
             MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), OMP_NUM_THREADS='1',
             PYTHONPATH=os.pathsep.join([str(root), str(Path(__file__).parent)])))
         for rank in range(count)]
     try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        status = [process.wait(300) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [process.returncode for process in processes], outputs
+    return status, [process.stdout for process in processes]
 
 
 @pytest.mark.slow

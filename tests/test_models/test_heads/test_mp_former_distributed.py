@@ -1,11 +1,11 @@
 """Two ranks, one of which has no ground truth for some steps: collective calls stay in step."""
 import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 import torch
+
+from ... import forked
 
 SCRIPT = '''
     import os
@@ -73,16 +73,16 @@ def test_one_process_without_ground_truth(tmp_path, repo_root, assignment):
     meeting = tmp_path / 'meeting'
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(
         [str(repo_root), os.environ.get('PYTHONPATH', '')]))
-    processes = [subprocess.Popen(
-        [sys.executable, str(script), str(rank), str(meeting), assignment], env=env,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
+    processes = [forked.Process([script, rank, meeting, assignment], env=env, merged=True)
+                 for rank in range(2)]
     try:
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
+        for process in processes:
+            process.wait(240)
     finally:
         for process in processes:
             process.kill()
-    for process, output in zip(processes, outputs):
-        assert process.returncode == 0, output[-3000:]
+    for process in processes:
+        assert process.returncode == 0, process.stdout[-3000:]
     one, two = (torch.load(f'{meeting}.rank{rank}') for rank in range(2))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=0, msg=name)
