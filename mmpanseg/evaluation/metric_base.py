@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 
 from mmengine.evaluator import BaseMetric
-from terminaltables import AsciiTable
 
 from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError
@@ -68,6 +67,8 @@ def make_table(rows: Sequence[Sequence[object]], left: int = 1) -> str:
         rows: cells of each row; the first row holds the headings.
         left: number of columns that are aligned left. The others are aligned right.
     """
+    from terminaltables import AsciiTable  # slow to import
+
     table = AsciiTable([[str(cell) for cell in row] for row in rows])
     table.justify_columns = {column: 'right' for column in range(left, len(rows[0]))}
     return table.table

@@ -71,6 +71,37 @@ def result_file(path: str | Path) -> Iterator[Path]:
         yield partial
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file of results, or leave the file as it is.
+
+    Args:
+        path: the file; missing folders are created. A line that another process left incomplete
+            stays on a line of its own.
+        line: text without line breaks.
+
+    Raises:
+        FileWriteError: the file cannot be written.
+    """
+    data = line.encode('utf-8') + b'\n'
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'a+b', buffering=0) as file:
+            start = file.tell()
+            if start:
+                file.seek(start - 1)
+                if file.read(1) != b'\n':
+                    data = b'\n' + data
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest):]
+            except BaseException:
+                file.truncate(start)
+                raise
+    except OSError as error:
+        raise FileWriteError(_describe(path, len(data), error)) from error
+
+
 def write_file(path: str | Path, content: bytes | memoryview) -> None:
     """Write a file, see :func:`replaced_file`.
 

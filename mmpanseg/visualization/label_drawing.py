@@ -1,10 +1,10 @@
 """Placement and drawing of text on segments."""
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -40,8 +40,19 @@ class Label:
 @lru_cache(maxsize=32)
 def load_font(size: int) -> ImageFont.FreeTypeFont:
     """Load DejaVu Sans Bold, which matplotlib includes on every system, at `size` pixels."""
-    path = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans-Bold.ttf'
-    return ImageFont.truetype(str(path), size)
+    return ImageFont.truetype(str(_data_folder() / 'fonts' / 'ttf' / 'DejaVuSans-Bold.ttf'), size)
+
+
+def _data_folder() -> Path:
+    """Folder of matplotlib's files; most installations need no import of matplotlib for it."""
+    spec = importlib.util.find_spec('matplotlib')
+    if spec is not None and spec.origin is not None:
+        folder = Path(spec.origin).with_name('mpl-data')
+        if folder.is_dir():
+            return folder
+    import matplotlib
+
+    return Path(matplotlib.get_data_path())
 
 
 def box_size(text: str, font_size: int) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 """Drawing of panoptic maps, with pure functions on arrays."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -64,7 +64,8 @@ def draw_panoptic(image: np.ndarray,
                   alpha: float = 0.55,
                   min_side: int = 800,
                   with_labels: bool = True,
-                  with_scores: bool = True) -> np.ndarray:
+                  with_scores: bool = True,
+                  colors: Mapping[int, Color] | None = None) -> np.ndarray:
     """Draw a panoptic overlay: colored segments, outlines between them, class names on them.
 
     Args:
@@ -78,6 +79,7 @@ def draw_panoptic(image: np.ndarray,
             lines fit.
         with_labels: write class names.
         with_scores: write scores (percent) after the names of things that have one.
+        colors: id of a segment -> its RGB color, in place of that of :func:`segment_colors`.
 
     Returns:
         uint8 RGB [H', W', 3]; H' = H and W' = W unless enlarged.
@@ -101,7 +103,7 @@ def draw_panoptic(image: np.ndarray,
     by_id = {segment.id: segment for segment in segments}
     void = np.array([int(i) not in by_id for i in ids])
     is_thing = np.array([int(i) in by_id and by_id[int(i)].is_thing for i in ids])
-    colors = segment_colors(pan_map, segments, palette)
+    colors = {**segment_colors(pan_map, segments, palette), **(colors or {})}
 
     factor = max(1.0, min_side / max(image.shape[:2]))
     if factor > 1:

@@ -2,7 +2,6 @@
 import sys
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from mmdet.evaluation import INSTANCE_OFFSET
@@ -53,6 +52,8 @@ def _interactive() -> list[str]:
         from matplotlib.backends.registry import BackendFilter, backend_registry
         return backend_registry.list_builtin(BackendFilter.INTERACTIVE)
     except ImportError:  # matplotlib < 3.9
+        import matplotlib
+
         return matplotlib.rcsetup.interactive_bk  # type: ignore[attr-defined]  # of old versions
 
 

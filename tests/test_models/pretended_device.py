@@ -26,8 +26,8 @@ _READING = {'_local_scalar_dense', 'nonzero', 'masked_select', '_unique2', 'uniq
 _INDEXING = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_index',
              '_unsafe_index_put'}
 # operators of this library, whose inner operators are counted
-_OWN = {'deformable_sampling': deformable_sampling._sample,
-        'deformable_sampling_backward': deformable_sampling._sample_backward}
+_OWN = {'deformable_sampling': deformable_sampling._compute,
+        'deformable_sampling_backward': deformable_sampling._compute_backward}
 
 
 class FarTensor(Tensor):
@@ -100,7 +100,7 @@ class PretendedDevice(TorchDispatchMode):
         if func.namespace == 'mmpanseg':
             super().__enter__()
             try:
-                return _OWN[name]._init_fn(*args, **kwargs)
+                return _OWN[name](*args, **kwargs)
             finally:
                 super().__exit__(None, None, None)
         self._count(name, args, kwargs, far, goes)

@@ -2,6 +2,7 @@
 
 Shapes: B images; Q queries of each; K classes; H, W result.
 """
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,9 @@ from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.result_coding import check_class_count
 from mmpanseg.utils.config_checks import resolve_option
 
+# options of most fusion heads on the form of the model's outputs
+READING = ('score_activation', 'mask_activation', 'resize_once')
+
 
 class FusionHead(BaseModule):
     """Computes all outputs from the predictions of queries; subclasses assign pixels to segments.
@@ -46,10 +50,13 @@ class FusionHead(BaseModule):
 
     Attributes:
         dropped: counts of queries that are left out, as their logits are NaN or infinite.
+        threshold: name of the option that is the score threshold of segments.
 
     Raises:
         ValueError: an activation does not exist.
     """
+
+    threshold = 'score_thr'
 
     def __init__(self, num_things_classes: int, num_stuff_classes: int,
                  score_activation: str = 'softmax', mask_activation: str = 'sigmoid',
@@ -82,6 +89,27 @@ class FusionHead(BaseModule):
         """
         views = self.views(cls_logits, mask_logits, metainfos, rescale)
         return [self.fuse([view], outputs or OutputOptions()) for view in views]
+
+    def with_threshold(self, score_thr: float | Sequence[float]) -> 'FusionHead':
+        """Copy with another score threshold, the option that :attr:`threshold` names.
+
+        Args:
+            score_thr: one number, or, for rules with both, one for things and one for stuff.
+
+        Raises:
+            ValueError: the rule has one threshold and two are given, or it has none.
+        """
+        own = getattr(self, self.threshold, None)
+        if own is None:
+            raise ValueError(f'{type(self).__name__} has no score threshold')
+        if isinstance(own, tuple):
+            score_thr = read_per_kind(self.threshold, score_thr)
+        elif not isinstance(score_thr, (int, float)):
+            raise ValueError(f'{self.threshold} of {type(self).__name__} must be one number, got '
+                             f'{score_thr!r}')
+        other = copy.copy(self)
+        setattr(other, self.threshold, score_thr)
+        return other
 
     def views(self, cls_logits: Tensor, mask_logits: MaskLogits, metainfos: Sequence[dict],
               rescale: bool = True, unflip: bool = False) -> list[View]:

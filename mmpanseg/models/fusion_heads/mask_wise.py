@@ -43,6 +43,8 @@ class MaskWiseFusionHead(FusionHead):
         ValueError: a threshold is neither a number nor a pair of numbers.
     """
 
+    threshold = 't_cnf'
+
     def __init__(self, num_things_classes: int, num_stuff_classes: int, alpha: float = 1,
                  beta: float = 2, t_cnf: PerKind = 0.25, t_keep: PerKind = 0.6,
                  extra_pixels: float = 0, **options) -> None:

@@ -40,6 +40,8 @@ class PixelwiseFusionHead(FusionHead):
         TypeError: an option is unknown; the text has the known ones.
     """
 
+    threshold = 'object_mask_thr'
+
     def __init__(self, num_things_classes: int, num_stuff_classes: int,
                  object_mask_thr: float = 0.8, iou_thr: float = 0.8, weighted: bool = True,
                  filter_low_score: bool = True, **options) -> None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmpanseg.models.inference.full_size_masks import FullSizeMasks, OutputMasks
@@ -85,6 +84,8 @@ def merge_views(views: Sequence[View]) -> tuple[Tensor, OutputMasks]:
     first, rest = views[0], views[1:]
     if not rest:
         return first.probs, first.masks
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     shapes = coarse_mask_probs(first, first)
     matches, accepted, mean = [], [], first.probs.clone()
     count = torch.ones(len(mean), 1, device=mean.device)

@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from pycocotools import mask as rle_tools
-from scipy.cluster.hierarchy import DisjointSet
 from torch import Tensor
 
 from mmpanseg.models.inference.instance_masks import MaskStore
@@ -44,6 +43,8 @@ class InstanceStitcher:
 
     def __init__(self, size: tuple[int, int], max_per_image: int, merge_iou: float,
                  mask_format: str, device: torch.device) -> None:
+        from scipy.cluster.hierarchy import DisjointSet  # slow to import
+
         self.size = size
         self.max_per_image = max_per_image
         self.merge_iou = merge_iou

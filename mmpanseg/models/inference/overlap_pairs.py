@@ -1,10 +1,13 @@
 """Tiles that overlap, and pairs of segments of two tiles that are parts of one segment."""
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from __future__ import annotations
 
-from scipy.cluster.hierarchy import DisjointSet
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mmpanseg.models.inference.tile_grid import Area, Tile
+
+if TYPE_CHECKING:
+    from scipy.cluster.hierarchy import DisjointSet
 
 Content = TypeVar('Content')
 

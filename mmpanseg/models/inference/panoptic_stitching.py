@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from mmengine.structures import PixelData
-from scipy.cluster.hierarchy import DisjointSet
 from torch import Tensor
 
 from mmpanseg.models.inference.overlap_pairs import OverlapFinder, match_greedily, sorted_subsets
@@ -43,6 +42,8 @@ class PanopticStitcher:
 
     def __init__(self, size: tuple[int, int], num_things_classes: int, num_classes: int,
                  merge_iou: float, device: torch.device) -> None:
+        from scipy.cluster.hierarchy import DisjointSet  # slow to import
+
         self.num_things_classes = num_things_classes
         self.num_classes = num_classes
         self.merge_iou = merge_iou

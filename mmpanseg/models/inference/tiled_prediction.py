@@ -1,6 +1,6 @@
 """Prediction of a large image tile by tile, with memory bounded by the size of a tile."""
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -18,6 +18,30 @@ class Stitcher(Protocol):
 
     def result(self, size: tuple[int, int] | None = None) -> Any:
         """Result of the whole image, resized to ``size`` (height, width) if given."""
+
+
+class TileInput(NamedTuple):
+    """What is predicted at once.
+
+    Attributes:
+        tile: its place in the image; None if it is the whole image.
+        image: pixels of it [1, 3, h, w].
+        metainfo: its meta information.
+    """
+    tile: Tile | None
+    image: Tensor
+    metainfo: dict
+
+
+def tile_inputs(image: Tensor, metainfo: dict, tiling: TilingOptions) -> list[TileInput]:
+    """Cut an image into tiles, whose pixels are views of it; arguments of :func:`predict_tiles`."""
+    height, width = size = tuple(metainfo['img_shape'][:2])
+    image = image[:, :height, :width]
+    tiles = tile_grid(size, tiling.tile, tiling.overlap)
+    if len(tiles) == 1:
+        return [TileInput(None, image[None], metainfo)]
+    return [TileInput(tile, image[None, :, tile.window[0], tile.window[1]],
+                      dict(img_shape=tile.size, ori_shape=tile.size)) for tile in tiles]
 
 
 def predict_tiles(predict: Callable[[Tensor, dict, bool], dict], image: Tensor, metainfo: dict,
@@ -42,11 +66,10 @@ def predict_tiles(predict: Callable[[Tensor, dict, bool], dict], image: Tensor, 
         :class:`PanopticStitcher`, :class:`InstanceStitcher` and :class:`SemanticStitcher`. An image
         of one tile is predicted as a whole.
     """
-    height, width = size = tuple(metainfo['img_shape'][:2])
-    image = image[:, :height, :width]
-    tiles = tile_grid(size, tiling.tile, tiling.overlap)
-    if len(tiles) == 1:
-        return predict(image[None], metainfo, rescale)
+    size = tuple(metainfo['img_shape'][:2])
+    tiles = tile_inputs(image, metainfo, tiling)
+    if tiles[0].tile is None:
+        return predict(tiles[0].image, metainfo, rescale)
     stitchers: dict[str, Stitcher] = {}
     if outputs.panoptic_on:
         stitchers['pred_panoptic_seg'] = PanopticStitcher(
@@ -57,10 +80,9 @@ def predict_tiles(predict: Callable[[Tensor, dict, bool], dict], image: Tensor, 
     if outputs.semantic_on:
         stitchers['pred_sem_seg'] = SemanticStitcher(size, image.device)
 
-    for tile in tiles:
-        rows, columns = tile.window
-        shapes = dict(img_shape=tile.size, ori_shape=tile.size)
-        for name, value in predict(image[None, :, rows, columns], shapes, False).items():
+    for tile, part, shapes in tiles:
+        assert tile is not None
+        for name, value in predict(part, shapes, False).items():
             stitchers[name].add(tile, value)
 
     size = tuple(metainfo['ori_shape'][:2]) if rescale else size

@@ -9,7 +9,7 @@ of a corner is the hat function max(0, 1 - |distance|). It is zero outside the l
 corner is clamped to [0, size - 2], so that neither padding nor validity masks are needed.
 """
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -208,12 +208,7 @@ def _hat_slope(distance: Tensor) -> Tensor:
     return cell.eq_(0).neg_().add_(rises)
 
 
-# Registered as operators, so that a compiler does not trace the loops. The schemas are written out:
-# older PyTorch versions do not read Sequence of collections.abc.
-@torch.library.custom_op(
-    'mmpanseg::deformable_sampling', mutates_args=(),
-    schema='(Tensor value, Tensor x, Tensor y, Tensor weights, SymInt[] sides) -> Tensor')
-def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
+def _compute(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
     """Sample; arguments as for :func:`sample_at_pixels`, ``sides`` is h, w of each level."""
     batch, queries, width = x.shape
     heads, channels = value.shape[2:]
@@ -231,17 +226,12 @@ def _sample(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequenc
     return output
 
 
-@_sample.register_fake
-def _(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
+def _shape(value: Tensor, x: Tensor, y: Tensor, weights: Tensor, sides: Sequence[int]) -> Tensor:
     return value.new_empty(*x.shape[:2], value.shape[2] * value.shape[3])
 
 
-@torch.library.custom_op(
-    'mmpanseg::deformable_sampling_backward', mutates_args=(),
-    schema='(Tensor grad, Tensor value, Tensor x, Tensor y, Tensor weights, SymInt[] sides) '
-           '-> (Tensor, Tensor, Tensor, Tensor)')
-def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
-                     sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _compute_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
+                      sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of value, x, y and weights; ``grad`` is that of the output."""
     shapes = _pairs(sides)
     _, queries, width = x.shape
@@ -269,9 +259,8 @@ def _sample_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights:
     return grad_value, grad_x, grad_y, grad_weights
 
 
-@_sample_backward.register_fake
-def _(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
-      sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _shapes_backward(grad: Tensor, value: Tensor, x: Tensor, y: Tensor, weights: Tensor,
+                     sides: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (torch.empty_like(value), torch.empty_like(x), torch.empty_like(y),
             torch.empty_like(weights))
 
@@ -285,7 +274,25 @@ def _gradients(ctx, grad: Tensor) -> tuple:
     return *_sample_backward(grad, *ctx.saved_tensors, ctx.sides), None
 
 
-_sample.register_autograd(_gradients, setup_context=_keep_inputs)
+# Registered as operators, so that a compiler does not trace the loops. torch.library.custom_op
+# would import the compiler in the first call, which takes longer than the import of torch.
+_POINTS = 'Tensor value, Tensor x, Tensor y, Tensor weights, SymInt[] sides'
+
+
+def _register(name: str, schema: str, compute: Callable, shape: Callable) -> Callable:
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, 'default', compute)
+    torch.library.register_fake(name, shape)
+    return getattr(torch.ops.mmpanseg, name.partition('::')[2]).default
+
+
+_sample = _register('mmpanseg::deformable_sampling', f'({_POINTS}) -> Tensor', _compute, _shape)
+_sample_backward = _register(
+    'mmpanseg::deformable_sampling_backward',
+    f'(Tensor grad, {_POINTS}) -> (Tensor, Tensor, Tensor, Tensor)', _compute_backward,
+    _shapes_backward)
+torch.library.register_autograd('mmpanseg::deformable_sampling', _gradients,
+                                setup_context=_keep_inputs)
 
 
 def _pairs(sides: Sequence[int]) -> Shapes:

@@ -1,9 +1,6 @@
 """Check, before any image is read, that a backbone returns the feature maps that a head expects."""
-from itertools import chain
-
 import torch
 from torch import nn
-from torch.func import functional_call
 
 # side in pixels of an image that every backbone accepts
 _SIDE = 64
@@ -35,23 +32,24 @@ def check_feature_maps(backbone: nn.Module, backbone_cfg: dict, head_cfg: dict) 
 
 @torch.no_grad()
 def feature_map_channels(backbone: nn.Module, in_channels: int) -> list[int] | None:
-    """Infer the channels of a backbone's feature maps from shapes, on the meta device.
+    """Infer the channels of a backbone's feature maps from a black image of 64 x 64 pixels.
+
+    The meta device would need no numbers, but PyTorch infers shapes there by code that imports its
+    compiler, which takes longer than the largest backbone.
 
     Args:
         backbone: the module; its state is not changed.
         in_channels: channels of the images.
 
     Returns:
-        channels of each map; None for a backbone that cannot run on the meta device.
+        channels of each map; None for a backbone that cannot run here.
     """
-    tensors = {name: torch.empty_like(tensor, device='meta') for name, tensor in chain(
-        backbone.named_parameters(), backbone.named_buffers())}
     modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
-        image = torch.empty(1, in_channels, _SIDE, _SIDE, device='meta')
-        maps = functional_call(backbone, tensors, (image, ))
-        return [int(x.shape[1]) for x in maps]
+        one = next(backbone.parameters(), torch.empty(0))
+        image = torch.zeros(1, in_channels, _SIDE, _SIDE, device=one.device, dtype=one.dtype)
+        return [int(x.shape[1]) for x in backbone(image)]
     except Exception:  # any error of a backbone of any library; its first image raises it again
         return None
     finally:

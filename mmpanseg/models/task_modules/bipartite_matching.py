@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmpanseg.registry import TASK_UTILS
@@ -254,6 +253,8 @@ def solve_assignment(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Row indices in ascending order and column indices, int64 [min(number of finite rows, N)].
     """
+    from scipy.optimize import linear_sum_assignment  # predictions start without it
+
     finite = np.isfinite(cost).all(axis=1)
     if finite.all():
         rows, columns = linear_sum_assignment(cost)

@@ -92,9 +92,9 @@ def test_the_look_at_a_backbone_changes_nothing(name):
         assert found == [x.shape[1] for x in backbone(torch.zeros(2, 3, 64, 64))]
 
 
-def test_backbones_that_need_numbers_are_not_looked_at():
-    class Reads(nn.Module):
+def test_backbones_that_cannot_run_here_are_not_looked_at():
+    class Fails(nn.Module):
         def forward(self, x):
-            return (x, ) * int(x.sum())
+            raise NotImplementedError('needs a GPU')
 
-    assert feature_map_channels(Reads(), 3) is None
+    assert feature_map_channels(Fails(), 3) is None
