@@ -50,6 +50,15 @@ class MaskLogits:
         """Convert to single precision at least, see :func:`at_least_float`."""
         raise NotImplementedError
 
+    def of_image(self, image: int, device: torch.device | str | None = None) -> 'MaskLogits':
+        """Copy the last prediction for one image, as a batch of one.
+
+        Args:
+            image: index in the batch.
+            device: device of the copy (default: the same).
+        """
+        raise NotImplementedError
+
     def sample(self, layer: int, points: Tensor) -> Tensor:
         """Sample the logits of all queries of one prediction at the points of each image.
 
@@ -145,6 +154,10 @@ class ProductMaskLogits(MaskLogits):
         """Convert half precision to float32."""
         return ProductMaskLogits(at_least_float(self.embeds), at_least_float(self.features))
 
+    def of_image(self, image: int, device: torch.device | str | None = None) -> 'ProductMaskLogits':
+        return ProductMaskLogits(_copied(self.embeds[-1:, image:image + 1], device),
+                                 _copied(self.features[image:image + 1], device))
+
     def sample(self, layer: int, points: Tensor) -> Tensor:
         features = sample_table(self._table, self.size, points)
         return self.embeds[layer] @ features.transpose(1, 2)
@@ -191,6 +204,9 @@ class DenseMaskLogits(MaskLogits):
         """Convert half precision to float32."""
         return DenseMaskLogits([at_least_float(x) for x in self.logits])
 
+    def of_image(self, image: int, device: torch.device | str | None = None) -> 'DenseMaskLogits':
+        return DenseMaskLogits([_copied(self.logits[-1][image:image + 1], device)])
+
     def sample(self, layer: int, points: Tensor) -> Tensor:
         return _grid_sample(self.logits[layer], points)
 
@@ -220,6 +236,11 @@ class DenseMaskLogits(MaskLogits):
 
     def checksums(self, image: int) -> Tensor:
         return self.logits[-1][image].flatten(1).sum(1)
+
+
+def _copied(x: Tensor, device: torch.device | str | None) -> Tensor:
+    """Copy of a part of a tensor, which does not keep the whole in memory."""
+    return x.to(device or x.device, copy=True)
 
 
 def at_least_float(x: Tensor) -> Tensor:

@@ -104,10 +104,17 @@ class ResultNames:
         self._results = set(_results(self._names.values(), suffixes))
         self._unnamed = 0
 
-    def add(self, paths: Iterable[str]) -> None:
-        """Assign names to the images of a call."""
+    def add(self, paths: Iterable[str], names: Mapping[str, str] | None = None) -> None:
+        """Assign names to the images of a call.
+
+        Args:
+            paths: of the images.
+            names: path -> wanted name (default: those of :func:`result_names`).
+        """
         new = [path for path in paths if _parts(path) not in self._names]
-        for path, name in result_names(new, self.keep_ending, self.suffixes).items():
+        wanted = (result_names(new, self.keep_ending, self.suffixes) if names is None else
+                  {path: '/'.join(map(_shortened, names[path].split('/'))) for path in new})
+        for path, name in wanted.items():
             if _parts(path) not in self._names:
                 self._names[_parts(path)] = self._take(name)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
-from mmpanseg.utils.atomic_files import FileWriteError, result_file
+from mmpanseg.utils.atomic_files import FileWriteError, append_line, result_file
 from mmpanseg.visualization.picture_files import write_picture
 
 IDS = np.random.default_rng(0).integers(0, 1 << 24, (200, 200))
@@ -48,3 +48,16 @@ def test_complete(tmp_path):
         part.write_text('all')
         assert part.suffix == '.txt' and not (tmp_path / 'x/a.txt').exists()
     assert (tmp_path / 'x/a.txt').read_text() == 'all'
+
+
+def test_lines_are_appended_or_absent(tmp_path, little_space):
+    path = tmp_path / 'new/a.jsonl'
+    append_line(path, '1')
+    before = '1\n' + 'x' * 4000
+    path.write_text(before)
+    with pytest.raises(FileWriteError, match=r'cannot write .*/a\.jsonl \(201 bytes\): file too'):
+        append_line(path, 'y' * 199)
+    assert path.read_text() == before
+    # the line of a process that was killed stays for itself
+    append_line(path, '{"é": 1}')
+    assert path.read_text(encoding='utf-8').splitlines()[2:] == ['{"é": 1}']
