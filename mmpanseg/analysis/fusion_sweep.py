@@ -10,6 +10,7 @@ from mmpanseg.evaluation.ground_truth import read_ground_truth
 from mmpanseg.evaluation.metric_base import make_table, sample_name
 from mmpanseg.evaluation.panoptic_metric import predicted_segments
 from mmpanseg.evaluation.panoptic_quality import PanopticDataError, PQStat, image_pq
+from mmpanseg.models.fusion_heads.base import READING
 from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.registry import MODELS
 
@@ -19,8 +20,6 @@ EXPONENTS = ((1, 0), (0, 1), (1, 1), (1, 2), (1, 3))
 T_CNF = (0.20, 0.25, 0.30, 0.35, 0.40)
 T_KEEP = (0.9, 0.8, 0.7, 0.6, 0.5)
 MASK_WISE = 'mmpanseg.MaskWiseFusionHead'
-# options of every fusion head on the form of the model's outputs
-READING = ('score_activation', 'mask_activation', 'resize_once')
 
 
 def score_fusion_heads(raw: RawOutputs,
