@@ -30,6 +30,19 @@ class KnownImage(NamedTuple):
     file_name: str
 
 
+class AnnotationFile(NamedTuple):
+    """An annotation file without a data set.
+
+    Attributes:
+        ann_file: path of the JSON.
+        data_prefix: dict(img=folder of the images), or empty if it is unknown.
+        backend_args: arguments of mmengine's file backend.
+    """
+    ann_file: str
+    data_prefix: dict
+    backend_args: dict | None = None
+
+
 class DatasetIds:
     """Ids of a data set, so that predictions for its images can be evaluated with its annotations.
 
@@ -40,19 +53,25 @@ class DatasetIds:
     Args:
         classes: class names by label.
         label2cat: label -> category id, as in the metainfo of data sets.
-        dataset: data set with ``ann_file`` and ``data_prefix``; it can be not loaded yet.
+        dataset: data set with ``ann_file`` and ``data_prefix``; it can be not loaded yet. Or an
+            annotation file alone.
 
     Raises:
         ValueError: the JSON is invalid; the text names it.
     """
 
     def __init__(self, classes: Sequence[str], label2cat: Mapping[int, int] | None = None,
-                 dataset: BaseDataset | None = None) -> None:
+                 dataset: BaseDataset | AnnotationFile | None = None) -> None:
         self.classes = classes
         self.label2cat = label2cat or {}
         self._dataset = dataset
         self._content: dict | None = None
         self._by_name: dict[str, list[dict]] = {}
+
+    @property
+    def content(self) -> dict:
+        """``images`` and ``categories`` of the JSON; an empty dict without a JSON."""
+        return self._read()
 
     @property
     def categories(self) -> list:
@@ -88,8 +107,7 @@ class DatasetIds:
         prefix = self._dataset.data_prefix.get(
             'img', self._dataset.data_prefix.get('img_path', ''))
         path = _plain(path)
-        entries = [entry for entry in self._by_name.get(Path(path).name, ())
-                   if f'/{path}'.endswith(f'/{_plain_name(entry)}')]
+        entries = self._entries(path)
         same = [entry for entry in entries
                 if _plain(os.path.join(prefix, entry['file_name'])) == path]
         if not same and len(entries) == 1 and (
@@ -97,11 +115,21 @@ class DatasetIds:
             same = entries
         return KnownImage(same[0]['id'], same[0]['file_name']) if len(same) == 1 else None
 
+    def lists(self, path: PathLike) -> bool:
+        """Whether the path of an image ends with the file name of one of the data set."""
+        self._read()
+        return bool(self._entries(_plain(path)))
+
     @property
     def first_free_image(self) -> int:
         """Smallest image id above those of the data set."""
         numbers = [entry['id'] for entry in self._read().get('images', [])]
         return max((number for number in numbers if isinstance(number, int)), default=-1) + 1
+
+    def _entries(self, path: str) -> list[dict]:
+        """Entries whose file name a path ends with."""
+        return [entry for entry in self._by_name.get(Path(path).name, ())
+                if f'/{path}'.endswith(f'/{_plain_name(entry)}')]
 
     def _read(self) -> dict:
         """Read ``images`` and ``categories`` of the JSON; an empty dict without a JSON."""

@@ -30,7 +30,7 @@ def list_images(inputs: object, color_type: str = 'color') -> list[ImageInput]:
         ValueError: an array is no image.
     """
     if isinstance(inputs, (str, Path)):
-        return list(_files(str(inputs)))
+        return list(find_files(str(inputs)))
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs, color_type)]
     if isinstance(inputs, Image.Image):
@@ -89,8 +89,15 @@ def to_array(image: Image.Image | bytes, color_type: str = 'color',
     return check_array(pixels, color_type)
 
 
-def _files(path: str) -> list[str]:
-    """Files and URLs of a path or pattern."""
+def find_files(path: str) -> list[str]:
+    """List the files and URLs of a path or pattern.
+
+    Args:
+        path: file, folder, glob pattern or URL.
+
+    Raises:
+        FileNotFoundError: no image exists there.
+    """
     if '://' in path or Path(path).is_file():
         return [path]
     if Path(path).is_dir():

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmdet.apis import DetInferencer
-from mmdet.datasets.transforms import InferencerLoader
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import BaseDataset, Compose
+from mmengine.dataset import BaseDataset
 from mmengine.registry import FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 from mmengine.visualization import Visualizer
@@ -21,7 +19,9 @@ from torch import nn
 from mmpanseg.apis.config_edits import use_tiles
 from mmpanseg.apis.dataset_ids import DatasetIds
 from mmpanseg.apis.image_inputs import ImageInput, list_images, to_array
+from mmpanseg.apis.image_sources import SourceImage
 from mmpanseg.apis.prediction_files import PredictionFiles
+from mmpanseg.apis.preparation import Preparation
 from mmpanseg.checkpoints.engine_loading import fill_config
 from mmpanseg.checkpoints.meta_comparison import STRICT, report_differences, setting_differences
 from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
@@ -365,22 +365,15 @@ class PanopticInferencer(DetInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """Build the test pipeline for all kinds of inputs, with errors that name the input."""
-        pipeline: Compose = super()._init_pipeline(cfg)
-        reader = next(step.from_file for step in pipeline.transforms
-                      if isinstance(step, InferencerLoader))
-        self._color_type, self._backend_args = reader.color_type, reader.backend_args
+        prepare = Preparation(cfg, keep_images=False)
+        self._color_type, self._backend_args = prepare.color_type, prepare.backend_args
 
         def load(image: ImageInput) -> dict:
-            if not isinstance(image, (str, np.ndarray)):
-                image = to_array(image, self._color_type, reader.imdecode_backend)
-            try:
-                return pipeline(image)
-            except OSError as error:
-                # not all storage backends name the file
-                raise ImageError(f'{_named(image)} cannot be read: {error}') from error
-            except (AssertionError, cv2.error) as error:
-                raise ImageError(f'{_named(image)} cannot be prepared by the test pipeline: '
-                                 f'{" ".join(str(error).split())}') from error
+            path = image if isinstance(image, str) else None
+            found = prepare(SourceImage(_named(image), image, path))
+            if len(found.views) > 1:
+                return dict(inputs=found.views, data_samples=found.samples)
+            return dict(inputs=found.views[0], data_samples=found.samples[0])
 
         return load
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from mmpanseg.apis.dataset_ids import DatasetIds
+from mmpanseg.apis.dataset_ids import DatasetIds, KnownImage
 from mmpanseg.structures.label_image import read_label_image
 from mmpanseg.structures.panoptic_png import read_panoptic_png, write_panoptic_png
 from mmpanseg.structures.result_file_names import ResultNames
 from mmpanseg.utils import strict_json
-from mmpanseg.utils.atomic_files import result_file
+from mmpanseg.utils.atomic_files import append_line, result_file
 
 IMAGES, PANOPTIC, INSTANCES = 'images.json', 'panoptic.json', 'instances.json'
 # one line for each image whose predictions are not in the JSON files yet
@@ -80,6 +80,7 @@ class PredictionFiles:
         self._names = ResultNames(suffixes=('', SEMANTIC), used={
             image['source']: image['name'] for image in images})
         self._used = {image['id']: image['name'] for image in images}
+        self._numbers = {image['name']: image['id'] for image in reversed(images)}
         numbers = [number for number in self._used if isinstance(number, int)]
         self._free = max([ids.first_free_image, *(number + 1 for number in numbers)])
 
@@ -91,14 +92,16 @@ class PredictionFiles:
         """
         self._names.add(sources)
 
-    def write(self, source: str | None, size: tuple[int, int],
-              prediction: dict) -> SavedPrediction:
+    def write(self, source: str | None, size: tuple[int, int], prediction: dict,
+              name: str | None = None, image: KnownImage | None = None) -> SavedPrediction:
         """Write one prediction.
 
         Args:
             source: path of the image; None for an array.
             size: (H, W) of the image.
             prediction: dict of an image as :class:`PanopticInferencer` returns it.
+            name: name of the results, which no other image has (default: chosen here).
+            image: id and file name of the image (default: those of ``ids``).
 
         Returns:
             the prediction, with paths of files in place of its arrays.
@@ -106,16 +109,17 @@ class PredictionFiles:
         Raises:
             ValueError: a score is not finite; the text names the image.
         """
-        name = self._names.unnamed() if source is None else self._names.of(source)
+        if name is None:
+            name = self._names.unnamed() if source is None else self._names.of(source)
         saved = SavedPrediction(prediction)
-        image = self._image(name, source, size)
-        entry: dict[str, Any] = dict(image=image)
+        listed = self._image(name, source, size, image)
+        entry: dict[str, Any] = dict(image=listed)
         if 'instances' in prediction:
-            entry['instances'] = [self._coco_result(image, found)
+            entry['instances'] = [self._coco_result(listed, found)
                                   for found in prediction['instances']]
         if 'panoptic_seg' in prediction:
             ids = saved.pop('panoptic_seg')
-            entry['annotation'] = self._annotation(image, prediction['segments_info'], ids)
+            entry['annotation'] = self._annotation(listed, prediction['segments_info'], ids)
             saved['panoptic_seg_path'] = str(self.folder / f'{name}.png')
             write_panoptic_png(saved['panoptic_seg_path'], ids)
         if 'sem_seg' in prediction:
@@ -129,10 +133,7 @@ class PredictionFiles:
         except ValueError as error:
             raise ValueError(f'{source or name}: a predicted score or box is not finite, which '
                              'JSON cannot represent; check the weights and the image') from error
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / JOURNAL, 'a', encoding='utf-8') as file:
-            # on a line of its own after an entry that an interrupted process left incomplete
-            file.write(f'\n{line}\n')
+        append_line(self.folder / JOURNAL, line)
         return saved
 
     def finish(self) -> None:
@@ -184,19 +185,21 @@ class PredictionFiles:
                        ('id', 'name', 'source') if name == IMAGES else ('image_id', ))
         return content
 
-    def _image(self, name: str, source: str | None, size: tuple[int, int]) -> dict:
+    def _image(self, name: str, source: str | None, size: tuple[int, int],
+               known: KnownImage | None = None) -> dict:
         """Entry of an image in images.json; images of the data set get their id there."""
-        known = None if source is None else self.ids.image(source, size)
+        if known is None and source is not None:
+            known = self.ids.image(source, size)
         number: int | str
         if known is not None and self._used.get(known.id, name) == name:
             number, file_name = known
         else:
             file_name = source or f'{name}.png'
-            number = next((used for used, other in self._used.items() if other == name),
-                          self._free)
+            number = self._numbers.get(name, self._free)
             if number == self._free:
                 self._free += 1
         self._used[number] = name
+        self._numbers.setdefault(name, number)
         origin = f'{name}.png' if source is None else source
         return dict(id=number, file_name=file_name, height=size[0], width=size[1], name=name,
                     source=origin if '://' in origin else os.path.abspath(origin))

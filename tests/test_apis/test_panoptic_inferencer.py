@@ -3,7 +3,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -23,6 +22,8 @@ from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.structures.exif_orientation import ORIENTATIONS
 from mmpanseg.structures.panoptic_png import read_panoptic_png
 from mmpanseg.visualization import NoDisplayError
+
+from .. import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / 'configs/_base_'
@@ -350,11 +351,9 @@ def test_missing_image(inferencer, files):
 def demo(files, *args) -> subprocess.CompletedProcess:
     env = dict(os.environ, OMP_NUM_THREADS='1',
                PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
-    return subprocess.run([sys.executable, str(ROOT / 'tools/image_demo.py'), *map(str, args)],
-                          cwd=files, env=env, text=True, capture_output=True, timeout=300)
+    return forked.run([ROOT / 'tools/image_demo.py', *args], cwd=files, env=env)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_image_demo(files, tmp_path):
     done = demo(files, 'images', 'tiny.py', 'tiny.pth', '--out', tmp_path, '--device', 'cpu',

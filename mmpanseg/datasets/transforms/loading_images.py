@@ -199,7 +199,8 @@ def turn_instances(results: dict, orientation: int) -> dict:
     return results
 
 
-def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
+def check_array(image: np.ndarray, color_type: str = 'color',
+                accepted: str = ARRAYS) -> np.ndarray:
     """Check an array and convert it to the form in which a file of the color type is read.
 
     Args:
@@ -207,24 +208,25 @@ def check_array(image: np.ndarray, color_type: str = 'color') -> np.ndarray:
             color type is ``unchanged``.
         color_type: color type of the loader: ``color`` gives [H, W, 3], ``grayscale`` [H, W],
             ``unchanged`` the array itself.
+        accepted: description of arrays in error texts.
 
     Raises:
         TypeError: the values have another type.
         ValueError: the array has another shape.
     """
     if not isinstance(image, np.ndarray):
-        raise TypeError(f'an image of type {type(image).__name__} is not taken; give {ARRAYS}')
+        raise TypeError(f'an image of type {type(image).__name__} is not taken; give {accepted}')
     if image.dtype != np.uint8 and (color_type != 'unchanged' or image.dtype.kind not in 'uif'):
         raise TypeError(
-            f'an image array of {image.dtype} is not taken; give {ARRAYS}: '
+            f'an image array of {image.dtype} is not taken; give {accepted}: '
             '(255 * image).round().astype(np.uint8) of values in 0..1, image.astype(np.uint8) of '
             'values in 0..255')
     if image.ndim == 3 and image.shape[2] not in (1, 3, 4) and color_type != 'unchanged' or (
             image.ndim not in (2, 3)) or 0 in image.shape:
         hint = (': put the channels last, image.transpose(1, 2, 0)'
                 if image.ndim == 3 and image.shape[0] in (1, 3, 4) else '')
-        raise ValueError(f'an image array of shape {list(image.shape)} is not taken; give {ARRAYS}'
-                         f'{hint}')
+        raise ValueError(f'an image array of shape {list(image.shape)} is not taken; give '
+                         f'{accepted}{hint}')
     if color_type == 'unchanged':
         return image
     channels = 1 if image.ndim == 2 else image.shape[2]
