@@ -1,15 +1,7 @@
 """Evaluate a model: python tools/test.py CONFIG CHECKPOINT [options]."""
-from __future__ import annotations
-
 import argparse
-from typing import TYPE_CHECKING
 
-from mmpanseg.engine import UsageError, add_run_options, import_mmdet, run_tool, user_mistakes
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-
-HOOK = 'mmpanseg.PanopticVisualizationHook'
+from mmpanseg.engine import add_run_options, import_mmdet, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,43 +20,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch on the visualization hook; mmdet's own overwrites pictures of images of one name."""
-    hook = cfg.default_hooks.setdefault('visualization', dict(type=HOOK))
-    if hook.type.split('.')[-1] == 'DetVisualizationHook':
-        hook.type = HOOK
-    hook.draw = True
-    if args.show:
-        hook.update(show=True, wait_time=args.wait_time)
-    if args.show_dir:
-        hook.test_out_dir = args.show_dir
-
-
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    from mmpanseg.apis import use_tta
-    from mmpanseg.engine.launch import build_runner, check_checkpoint, read_config
-    from mmpanseg.engine.runner import DumpResults
-    from mmpanseg.visualization import NoDisplayError, require_display
+    from mmpanseg.apis.testing import build_test, check_test_outputs
+    from mmpanseg.engine.launch import read_config
 
-    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise UsageError(f'--out {args.out}: the name must end in .pkl or .pickle')
-    if args.show:
-        try:
-            require_display()
-        except NoDisplayError as error:
-            raise UsageError(str(error)) from error
-    cfg = read_config(args)
-    cfg.load_from = check_checkpoint(args.checkpoint, args.config)
-    if args.show or args.show_dir:
-        draw_predictions(cfg, args)
-    if args.tta:
-        use_tta(cfg)
-    with user_mistakes():
-        runner = build_runner(cfg, args.launcher)
-    if args.out is not None:
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    check_test_outputs(args.out, args.show)
+    runner = build_test(
+        read_config(args), args.checkpoint, args.config, args.launcher, out=args.out, tta=args.tta,
+        show=args.show, show_dir=args.show_dir, wait_time=args.wait_time)
     runner.test()
 
 

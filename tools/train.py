@@ -1,7 +1,7 @@
 """Train a model: python tools/train.py CONFIG [options]."""
 import argparse
 
-from mmpanseg.engine import add_run_options, import_mmdet, run_tool, user_mistakes
+from mmpanseg.engine import add_run_options, import_mmdet, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,25 +22,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import_mmdet()
-    from mmpanseg.engine.hooks.non_finite_hook import use_anomaly_detection
-    from mmpanseg.engine.launch import (
-        build_runner,
-        read_config,
-        set_resume,
-        use_amp,
-        use_auto_scale_lr,
-    )
+    from mmpanseg.engine.launch import read_config
+    from mmpanseg.engine.training import build_training
 
-    cfg = read_config(args)
-    set_resume(cfg, args.resume)
-    if args.amp:
-        use_amp(cfg)
-    if args.auto_scale_lr:
-        use_auto_scale_lr(cfg)
-    if args.detect_anomaly:
-        use_anomaly_detection(cfg)
-    with user_mistakes():
-        runner = build_runner(cfg, args.launcher)
+    runner = build_training(
+        read_config(args), args.launcher, resume=args.resume, amp=args.amp,
+        auto_scale_lr=args.auto_scale_lr, detect_anomaly=args.detect_anomaly)
     runner.train()
 
 

@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmpanseg.engine.process_errors import named_rank
+from mmpanseg.utils.deferred_imports import deferred_imports
+
+# The keys of mmpanseg.checkpoints.SOURCES and .class_order.PUBLISHED, whose import takes seconds.
+SOURCES = ('huggingface', 'kmax_deeplab', 'mask2former', 'mp_former', 'mmdet', 'panoptic_segformer')
+CLASS_ORDERS = ('cityscapes', 'ade20k', 'mapillary', 'coco')
 
 
 class UsageError(Exception):
@@ -161,39 +166,75 @@ def run_converter(convert: Callable[..., int], args: Namespace, **options: Any) 
         print(f'\n{count} images')
 
 
+# Packages and modules whose import statements in mmdet and mmengine take four of five seconds of a
+# start, and which almost no run uses.
+_DEFERRED_PACKAGES = (
+    'albumentations', 'fairscale', 'imagecorruptions', 'imgaug', 'matplotlib', 'nltk', 'pandas',
+    'scipy', 'seaborn', 'shapely', 'skimage', 'sklearn', 'terminaltables',
+    'torch.distributed.fsdp', 'torch.distributed.optim', 'torch.distributed.rpc', 'transformers')
+_DEFERRED_MODULES = (
+    'mmdet.models.utils.vlfuse_helper', 'mmengine._strategy.fsdp',
+    'mmengine.model.wrappers.fully_sharded_distributed', 'mmengine.optim.optimizer.zero_optimizer')
+
+
 def import_mmdet() -> None:
-    """Import mmdet without its messages about optional packages that are not installed."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """Import mmdet without its messages about optional packages, and without their imports.
+
+    A package such as transformers is imported when mmdet uses it for the first time, see
+    :mod:`mmpanseg.utils.deferred_imports`. What is imported already stays as it is.
+    """
+    with (warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()),
+          deferred_imports(_DEFERRED_PACKAGES, _DEFERRED_MODULES)):
         warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
-        importlib.import_module('mmdet.evaluation')
+        for name in ('evaluation', 'models', 'visualization', 'engine', 'apis'):
+            importlib.import_module(f'mmdet.{name}')
 
 
-def run_tool(main: Callable[[], None]) -> None:
+def run_tool(main: Callable[[], None], name: str | None = None) -> None:
     """Run a tool; a mistake of its user, such as a missing file, ends in one line and status 1.
 
     The errors of one of several processes name its rank, see :mod:`.process_errors`.
 
     Args:
         main: parses the arguments and does everything else.
+        name: with which the line begins; by default that of the script.
     """
     with named_rank():
-        _end_mistakes_in_one_line(main)
+        _end_mistakes_in_one_line(main, name or _tool_name())
 
 
-def _end_mistakes_in_one_line(main: Callable[[], None]) -> None:
+_MISTAKES = {'mmpanseg.checkpoints.sources': 'CheckpointError',
+             'mmpanseg.utils.atomic_files': 'FileWriteError'}
+
+
+def mistake_text(error: Exception) -> str | None:
+    """Describe an error that the user of a command line can repair.
+
+    Args:
+        error: any error.
+
+    Returns:
+        One line for a :class:`UsageError`, a file that is missing or cannot be written, and a
+        checkpoint that does not fit; None for all others, which are bugs.
+    """
+    if isinstance(error, UsageError):
+        return str(error)
+    # a module that was never imported has raised no error; its import takes seconds
+    known = [getattr(sys.modules[module], name) for module, name in _MISTAKES.items()
+             if module in sys.modules]
+    return one_line(error) if isinstance(error, (FileNotFoundError, *known)) else None
+
+
+def _end_mistakes_in_one_line(main: Callable[[], None], name: str) -> None:
     try:
         main()
-    except UsageError as error:
-        sys.exit(f'{_tool_name()}: error: {error}')
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError) as error:
-        from mmpanseg.checkpoints.sources import CheckpointError
-        from mmpanseg.utils.atomic_files import FileWriteError
-
-        if not isinstance(error, (CheckpointError, FileNotFoundError, FileWriteError)):
+    except Exception as error:
+        text = mistake_text(error)
+        if text is None:
             raise
-        sys.exit(f'{_tool_name()}: error: {one_line(error)}')
+        sys.exit(f'{name}: error: {text}')
 
 
 def _tool_name() -> str:

@@ -1,8 +1,10 @@
 """Selection of log messages for the console; the log file contains all of them."""
 import logging
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
 # First words of messages of mmengine that are not relevant to the result of a run. Environment,
 # config and hooks fill several screens; the summary before the first step repeats what matters.
@@ -20,6 +22,55 @@ _FILE_ONLY = re.compile('|'.join((
     r'"FileClient" will be deprecated',
     r'"HardDiskBackend" is the alias of')))
 _MISMATCH = 'The model and loaded state dict do not match exactly'
+
+
+class Screen(Protocol):
+    """What takes the place of the console while a run has a view, see :func:`screen_in_use`."""
+
+    handler: logging.Handler
+
+    def announce(self, text: str) -> None:
+        """Show a text at once, from a handler of a signal."""
+
+    def leave(self) -> None:
+        """Leave the terminal as a shell expects it, because the process ends at once."""
+
+
+_screen: Screen | None = None
+
+
+@contextmanager
+def screen_in_use(screen: Screen) -> Iterator[None]:
+    """Give the console messages of the runs that are built within the context to a screen."""
+    global _screen
+    former, _screen = _screen, screen
+    try:
+        yield
+    finally:
+        _screen = former
+
+
+def replace_console(logger: logging.Logger) -> None:
+    """Replace the console of a run's logger by the screen in use, if there is one."""
+    if _screen is None or _screen.handler in logger.handlers:
+        return
+    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    logger.handlers = [*files, _screen.handler]
+
+
+def announce(text: str) -> None:
+    """Write a line to the console at once; it may interrupt a print, so it uses none."""
+    if _screen is not None:
+        _screen.announce(text)
+        return
+    with suppress(OSError):
+        os.write(2, f'\n{text}\n'.encode())
+
+
+def leave_screen() -> None:
+    """Leave the terminal as a shell expects it, because the process ends at once."""
+    if _screen is not None:
+        _screen.leave()
 
 
 class ConsoleFilter(logging.Filter):

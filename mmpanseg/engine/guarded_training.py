@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 from mmengine.runner import Runner
 
+from mmpanseg.engine.console import leave_screen
 from mmpanseg.engine.main_process import decide_on_main
 from mmpanseg.engine.stop_signals import StopSignals, TrainingStopped
 from mmpanseg.engine.work_dir_lock import WorkDirLock
@@ -21,7 +22,12 @@ def guarded_training(runner: Runner) -> Iterator[None]:
         TrainingStopped: a signal stopped the training.
     """
     lock = WorkDirLock(runner.work_dir)
-    with lock, StopSignals(lock.release):
+
+    def leave() -> None:
+        lock.release()
+        leave_screen()
+
+    with lock, StopSignals(leave):
         former = decide_on_main(lock.acquire)
         if former:
             runner.logger.warning(former)

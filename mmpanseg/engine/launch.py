@@ -45,12 +45,26 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         raise UsageError(f'config file {path} refers to a missing file: {error}') from error
     except Exception as error:  # a config is a program
         raise UsageError(f'config file {path} cannot be read: {one_line(error)}') from error
+    merge_overrides(cfg, cfg_options, path)
+    return cfg
+
+
+def merge_overrides(cfg: Config, cfg_options: dict | None, path: str) -> None:
+    """Apply overrides to a config.
+
+    Args:
+        cfg: changed in place.
+        cfg_options: see :func:`load_config`.
+        path: name of the config, for the error text.
+
+    Raises:
+        UsageError: an override does not fit the config.
+    """
     try:
         cfg.merge_from_dict(cfg_options or {})
     except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
         raise UsageError(f'--cfg-options {" ".join(cfg_options or ())} do not fit {path}: '
                          f'{one_line(error)}') from error
-    return cfg
 
 
 def check_model_config(cfg: Config, path: str, *keys: str) -> None:

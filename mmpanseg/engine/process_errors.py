@@ -2,7 +2,7 @@
 
 The processes of a run end soon after one of them has failed, most of them because a connection
 broke. Each process writes the reason for its end to a file of a folder that the launcher has
-created; the launcher (``tools/launch/run_processes.py``) prints the first cause.
+created; the launcher (:mod:`mmpanseg.engine.processes`) prints the first cause.
 
 This module imports neither torch nor mmengine, see :mod:`mmpanseg.engine.command_line`.
 """

@@ -32,7 +32,7 @@ from mmpanseg.engine.checkpoint_files import (
     resumed_checkpoint,
 )
 from mmpanseg.engine.command_line import UsageError, one_line
-from mmpanseg.engine.console import ConsoleFilter, split_messages
+from mmpanseg.engine.console import ConsoleFilter, replace_console, split_messages
 from mmpanseg.engine.guarded_training import guarded_training
 from mmpanseg.engine.hooks import (
     BatchSizeHook,
@@ -125,6 +125,7 @@ class PanopticRunner(Runner):
             for handler in logger.handlers:
                 if not isinstance(handler, logging.FileHandler):
                     handler.addFilter(self._console)
+        replace_console(logger)
         tolerate_log_errors(logger)
         return logger
 

@@ -1,5 +1,4 @@
 """Signals that end a training: after the current step, with a checkpoint."""
-import contextlib
 import mmap
 import os
 import signal
@@ -13,6 +12,8 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import get_world_size
 from torch import Tensor
+
+from mmpanseg.engine.console import announce
 
 # Ctrl-C; the end of a job; Slurm's notice before the end (--signal=USR1@120).
 _SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1')
@@ -83,11 +84,8 @@ class StopSignals:
             os._exit(128 + number)
         self.received = self.received or number
         if os.environ.get('RANK', '0') == '0':
-            # no print: the signal may interrupt one
-            text = (f'\n{signal.Signals(number).name}: the training stops after this step and '
-                    'writes a checkpoint; the same signal again stops it at once\n')
-            with contextlib.suppress(OSError):
-                os.write(2, text.encode())
+            announce(f'{signal.Signals(number).name}: the training stops after this step and '
+                     'writes a checkpoint; the same signal again stops it at once')
 
 
 _current: StopSignals | None = None

@@ -47,7 +47,7 @@ def training_summary(runner: Runner) -> dict[str, str]:
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
             facts['checkpoints'] = _checkpoints(hook)
-    facts.update(precision=_precision(runner.optim_wrapper), device=_device(runner.model))
+    facts.update(precision=_precision(runner.optim_wrapper), device=device_of(runner.model))
     return facts
 
 
@@ -55,7 +55,7 @@ def test_summary(runner: Runner) -> dict[str, str]:
     """Collect the facts of a test, see :func:`training_summary`."""
     return dict(**_origin(runner), model=_model(runner.model), weights=_weights(runner),
                 data=_data(runner.test_dataloader), scores=_metrics(runner.test_evaluator),
-                device=_device(runner.model))
+                device=device_of(runner.model))
 
 
 def _table(title: str, facts: dict[str, str]) -> str:
@@ -164,7 +164,8 @@ def _precision(wrapper: Any) -> str:
     return 'float32'
 
 
-def _device(model: nn.Module) -> str:
+def device_of(model: nn.Module) -> str:
+    """Describe the devices of a run: 8 x NVIDIA H100, or CPU with processes and threads."""
     device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
     if device.type == 'cuda':
         return f'{get_world_size()} x {torch.cuda.get_device_name(device)}'
