@@ -8,13 +8,21 @@ find every ``type='mmpanseg.X'`` in each order of imports; see :mod:`mmpanseg.co
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 from mmpanseg import compat
 from mmpanseg.version import __version__
 
-_SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models',
-                'registry', 'structures', 'utils', 'visualization')
-__all__ = ['__version__', *_SUBPACKAGES]
+_SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'hub',
+                'models', 'registry', 'results', 'structures', 'utils', 'video',
+                'visualization')
+# attributes of the package -> module that defines them
+_LAZY = {
+    'Result': 'mmpanseg.results',
+    'Segment': 'mmpanseg.results',
+    'load': 'mmpanseg.apis.predictor',
+}
+__all__ = ['__version__', *_SUBPACKAGES, *_LAZY]
 
 
 def _create_registries(mmengine: ModuleType) -> None:
@@ -37,11 +45,13 @@ compat.install({
     'mmengine.infer.infer': lambda module: compat.replace_stored_configs(module, _policy)})
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f'mmpanseg.{name}')
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f'module mmpanseg has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBPACKAGES})
+    return sorted({*globals(), *_SUBPACKAGES, *_LAZY})

@@ -1,6 +1,7 @@
 """tools/install.sh reports errors in one line before a download; contents of the wheel."""
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,9 @@ from venv import EnvBuilder
 
 import pip
 import pytest
+from mmengine.config import Config
+
+from mmpanseg.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / 'tools/install.sh'
@@ -103,8 +107,8 @@ def test_no_network(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> set[str]:
-    """Names of the files in a wheel built from a copy of the checkout with stray files."""
+def wheel_file(tmp_path_factory) -> Path:
+    """A wheel built from a copy of the checkout with stray files."""
     if importlib.util.find_spec('setuptools') is None:
         pytest.skip('setuptools is not installed')
     source, out = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
@@ -122,7 +126,13 @@ def wheel(tmp_path_factory) -> set[str]:
         cwd=source, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     path, = out.glob('*.whl')
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.fixture(scope='module')
+def wheel(wheel_file) -> set[str]:
+    """Names of the files in the wheel."""
+    with zipfile.ZipFile(wheel_file) as archive:
         return {name for name in archive.namelist() if '.dist-info/' not in name}
 
 
@@ -139,6 +149,45 @@ def test_wheel_holds_package_configs_and_tools(wheel):
     assert 'mmpanseg/py.typed' in wheel
 
 
+USE_CONFIG = '''
+import sys
+from mmengine.config import Config
+from mmpanseg.hub.config_files import config_paths, find_configs, select_name
+paths = config_paths(find_configs())
+path = paths[select_name('mask2former_r50_8xb2-lsj-50e_coco-pan', paths)]
+assert str(path).startswith(sys.argv[1]), path
+cfg = Config.fromfile(path)
+cfg.dump(sys.argv[2])
+assert len(list(find_configs().glob('*/metafile.yml'))) == 4
+'''
+
+
+@pytest.mark.slow
+def test_wheel_works_without_a_checkout(wheel_file, tmp_path):
+    """The command, its verbs and the configs, from a folder that holds nothing but the wheel."""
+    site = tmp_path / 'site'
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-index', '--no-deps',
+                    '--target', str(site), str(wheel_file)], check=True, timeout=300)
+    env = {**os.environ, 'PYTHONPATH': str(site), 'MMPANSEG_CACHE': str(tmp_path / 'cache')}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True,
+                              timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    program = str(site / 'bin/mmpanseg')
+    assert '  mmpanseg env' in run(program, '--help').splitlines()
+    facts = json.loads(run(program, 'env', '--json'))
+    assert facts['versions']['mmpanseg'] == __version__
+    assert run(sys.executable, '-m', 'mmpanseg', '--version') == f'mmpanseg {__version__}\n'
+    out = tmp_path / 'installed.py'
+    run(sys.executable, '-c', USE_CONFIG, str(site / 'mmpanseg'), str(out))
+    here = Config.fromfile(
+        ROOT / 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
+    assert Config.fromfile(out).to_dict() == here.to_dict()
+
+
 def test_imported_packages_are_dependencies():
     """Of the library, by its import statements; OpenCV is mmcv's dependency."""
     imported = set()
@@ -150,10 +199,10 @@ def test_imported_packages_are_dependencies():
                 imported |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split('.')[0])
-    names = {'PIL': 'pillow'}
+    names = {'PIL': 'pillow', 'yaml': 'pyyaml'}
     needed = {names.get(name, name) for name in imported} - {*sys.stdlib_module_names} - {
         'mmpanseg', 'cv2', 'mmengine', 'mmcv', 'mmdet'}
     listed = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2]
     listed = re.findall(r"'([a-z]+)", listed.partition(']')[0])
-    # safetensors is imported in functions, and in the extra hf
-    assert needed - {'safetensors'} == {*listed}
+    # imported in functions that need them; safetensors is in the extra hf
+    assert needed - {'safetensors', 'pandas', 'supervision', 'IPython'} == {*listed}

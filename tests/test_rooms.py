@@ -13,7 +13,7 @@ ROOMS = (
     'models.layers', 'models.task_modules', 'models.losses', 'models.data_preprocessors',
     'models.backbones', 'models.pixel_decoders', 'models.transformer_decoders', 'models.heads',
     'models.inference', 'models.fusion_heads', 'models.segmentors', 'models', 'evaluation',
-    'engine', 'analysis', 'apis')
+    'engine', 'analysis', 'results', 'hub', 'apis', 'video', 'cli')
 # first words of the files that belong to one system; MP-Former is a Mask2Former
 SYSTEMS = {
     'Mask2Former': ('mask2former', 'mp_former', 'mask_piloting', 'masked_attention',
@@ -71,8 +71,8 @@ def test_systems_do_not_import_each_other():
 
 
 def test_every_module_has_a_room():
-    homeless = {name for name, _ in imports() if not room_of(name)} - {'mmpanseg'}
-    assert not homeless
+    homeless = {name for name, _ in imports() if not room_of(name)}
+    assert homeless <= {'mmpanseg', 'mmpanseg.__main__'}
 
 
 def test_files_that_the_architecture_names_exist():
