@@ -10,6 +10,8 @@ COPIED = {'CHANGELOG.md': 'changelog.md', 'CONTRIBUTING.md': 'contributing.md'}
 # room -> title, in the order of the reference
 ROOMS = {
     'apis': 'Inference API',
+    'results': 'Results',
+    'video': 'Videos',
     'datasets': 'Data sets and transforms',
     'structures': 'Data structures',
     'models/segmentors': 'Segmentors',

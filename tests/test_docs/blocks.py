@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ('README.md', 'docs/*.md', 'configs/*/README.md', 'projects/*/README.md')
 # first words of lines that are commands
-COMMANDS = ('make ', 'python ', 'python3 ', 'pip ', 'mim ', 'wget ', 'gdown ', 'tools/', '.venv/')
+COMMANDS = ('make ', 'python ', 'python3 ', 'pip ', 'mim ', 'wget ', 'gdown ', 'tools/', '.venv/',
+            'mmpanseg ')
 
 
 @dataclass(frozen=True)

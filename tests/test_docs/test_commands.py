@@ -6,10 +6,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from blocks import ROOT, Block, all_blocks, blocks_of
 
+from mmpanseg.cli.app import main
 from mmpanseg.engine import load_config
 
 
@@ -31,6 +33,8 @@ def commands(block: Block) -> list[list[str]]:
         for name, value in variables.items():
             line = line.replace(f'${name}', value)
         words = shlex.split(line, comments=True)
+        if '|' in words:
+            words = words[words.index('|') + 1:]
         while words and re.fullmatch(r'\w+=.*', words[0]):
             words.pop(0)
         if words:
@@ -92,6 +96,16 @@ def check_shell(words: list[str], monkeypatch) -> None:
     check_python(['python', f'tools/{kind}.py', *arguments], monkeypatch)
 
 
+def check_verb(words: list[str]) -> None:
+    """mmpanseg VERB ARGS: parsed by the verb."""
+    if words[1].startswith('-'):
+        assert words[1:] in (['--help'], ['--version'])
+        return
+    command = main.get_command(click.Context(main), words[1])
+    assert command is not None, f'mmpanseg has no verb {words[1]}'
+    command.make_context(words[1], words[2:])
+
+
 def published_files() -> set[str]:
     """Addresses of weights in the metafiles."""
     return {address for path in ROOT.glob('configs/*/metafile.yml')
@@ -120,6 +134,8 @@ def test_commands_are_understood(block, monkeypatch):
             check_pip(words)
         elif program == 'source':
             assert words[1:] == ['.venv/bin/activate']
+        elif program == 'mmpanseg':
+            check_verb(words)
         elif words[0].startswith('tools/'):
             check_shell(words, monkeypatch)
         elif program == 'make':
@@ -142,6 +158,13 @@ def test_a_wrong_command_is_noticed(line, text, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         check_python(line.split(), monkeypatch)
     assert text in capsys.readouterr().err
+
+
+def test_a_wrong_verb_or_option_is_noticed():
+    with pytest.raises(AssertionError, match='no verb paint'):
+        check_verb(['mmpanseg', 'paint'])
+    with pytest.raises(click.UsageError, match='--jsom'):
+        check_verb(['mmpanseg', 'models', '--jsom'])
 
 
 def test_paths_of_the_documentation_exist():

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from blocks import blocks_of
+from click.testing import CliRunner
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
 from mmpanseg.registry import MODELS
+from mmpanseg.results import Result
 from mmpanseg.structures import SegmentMap
 
 
@@ -45,7 +47,10 @@ def run(word, space):
 
 # word -> the test that runs the example
 EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw_panoptic',
-            'pq_compute', 'read_weights')
+            'pq_compute', 'read_weights', 'segment.box', "channel_order='bgr'",
+            'predictor.stream', 'score_thr=(0.3', 'predictor.logits', 'overlap=16',
+            'Result.from_dict', "result.filter('person'", "result['person'][0]",
+            'Count the images')
 EXTENSIONS = ('ClassThresholdFusionHead', 'ConvPyramid', 'SumPixelDecoder', 'PresenceHead',
               'MeadowDataset', 'Count the segments')
 
@@ -83,6 +88,34 @@ def test_functions_of_mmdet(space):
     assert values - {3} == listed
 
 
+def test_predictor(space, capsys):
+    """The examples of docs/predict_python.md, one after the other."""
+    result = run('segment.box', space)['result']
+    listed = capsys.readouterr().out.splitlines()[-len(result):]
+    assert [line.split()[:2] for line in listed] == [[str(s.id), s.name] for s in result]
+    of_opencv = run("channel_order='bgr'", space)['result']
+    np.testing.assert_array_equal(of_opencv.panoptic_map, result.panoptic_map)
+    run('predictor.stream', space)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        'photos/1.jpg', 'photos/2.jpg']
+    assert {s.name for s in run('score_thr=(0.3', space)['result']} <= {'ball', 'sky'}
+    run('predictor.logits', space)
+    counts = [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert counts == sorted(counts, reverse=True)
+    assert run('overlap=16', space)['result'].size == (64, 96)
+
+
+def test_lines_of_the_command(space, tmp_path, capsys):
+    (tmp_path / 'results').mkdir()
+    with open('results/predictions.jsonl', 'w') as file:
+        for name in ('a.jpg', 'b.jpg'):
+            result = Result((4, 6), ('ball', 'sky'), 1, file_name=name,
+                            semantic=np.ones((4, 6), int))
+            file.write(json.dumps(result.to_dict()) + '\n')
+    run('Result.from_dict', space)
+    assert capsys.readouterr().out.splitlines() == ['a.jpg sky', 'b.jpg sky']
+
+
 def test_drawing(space):
     picture = run('draw_panoptic', space)['picture']
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
@@ -108,6 +141,17 @@ def test_scoring_of_files(space, tmp_path):
     assert results['All']['pq'] == pytest.approx((24 / 32 + 32 / 40) / 2)
     assert results['Boundary']['All']['pq'] < results['All']['pq']
     assert results['Large']['per_class'] is not None
+
+
+def test_results(space, tmp_path, capsys):
+    made = run("result['person'][0]", space)
+    assert made['mask'].sum() == 280 * 150 and len(made['polygons']) == 1
+    result = made['result']
+    result.image = np.zeros((480, 640, 3), np.uint8)
+    again = run("result.filter('person'", dict(space, result=result))['again']
+    assert capsys.readouterr().out.startswith('1 person, road')
+    assert again.to_dict() == result.filter('person').to_dict()
+    assert (tmp_path / 'people.png').is_file()
 
 
 def test_conversion(space, published, tmp_path):
@@ -200,3 +244,10 @@ def test_own_command(space, monkeypatch, capsys):
     run('Count the segments', dict(__name__='__main__'))
     counts = capsys.readouterr().out.splitlines()[-2:]
     assert all(0 <= int(count) <= 3 for count in counts)
+
+
+def test_verb(space, tmp_path):
+    command = run('Count the images', space)['command']
+    (tmp_path / 'scenes.json').write_text(json.dumps(dict(images=[{}, {}])))
+    done = CliRunner().invoke(command, ['scenes.json'], env=dict(MMPANSEG_CACHE='cache'))
+    assert (done.exit_code, done.output) == (0, '2\n')
