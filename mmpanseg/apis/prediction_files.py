@@ -213,11 +213,12 @@ class PredictionFiles:
             for segment in segments])
 
     def _coco_result(self, image: dict, found: dict) -> dict:
-        """Entry of an instance in instances.json."""
-        x1, y1, x2, y2 = found['bbox']
+        """Entry of an instance in instances.json.
+
+        Without a box: pycocotools would take its area for that of the mask, in AP by size, too.
+        """
         return dict(image_id=image['id'], category_id=self.category_ids[found['label']],
-                    score=found['score'], bbox=[x1, y1, x2 - x1, y2 - y1],
-                    segmentation=found['mask'])
+                    score=found['score'], segmentation=found['mask'])
 
 
 def _check_entries(path: Path, key: str | None, entries: object, wanted: tuple[str, ...]) -> None:

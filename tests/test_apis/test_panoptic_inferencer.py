@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image, ImageOps
 from pycocotools import mask as rle_tools
+from pycocotools.coco import COCO
 
 from mmpanseg.apis import ImageError, PanopticInferencer
 from mmpanseg.structures.exif_orientation import ORIENTATIONS
@@ -219,9 +220,14 @@ def test_all_outputs_of_one_pass(files, tmp_path, expected, mask_format):
     assert {r['image_id'] for r in results} == {0}
     assert len(results) == len(prediction['instances'])
     for result, found in zip(results, prediction['instances']):
-        x, y, width, height = result['bbox']
-        assert [x, y, x + width, y + height] == found['bbox']
         assert result['segmentation'] == found['mask']
+    truth = COCO()
+    truth.dataset = dict(images=[dict(id=0)], annotations=[], categories=[
+        dict(id=number) for number in {r['category_id'] for r in results}])
+    truth.createIndex()
+    read = truth.loadRes(results).anns.values()
+    assert [a['area'] for a in read] == [
+        int(rle_tools.area(found['mask'])) for found in prediction['instances']]
     assert {path.name for path in folder.iterdir()} == {
         'a.png', 'a_semantic.png', 'images.json', 'instances.json', 'panoptic.json'}
 
