@@ -102,6 +102,20 @@ def repo_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def environment():
+    """Options such as --trust-checkpoint set variables of the process: no test leaves one."""
+    former = dict(os.environ)
+    yield
+    for name in {**former, **os.environ}:
+        if name == 'PYTEST_CURRENT_TEST' or os.environ.get(name) == former.get(name):
+            continue
+        if name in former:
+            os.environ[name] = former[name]
+        else:
+            del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
 def mmdet_scope() -> None:
     """Names without a prefix are mmdet's, as in every config of this library."""
     init_default_scope('mmdet')

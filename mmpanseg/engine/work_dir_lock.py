@@ -1,7 +1,6 @@
 """Lock of a work dir: one training at a time writes to it."""
 import contextlib
 import datetime
-import importlib.util
 import json
 import os
 import socket
@@ -14,8 +13,7 @@ from typing import Any
 from mmpanseg.engine.command_line import UsageError
 from mmpanseg.utils import strict_json
 from mmpanseg.utils.atomic_files import process_exists
-
-_LOCKS = importlib.util.find_spec('fcntl') is not None  # not on Windows
+from mmpanseg.utils.file_lock import try_lock
 
 LOCK = '.lock'
 # Seconds between two signs of life of an owner, and without one after which a lock of another
@@ -65,7 +63,7 @@ class WorkDirLock:
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                free = _lock(descriptor)
+                free = try_lock(descriptor)
                 former = _parse(_read(descriptor))
                 if free is False:
                     raise UsageError(_refusal(self.path, former))
@@ -122,21 +120,6 @@ class WorkDirLock:
 def is_locked(work_dir: str | Path) -> bool:
     """Check whether a work dir contains a lock, possibly one of an owner that ended."""
     return (Path(work_dir) / LOCK).exists()
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Lock an open file: True if it was free, False if not, None if this cannot be known."""
-    if not _LOCKS:
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # not supported by the file system
-        return None
-    return True
 
 
 def _this_process() -> dict[str, Any]:

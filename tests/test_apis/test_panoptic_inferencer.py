@@ -25,6 +25,7 @@ from mmpanseg.structures.panoptic_png import read_panoptic_png
 from mmpanseg.visualization import NoDisplayError
 
 from .. import forked
+from ..small_models import spread_queries
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / 'configs/_base_'
@@ -71,11 +72,7 @@ def files(cfg, tmp_path_factory):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    with torch.no_grad():
-        # Queries of an untrained model agree; spread them, and let them all be objects.
-        model.panoptic_head.query_feat.weight.mul_(20)
-        model.panoptic_head.cls_embed.weight.mul_(20)
-        model.panoptic_head.cls_embed.bias[-1] = -20
+    spread_queries(model)
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=META)),
                folder / 'tiny.pth')
     torch.save(model.state_dict(), folder / 'weights_only.pth')

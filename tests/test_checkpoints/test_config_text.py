@@ -95,9 +95,10 @@ def test_literals_that_would_run_code(case):
 
 
 def test_registered_names_of_all_scopes():
-    parse_config_text("a = [dict(type='mmpanseg.MaskTransformer'), dict(type='ResNet'), dict(type="
-                      "'mmdet.Resize'), dict(type='BN'), dict(type='AdamW'), dict(type='nms'), "
-                      "dict(type='LoadImageFromFile'), dict(type='PolyLR')]")
+    names = ['mmpanseg.MaskTransformer', 'ResNet', 'mmdet.Resize', 'BN', 'AdamW', 'nms',
+             'LoadImageFromFile', 'PolyLR']
+    entries = ', '.join(f'dict(type={name!r})' for name in names)
+    assert [entry['type'] for entry in parse_config_text(f'a = [{entries}]')['a']] == names
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def test_files_without_an_owner_are_taken(tmp_path, text):
         os.utime(tmp_path / LOCK, (1, 1))
     with WorkDirLock(tmp_path) as lock:
         lock.acquire()
+        assert content(tmp_path)['pid'] == os.getpid()
 
 
 OTHER = dict(host='another-host', pid=1, started='2024-01-01 00:00:00', ticks=5, boot='another',

@@ -12,6 +12,8 @@ from mmpanseg.models.inference.test_cfg import read_test_cfg
 from mmpanseg.registry import MODELS
 from mmpanseg.results import result_from_sample
 
+from ..small_models import spread_queries
+
 META = dict(classes=('ball', 'sky', 'ground'), thing_classes=('ball', ),
             stuff_classes=('sky', 'ground'), palette=[(200, 60, 60), (90, 150, 220), (90, 160, 70)])
 
@@ -26,10 +28,7 @@ def predicted(tiny_config, tmp_path_factory):
     cfg = Config.fromfile(tiny_config)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    with torch.no_grad():
-        model.panoptic_head.query_feat.weight.mul_(20)
-        model.panoptic_head.cls_embed.weight.mul_(20)
-        model.panoptic_head.cls_embed.bias[-1] = -20
+    spread_queries(model)
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=META)),
                folder / 'tiny.pth')
     cfg.model.panoptic_fusion_head.iou_thr = 0.0

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from .. import forked
+from ..small_models import spread_queries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,11 +77,7 @@ def folder(tmp_path_factory) -> Path:
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    with torch.no_grad():
-        # queries of an untrained model agree; spread them, and let them all be objects
-        model.panoptic_head.query_feat.weight.mul_(20)
-        model.panoptic_head.cls_embed.weight.mul_(20)
-        model.panoptic_head.cls_embed.bias[-1] = -20
+    spread_queries(model)
     torch.save(dict(state_dict=model.state_dict()), data / 'tiny.pth')
     return data
 

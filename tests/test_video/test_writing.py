@@ -1,27 +1,15 @@
 """Overlay videos, read again with OpenCV."""
 import resource
 
-import cv2
 import numpy as np
 import pytest
 
 from mmpanseg.utils.atomic_files import FileWriteError
 from mmpanseg.video import video_file
 
+from ..videos import read_video
+
 GRAY = np.linspace(40, 200, 6).astype(np.uint8)
-
-
-def read(path):
-    """Rate, frames (RGB) and size (H, W) of a video."""
-    capture = cv2.VideoCapture(str(path))
-    frames = []
-    while True:
-        found, frame = capture.read()
-        if not found:
-            break
-        frames.append(frame[..., ::-1])
-    assert len(frames) == capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return capture.get(cv2.CAP_PROP_FPS), frames
 
 
 @pytest.mark.parametrize('size, stored', [
@@ -32,7 +20,7 @@ def test_rate_count_size_and_colors(tmp_path, size, stored, count):
     with video_file(path, 12.5) as video:
         for number in range(count):
             video.write(np.full((*size, 3), (GRAY[number], 90, 120), np.uint8))
-    rate, frames = read(path)
+    rate, frames = read_video(path)
     assert rate == 12.5 and len(frames) == count == video.count
     assert [file.name for file in path.parent.iterdir()] == ['a.mp4']
     for number, frame in enumerate(frames):
@@ -46,7 +34,7 @@ def test_odd_frames_keep_all_columns(tmp_path):
     frame[:, 24:] = frame[24:] = 255
     with video_file(tmp_path / 'a.mp4', 0) as video:
         video.write(frame)
-    rate, frames = read(tmp_path / 'a.mp4')
+    rate, frames = read_video(tmp_path / 'a.mp4')
     assert rate == 25 and frames[0].shape == (32, 32, 3)
     assert frames[0][:, 30:].min() > 200 and frames[0][30:].min() > 200
 

@@ -1,4 +1,6 @@
 """The numbers of a run for its screen."""
+import os
+import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,6 @@ from mmpanseg.engine.live_state import (
     validations_left,
 )
 from mmpanseg.engine.live_view import image_line, step_line, validation_line
-from mmpanseg.engine.process_memory import resident_memory
 
 
 class LiveViewHook(Hook):
@@ -239,12 +240,21 @@ class LiveViewHook(Hook):
             state.memory = torch.cuda.max_memory_allocated(device)
             state.memory_limit = torch.cuda.get_device_properties(device).total_memory
         else:
-            state.memory = resident_memory()
+            state.memory = _resident_memory()
 
 
 def _log_interval(runner: Runner) -> int:
     """Steps between two lines of the log."""
     return next((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 50)
+
+
+def _resident_memory() -> int:
+    """Bytes of this process in main memory; without /proc those of its peak."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * os.sysconf('SC_PAGE_SIZE')
 
 
 def _size(loader: Any) -> int:

@@ -11,6 +11,8 @@ from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.results import Result
 from mmpanseg.visualization import panoptic_visualizer
 
+from ...videos import read_video
+
 RED, CYAN, SKY, GROUND = range(4)
 # left edge of the red and of the cyan square of 16 pixels in each frame; None: not there
 PLACES = [(8, None), (10, None), (12, 60), (14, 57), (16, 54), (None, 51), (20, 48)]
@@ -32,16 +34,6 @@ def frames(size=(64, 96)):
                 labels[16:32, left:left + 16] = query
         made.append(labels)
     return made
-
-
-def read_video(path):
-    capture = cv2.VideoCapture(str(path))
-    pictures = []
-    while True:
-        found, frame = capture.read()
-        if not found:
-            return capture.get(cv2.CAP_PROP_FPS), pictures
-        pictures.append(frame[..., ::-1].astype(int))
 
 
 def lines_of(path):
