@@ -21,7 +21,8 @@ from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.registry import MODELS
 
 
-def load_segmentor(cfg: Config, weights: str, device: str | None = None) -> MaskTransformer:
+def load_segmentor(cfg: Config, weights: str, device: str | None = None,
+                   content: Mapping | None = None) -> MaskTransformer:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode.
 
     Class names are those of the checkpoint, else those of the config's data set, else numbers.
@@ -31,6 +32,7 @@ def load_segmentor(cfg: Config, weights: str, device: str | None = None) -> Mask
         cfg: config with ``model``.
         weights: path or URL of the checkpoint.
         device: such as 'cpu' or 'cuda:0' (default: a GPU if there is one).
+        content: content of the checkpoint, if it is read already.
 
     Raises:
         CheckpointError: the file is missing or cannot be read, or the weights or classes do not fit
@@ -42,7 +44,7 @@ def load_segmentor(cfg: Config, weights: str, device: str | None = None) -> Mask
     if text := foreign_file(weights, str(cfg.filename or 'CONFIG')):
         raise CheckpointError(text)
     try:
-        checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+        checkpoint = content or CheckpointLoader.load_checkpoint(weights, map_location='cpu')
     except FileNotFoundError as error:
         raise CheckpointError(f'{weights} does not exist: give the path of a checkpoint') from error
     except OSError as error:

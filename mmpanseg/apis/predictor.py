@@ -95,7 +95,7 @@ def load(model: str | Path | Config, weights: str | Path | None = None, device: 
     _edit_for_tiles(cfg, tile, overlap, tta)
     if strict_meta:
         cfg.strict_meta = True
-    segmentor = load_segmentor(cfg, str(found.weights), device)
+    segmentor = load_segmentor(cfg, str(found.weights), device, found.content)
     return Predictor(segmentor, cfg, task=task, tta=tta, score_thr=score_thr, fusion=fusion,
                      classes=classes, batch_size=batch_size, channel_order=channel_order)
 

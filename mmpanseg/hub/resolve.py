@@ -1,7 +1,7 @@
 """A model from any name of it."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,14 @@ class ResolvedModel:
         weights: path or URL of weights of this library's format; None if a config is named alone.
         license: license of published weights; None if it is unknown.
         published: short name of the published weights of the config; None if there are none.
+        content: content of the file of ``weights``, if it was read for its config.
     """
     name: str
     cfg: Config
     weights: str | None
     license: str | None
     published: str | None = None
+    content: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 def resolve_model(model: str | Path | Config, weights: str | Path | None = None,
@@ -162,8 +164,9 @@ def _with_weights(found: ResolvedModel, weights: str | Path | None, offline: boo
         path = fetch_url(str(weights), offline)
     else:
         path = Path(weights).expanduser()
-    return ResolvedModel(found.name, found.cfg, str(_converted(path, found.cfg, content)),
-                         found.license, found.published)
+    file = _converted(path, found.cfg, content)
+    return ResolvedModel(found.name, found.cfg, str(file), found.license, found.published,
+                         content if file == path else None)
 
 
 def _converted(path: Path, cfg: Config, content: dict[str, Any] | None) -> Path:
