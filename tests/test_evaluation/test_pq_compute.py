@@ -341,6 +341,8 @@ def many(tmp_path) -> DataSet:
 
 
 def test_processes_agree(many):
+    # data loaders of earlier tests may still have theirs
+    others = set(multiprocessing.active_children())
     results = many.compute(num_processes=2)
     assert results == many.compute(num_processes=1)
     options = dict(boundary_width=0.02, by_size=True)
@@ -348,7 +350,7 @@ def test_processes_agree(many):
     # ball: IoU 1 on half of the images; sky: all matched, half as many false positives
     assert results['per_class'][3] == pytest.approx(dict(pq=2 / 3, sq=1, rq=2 / 3))
     assert results['per_class'][8] == pytest.approx(dict(pq=0.8, sq=1, rq=0.8))
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_error_in_a_process_reaches_the_caller(many):
