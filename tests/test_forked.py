@@ -119,6 +119,7 @@ def test_modules_and_merged_output(script, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (1, 'x __main__\nerror\n', '')
 
 
+@pytest.mark.slow
 def test_signals_and_time_limits(script, tmp_path):
     path = script("import time\nprint('started', flush=True)\ntime.sleep(60)")
     start = time.monotonic()

@@ -99,7 +99,8 @@ def test_parameters_and_flops(repo_root, build, monkeypatch, name, millions, bil
 
 
 @pytest.mark.parametrize('fixed, size, padded', [
-    ((1281, 1281), (800, 1200), (1281, 1281)), ((65, 65), (64, 96), (65, 97)),
+    pytest.param((1281, 1281), (800, 1200), (1281, 1281), marks=pytest.mark.slow),
+    ((65, 65), (64, 96), (65, 97)),
     ((1, 1), (33, 40), (33, 65))])
 def test_flops_are_counted_at_the_padded_size(repo_root, build, monkeypatch, fixed, size, padded):
     _, model = build(repo_root / f'configs/kmax_deeplab/kmax_deeplab_{COCO.format("r50")}.py')

@@ -18,6 +18,7 @@ def configs(repo_root):
     return {path.stem: Config.fromfile(path) for path in paths}
 
 
+@pytest.mark.slow
 def test_only_head_and_length_differ_from_mask2former(repo_root, configs):
     for name, config in configs.items():
         if 'released-code' in name:

@@ -38,6 +38,7 @@ def test_a_module_of_the_forward_pass(tiny_run):
     assert 'losses not finite: loss_cls nan' in str(error.value)
 
 
+@pytest.mark.slow
 def test_trainings_are_the_same(tiny_run):
     weights = []
     for change in (lambda cfg: None, use_anomaly_detection):

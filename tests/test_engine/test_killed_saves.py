@@ -76,7 +76,7 @@ def matrix(runner, hook, save):
 
 
 @pytest.mark.parametrize('save', [
-    next_save, pytest.param(better, marks=pytest.mark.slow),
+    pytest.param(next_save, marks=pytest.mark.slow), pytest.param(better, marks=pytest.mark.slow),
     pytest.param(signaled, marks=pytest.mark.slow), publish])
 def test_a_kill_at_each_operation(trained, save):
     hook = checkpoint_hook(trained)

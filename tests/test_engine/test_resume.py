@@ -83,8 +83,8 @@ def finite(cfg):
 
 
 @pytest.mark.parametrize('change, after, num_workers', [
-    (rich, 3, 2), (finite, 4, 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-        (rich, 1, 0), (by_epochs, 2, 0), (by_epochs, 3, 2)))])
+    (rich, 3, 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        (finite, 4, 0), (rich, 1, 0), (by_epochs, 2, 0), (by_epochs, 3, 2)))])
 def test_resumed_run_equals_uninterrupted_one(trained, change, after, num_workers):
     """Bit by bit, without a seed in the config, and with another number of workers."""
     whole = trained(change)

@@ -100,7 +100,8 @@ def test_before_the_first_step_there_is_nothing_to_save(stopped, tmp_path):
     assert not names(tmp_path / 'run') & {'iter_0.pth', 'last_checkpoint', '.lock'}
 
 
-@pytest.mark.parametrize('number, expected', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize('number, expected', [
+    (signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_signals_to_the_workers_as_well(stopped, tmp_path, number, expected):
     """A terminal and Slurm send them to all processes."""
     status, output = stopped(
@@ -111,7 +112,7 @@ def test_signals_to_the_workers_as_well(stopped, tmp_path, number, expected):
     assert 'iter_2.pth' in names(tmp_path / 'run')
 
 
-@pytest.mark.parametrize('averaged', [False, True])
+@pytest.mark.parametrize('averaged', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_interrupted_validation_is_repeated(stopped, tiny_run, tmp_path, log_of, averaged):
     """The checkpoint is that of the step, although the weights of a validation are the averages."""
     def change(cfg):

@@ -100,7 +100,8 @@ def near(x: torch.Tensor) -> torch.Tensor:
     return x.host if isinstance(x, FarTensor) else x
 
 
-@pytest.mark.parametrize('dense', [False, True], ids=['map', 'masks'])
+@pytest.mark.parametrize('dense', [
+    pytest.param(False, id='map'), pytest.param(True, id='masks', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', HEADS)
 def test_training_step(name, dense):
     inputs, batch = features(name), samples(dense)
