@@ -81,8 +81,8 @@ def draw(runner: Runner, folder: Path, count: int) -> Path:
     Returns:
         The folder.
     """
-    from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
+    from mmpanseg.structures.sample_image import read_sample_image
 
     runner.model.eval()
     names = dataset_result_names(runner.val_dataloader.dataset)

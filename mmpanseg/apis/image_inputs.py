@@ -1,7 +1,7 @@
 """Inputs of an inferencer: paths, arrays, PIL images and encoded images."""
 import glob
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,13 @@ from mmengine.logging import print_log
 from PIL import Image, ImageOps
 
 from mmpanseg.datasets.transforms.loading_images import ARRAYS, check_array
-from mmpanseg.structures.image_file import IMAGE_SUFFIXES, ImageError, decode_image
+from mmpanseg.structures.image_channels import CHANNELS, channels_of_picture, decode_channels
+from mmpanseg.structures.image_file import (
+    ARRAY_SUFFIXES,
+    IMAGE_SUFFIXES,
+    ImageError,
+    decode_image,
+)
 
 ACCEPTED = (f'image files, folders, glob patterns and URLs (str or Path), {ARRAYS}, PIL images, '
             'bytes and open files of encoded images, and lists of these')
@@ -30,7 +36,8 @@ def list_images(inputs: object, color_type: str = 'color') -> list[ImageInput]:
         ValueError: an array is no image.
     """
     if isinstance(inputs, (str, Path)):
-        return list(find_files(str(inputs)))
+        return list(find_files(str(inputs), IMAGE_SUFFIXES + ARRAY_SUFFIXES * (
+            color_type == CHANNELS)))
     if isinstance(inputs, np.ndarray):
         return [check_array(inputs, color_type)]
     if isinstance(inputs, Image.Image):
@@ -68,6 +75,10 @@ def to_array(image: Image.Image | bytes, color_type: str = 'color',
         ImageError: the image cannot be decoded.
         TypeError: the PIL image has values of another type.
     """
+    if color_type == CHANNELS:
+        name = 'the given image' + (f' of {len(image)} bytes' if isinstance(image, bytes) else '')
+        return (decode_channels(image, name).pixels if isinstance(image, bytes)
+                else channels_of_picture(image, name))
     if isinstance(image, bytes):
         return decode_image(image, f'the given image of {len(image)} bytes', color_type,
                             backend).pixels
@@ -89,11 +100,12 @@ def to_array(image: Image.Image | bytes, color_type: str = 'color',
     return check_array(pixels, color_type)
 
 
-def find_files(path: str) -> list[str]:
+def find_files(path: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[str]:
     """List the files and URLs of a path or pattern.
 
     Args:
         path: file, folder, glob pattern or URL.
+        suffixes: lower-case endings of the files of a folder.
 
     Raises:
         FileNotFoundError: no image exists there.
@@ -101,7 +113,7 @@ def find_files(path: str) -> list[str]:
     if '://' in path or Path(path).is_file():
         return [path]
     if Path(path).is_dir():
-        return _files_of_folder(Path(path))
+        return _files_of_folder(Path(path), suffixes)
     found = sorted(name for name in glob.glob(path, recursive=True) if Path(name).is_file())
     if not found:
         raise FileNotFoundError(f'no image found at {path}: give an image file, a folder '
@@ -109,20 +121,20 @@ def find_files(path: str) -> list[str]:
     return found
 
 
-def _files_of_folder(folder: Path) -> list[str]:
+def _files_of_folder(folder: Path, suffixes: Sequence[str]) -> list[str]:
     """Images directly in a folder; logs how many other files it has."""
     files = sorted(path for path in folder.iterdir()
                    if path.is_file() and not path.name.startswith('.'))
-    found = [str(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    others = [path.name for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    found = [str(path) for path in files if path.suffix.lower() in suffixes]
+    others = [path.name for path in files if path.suffix.lower() not in suffixes]
     if not found:
-        deeper = sum(path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')
+        deeper = sum(path.suffix.lower() in suffixes and not path.name.startswith('.')
                      for path in folder.rglob('*'))
         hint = (f'; its subfolders have {deeper}: give the pattern \'{folder}/**/*\''
                 if deeper else '')
         raise FileNotFoundError(
             f'no image found at {folder}: none of its {len(files)} files has a suffix of images '
-            f'({" ".join(IMAGE_SUFFIXES)}){hint}')
+            f'({" ".join(suffixes)}){hint}')
     if others:
         print_log(f'{folder}: {len(others)} of {len(files)} files have no suffix of images and are '
                   f'left out: {", ".join(others[:5])}{", ..." if len(others) > 5 else ""}',

@@ -1,6 +1,6 @@
 """Sources of a predictor: files, folders, URLs, arrays, tensors, videos, and lists of these."""
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from mmpanseg.apis.image_inputs import find_files
 from mmpanseg.apis.predictor_errors import FailedInput, PredictorError
 from mmpanseg.apis.video_frames import VideoFrames, is_video
 from mmpanseg.datasets.transforms.loading_images import check_array
-from mmpanseg.structures.image_file import IMAGE_SUFFIXES
+from mmpanseg.structures.image_channels import CHANNELS, swap_red_and_blue
+from mmpanseg.structures.image_file import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 
 CHANNEL_ORDERS = ('rgb', 'bgr')
 TENSORS = ('torch tensors [3, H, W] or [N, 3, H, W], uint8 or floats in 0..1')
@@ -62,6 +63,8 @@ class SourceReader:
                               f'{", ".join(CHANNEL_ORDERS)}')
         self.channel_order, self.color_type = channel_order, color_type
         self.arrays = (f'uint8 arrays, {channel_order.upper()}, [H, W, 3], [H, W, 4] or [H, W]')
+        if color_type == CHANNELS:
+            self.arrays = 'arrays [H, W, C] or [H, W] with the channels and values of the files'
 
     def is_single(self, source: object) -> bool:
         """Whether a source is one image, so that a call returns one result and no list."""
@@ -114,7 +117,8 @@ class SourceReader:
 
     def _of_path(self, path: str) -> Iterator[SourceImage]:
         if '://' not in path and Path(path).is_dir():
-            files = find_images(path)
+            files = find_images(path, IMAGE_SUFFIXES + ARRAY_SUFFIXES * (
+                self.color_type == CHANNELS))
         else:
             files = find_files(path)
         for file in files:
@@ -125,6 +129,8 @@ class SourceReader:
 
     def _frames(self, video: VideoFrames) -> Iterator[SourceImage]:
         for index, pixels in video:
+            if self.color_type == CHANNELS:
+                pixels = swap_red_and_blue(pixels)
             yield SourceImage(f'{video.path}#{index}', check_array(pixels, self.color_type),
                               frame=index)
 
@@ -146,12 +152,15 @@ class SourceReader:
                            f'the given image of {len(data)} bytes', bytes(data))
 
     def _of_tensor(self, source: Tensor) -> SourceImage:
-        if source.ndim != 3 or source.shape[0] not in (1, 3, 4) and self.color_type != 'unchanged':
+        if source.ndim != 3 or source.shape[0] not in (1, 3, 4) and (
+                self.color_type not in ('unchanged', CHANNELS)):
             hint = (': put the channels first, tensor.permute(2, 0, 1)'
                     if source.ndim == 3 and source.shape[2] in (1, 3, 4) else '')
             raise PredictorError(f'a tensor of shape {list(source.shape)} is not taken; give '
                               f'{TENSORS}{hint}')
         pixels = source.detach().cpu()
+        if self.color_type == CHANNELS:
+            return self._of_value(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
         if pixels.is_floating_point():
             low, high = (float(x) for x in pixels.float().aminmax())
             if not (low >= 0 and high <= 1):
@@ -164,19 +173,23 @@ class SourceReader:
         return self._of_value(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
 
     def _to_bgr(self, pixels: np.ndarray) -> np.ndarray:
+        if self.color_type == CHANNELS:
+            # the order of files is R, G, B
+            return swap_red_and_blue(pixels) if self.channel_order == 'bgr' else pixels
         if self.channel_order == 'bgr' or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
             return pixels
         # alpha stays last
         return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][:pixels.shape[2]]])
 
 
-def find_images(folder: str | Path) -> list[str]:
+def find_images(folder: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[str]:
     """List the images in a folder and in its subfolders, sorted by path.
 
     Hidden files and folders are left out.
 
     Args:
         folder: path of it.
+        suffixes: lower-case endings of the files to list.
 
     Raises:
         FileNotFoundError: there is none.
@@ -184,11 +197,11 @@ def find_images(folder: str | Path) -> list[str]:
     folder = Path(folder)
     files = [path for path in sorted(folder.rglob('*')) if path.is_file() and not any(
         part.startswith('.') for part in path.relative_to(folder).parts)]
-    found = [str(path) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    found = [str(path) for path in files if path.suffix.lower() in suffixes]
     if not found:
         raise FileNotFoundError(
             f'no image found at {folder}: none of the {len(files)} files in it and in its '
-            f'subfolders has a suffix of images ({" ".join(IMAGE_SUFFIXES)})')
+            f'subfolders has a suffix of images ({" ".join(suffixes)})')
     return found
 
 

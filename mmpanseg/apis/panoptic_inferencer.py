@@ -27,8 +27,9 @@ from mmpanseg.checkpoints.meta_comparison import STRICT, report_differences, set
 from mmpanseg.checkpoints.sources import CheckpointError, foreign_file
 from mmpanseg.datasets.metainfo import config_metainfo, first_dataset
 from mmpanseg.structures.encoded_masks import encode_mask
-from mmpanseg.structures.image_file import ImageError, read_sample_image, to_rgb_uint8
+from mmpanseg.structures.image_file import ImageError
 from mmpanseg.structures.result_file_names import ResultNames, picture_name
+from mmpanseg.structures.sample_image import read_sample_image
 from mmpanseg.utils.device import deliver
 from mmpanseg.visualization.panoptic_visualizer import require_display
 from mmpanseg.visualization.picture_files import write_picture
@@ -204,7 +205,7 @@ class PanopticInferencer(DetInferencer):
             return read_sample_image(dict(pred.metainfo, img_path=source), self._backend_args)
         if not isinstance(source, np.ndarray):
             source = to_array(source, self._color_type)
-        return to_rgb_uint8(source)
+        return self._prepare.picture(self._prepare.loader.check_array(source))
 
     def postprocess(self, preds: Sequence[DetDataSample], visualization: list | None = None,
                     return_datasamples: bool = False, *args, no_save_pred: bool = False,
@@ -365,7 +366,7 @@ class PanopticInferencer(DetInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """Build the test pipeline for all kinds of inputs, with errors that name the input."""
-        prepare = Preparation(cfg, keep_images=False)
+        prepare = self._prepare = Preparation(cfg, keep_images=False)
         self._color_type, self._backend_args = prepare.color_type, prepare.backend_args
 
         def load(image: ImageInput) -> dict:

@@ -19,9 +19,17 @@ from mmpanseg.apis.config_edits import find_test_dataset
 from mmpanseg.apis.image_inputs import to_array
 from mmpanseg.apis.image_sources import SourceImage
 from mmpanseg.apis.predictor_errors import PredictorError
-from mmpanseg.datasets.transforms import LoadInstanceMasks, LoadPanopticMap, LoadSemanticMap
+from mmpanseg.datasets.transforms import (
+    LoadChannels,
+    LoadImageFromFile,
+    LoadInstanceMasks,
+    LoadPanopticMap,
+    LoadSemanticMap,
+)
+from mmpanseg.datasets.transforms.channel_groups import adapt_to_channels
 from mmpanseg.models.segmentors import MaskTransformer
 from mmpanseg.registry import TRANSFORMS
+from mmpanseg.structures.image_channels import channels_to_rgb
 from mmpanseg.structures.image_file import ImageError, to_rgb_uint8
 
 _ANNOTATION_LOADERS = (mmcv.transforms.LoadAnnotations, LoadPanopticAnnotations, LoadPanopticMap,
@@ -54,7 +62,8 @@ class Preparation:
         keep_images: whether prepared images in memory have ``image``.
 
     Attributes:
-        color_type: color type of the pipeline's loader.
+        loader: the pipeline's loader of files.
+        color_type: its color type, 'channels' of ``LoadChannels``.
         backend_args: arguments of its file backend.
 
     Raises:
@@ -65,18 +74,20 @@ class Preparation:
         steps = _without_annotations(copy.deepcopy(find_test_dataset(cfg).pipeline))
         names = [getattr(step['type'], '__name__', step['type']) for step in steps]
         at = next((k for k, name in enumerate(names)
-                   if name.rpartition('.')[2] == 'LoadImageFromFile'), None)
+                   if name.rpartition('.')[2] in ('LoadImageFromFile', 'LoadChannels')), None)
         if at is None:
-            raise PredictorError('the test pipeline of the config has no LoadImageFromFile, so it '
-                                 'cannot load images')
-        steps[at]['type'] = 'mmdet.InferencerLoader'
-        transforms = Compose(steps).transforms
+            raise PredictorError('the test pipeline of the config has no LoadImageFromFile and no '
+                                 'mmpanseg.LoadChannels, so it cannot load images')
+        if names[at].rpartition('.')[2] == 'LoadImageFromFile':
+            steps[at]['type'] = 'mmdet.InferencerLoader'
+        transforms = adapt_to_channels(Compose(steps).transforms)
         self._load_steps, self._steps = transforms[:at + 1], transforms[at + 1:]
-        loader: InferencerLoader = transforms[at]
+        loader: Any = transforms[at]
+        self.loader: LoadImageFromFile = (
+            loader.from_file if isinstance(loader, InferencerLoader) else loader)
         self._keep_images = keep_images
-        self.color_type = loader.from_file.color_type
-        self.backend_args = loader.from_file.backend_args
-        self._backend = loader.from_file.imdecode_backend
+        self.color_type = self.loader.color_type
+        self.backend_args = self.loader.backend_args
 
     def __call__(self, source: SourceImage) -> PreparedImage:
         """Load and transform an image.
@@ -89,7 +100,7 @@ class Preparation:
             data = self._load(source)
             loaded = time.perf_counter()
             keep = self._keep_images and not _is_file(source)
-            image = to_rgb_uint8(data['img']) if keep else None
+            image = self.picture(data['img']) if keep else None
             for step in self._steps:
                 data = step(data)
         except ImageError:
@@ -107,12 +118,18 @@ class Preparation:
         speed = dict(load=1000 * (loaded - start), preprocess=1000 * (end - loaded))
         return PreparedImage(source, views, samples, image, speed)
 
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        """Draw an image in memory as the loader returns it, uint8 RGB [H, W, 3]."""
+        if isinstance(self.loader, LoadChannels):
+            return channels_to_rgb(pixels, self.loader.display)
+        return to_rgb_uint8(pixels)
+
     def _load(self, source: SourceImage) -> dict:
         content = source.content
         if not isinstance(content, (str, np.ndarray)):
-            content = to_array(content, self.color_type, self._backend)
+            content = to_array(content, self.color_type, self.loader.imdecode_backend)
         try:
-            data: Any = content
+            data: Any = dict(img_path=content) if isinstance(content, str) else dict(img=content)
             for step in self._load_steps:
                 data = step(data)
             return data

@@ -63,9 +63,14 @@ def _loading(cfg: Mapping) -> dict[str, Any]:
     """Settings of the test pipeline."""
     steps = _test_pipeline(cfg)
     settings: dict[str, Any] = {}
-    loader = next((step for step in steps if _name(step).startswith('LoadImageFrom')), None)
+    loader = next((step for step in steps if _name(step).startswith('LoadImageFrom')
+                   or _name(step) == 'LoadChannels'), None)
     if loader is not None:
-        settings['LoadImageFromFile.color_type'] = loader.get('color_type', 'color')
+        every = _name(loader) == 'LoadChannels'
+        settings['LoadImageFromFile.color_type'] = loader.get(
+            'color_type', 'channels' if every else 'color')
+        if every:
+            settings['LoadChannels.channels'] = loader.get('channels')
     model = _mapping(cfg.get('model'))
     tiled = _mapping(model.get('test_cfg')).get('tile') is not None
     if steps and not tiled and not any(_name(step) == 'TestTimeAug' for step in steps):

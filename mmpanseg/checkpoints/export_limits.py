@@ -84,7 +84,8 @@ _HEAD = dict(
 _MODEL = dict(
     num_things_classes=STORED, num_stuff_classes=STORED, backbone=PART, panoptic_head=PART,
     # postprocessing is configured by the caller of the target
-    panoptic_fusion_head=NO_EFFECT, test_cfg=NO_EFFECT, data_preprocessor=PART, init_cfg=NO_EFFECT)
+    panoptic_fusion_head=NO_EFFECT, test_cfg=NO_EFFECT, data_preprocessor=PART, init_cfg=NO_EFFECT,
+    new_channels=NO_EFFECT)  # the weights have them already
 _PREPROCESSOR = dict(
     mean=STORED, std=STORED, pad_size_divisor=STORED, pad_value=one_of(0), pad_mask=NO_EFFECT,
     mask_pad_value=NO_EFFECT, pad_seg=NO_EFFECT, seg_pad_value=NO_EFFECT, bgr_to_rgb=STORED,

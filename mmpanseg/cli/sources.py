@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from mmpanseg.apis.video_frames import VIDEO_SUFFIXES
-from mmpanseg.structures.image_file import IMAGE_SUFFIXES
+from mmpanseg.structures.image_file import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from mmpanseg.structures.result_file_names import result_names
 
 
@@ -85,15 +85,21 @@ def _sources_of(argument: str, left_out: Path | None) -> list[Source]:
 
 def _of_folder(folder: Path, left_out: Path | None) -> list[Source]:
     skipped = None if left_out is None else left_out.absolute()
-    files, others = [], 0
+    files: list[Path] = []
+    arrays: list[Path] = []
+    others = 0
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith('.')
                             and Path(parent, name).absolute() != skipped)
         for name in sorted(name for name in names if not name.startswith('.')):
             if _is_known(name):
                 files.append(Path(parent, name))
+            elif name.lower().endswith(ARRAY_SUFFIXES):
+                arrays.append(Path(parent, name))
             else:
                 others += 1
+    # arrays beside images are something else than images
+    files = files or arrays
     if not files:
         raise ValueError(f'{folder} has no image and no video: none of its {others} files, also in '
                          f'sub-folders, has one of the endings {" ".join(IMAGE_SUFFIXES)} '
@@ -103,7 +109,8 @@ def _of_folder(folder: Path, left_out: Path | None) -> list[Source]:
 
 def _of_pattern(pattern: str) -> list[Source]:
     files = [path for path in sorted(glob.glob(pattern, recursive=True)) if Path(path).is_file()]
-    known = [path for path in files if _is_known(path)]
+    known = [path for path in files if _is_known(path)] or [
+        path for path in files if path.lower().endswith(ARRAY_SUFFIXES)]
     if not known:
         reason = f'; none of the {len(files)} files has the ending of one' if files else ''
         raise ValueError(f'{pattern} matches no image and no video{reason}')
@@ -117,7 +124,7 @@ def _source(path: str, name: str, root: str = '') -> Source:
     ending = PurePosixPath(name).suffix.lower()
     if ending in VIDEO_SUFFIXES:
         return Source(path, name, root, True)
-    if ending in IMAGE_SUFFIXES:
+    if ending in (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES):
         name = name[:-len(ending)]
     return Source(path, name, root)
 

@@ -21,19 +21,22 @@ from mmpanseg.datasets.panoptic import PanopticDataset
 from mmpanseg.datasets.scenes import ScenesDataset
 from mmpanseg.datasets.semantic import SemanticDataset
 from mmpanseg.datasets.transforms import (
+                         LoadChannels,
                          LoadInstanceMasks,
                          LoadPanopticMap,
                          LoadSemanticMap,
                          PackPanopticInputs,
                          SSDColorJitter,
 )
+from mmpanseg.datasets.wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
     'ADE20KInstanceDataset', 'ADE20KPanopticDataset', 'ADE20KSemanticDataset',
     'CamVidInstanceDataset', 'CamVidPanopticDataset', 'CamVidSemanticDataset',
     'CityscapesInstanceDataset', 'CityscapesPanopticDataset', 'CityscapesSemanticDataset',
     'CocoInstanceDataset', 'CocoPanopticDataset', 'CocoSemanticDataset', 'CocoStuffDataset',
-    'InstanceDataset', 'LoadInstanceMasks', 'LoadPanopticMap', 'LoadSemanticMap',
+    'ConcatDataset', 'InstanceDataset', 'LoadChannels', 'LoadInstanceMasks', 'LoadPanopticMap',
+    'LoadSemanticMap',
     'MapillaryPanopticDataset', 'MapillarySemanticDataset', 'PackPanopticInputs', 'PanopticDataset',
-    'ResamplingMixDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
+    'RepeatDataset', 'ResamplingMixDataset', 'SSDColorJitter', 'ScenesDataset', 'SemanticDataset'
 ]

@@ -3,21 +3,21 @@
 from mmdet.datasets import BaseDetDataset
 from mmengine.dataset import force_full_init
 
-from mmpanseg.datasets.transforms.foreign_transforms import adapt_transforms, loads_index_map
+from mmpanseg.datasets.transforms.foreign_transforms import adapt_pipeline
 
 
 class SegmentationDataset(BaseDetDataset):
     """Base class of data sets with one segmentation per image.
 
     Transforms of other packages in the pipeline are adapted to index maps, see
-    :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_transforms`.
+    :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_pipeline`.
 
     Attributes:
         shared: entries that belong to every sample, such as the coding of labels in the files.
             :meth:`load_data_list` fills them; they are stored once.
 
     Raises:
-        ValueError: a transform cannot be applied to index maps.
+        ValueError: a transform cannot be applied to the ground truth, or does not follow it.
         RuntimeError: an image cannot be loaded or transformed; the text names its file.
     """
 
@@ -26,8 +26,7 @@ class SegmentationDataset(BaseDetDataset):
     def __init__(self, *args, **kwargs) -> None:
         self.shared: dict = {}
         super().__init__(*args, **kwargs)
-        if loads_index_map(self.pipeline):
-            adapt_transforms(self.pipeline)
+        adapt_pipeline(self.pipeline, self.pipeline)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:

@@ -1,5 +1,7 @@
 """Data sets for transforms that combine several samples."""
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import mmdet.datasets
 import numpy as np
@@ -7,7 +9,7 @@ from mmdet.registry import DATASETS as MMDET_DATASETS
 from mmengine.logging import print_log
 
 from mmpanseg.datasets.base import SegmentationDataset
-from mmpanseg.datasets.transforms.foreign_transforms import adapt_transforms, loads_index_map
+from mmpanseg.datasets.transforms.foreign_transforms import adapt_pipeline
 from mmpanseg.registry import DATASETS
 
 
@@ -19,16 +21,25 @@ class MultiImageMixDataset(mmdet.datasets.MultiImageMixDataset):
 
     Raises:
         ValueError: a transform cannot be applied to index maps, see
-            :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_transforms`.
+            :func:`mmpanseg.datasets.transforms.foreign_transforms.adapt_pipeline`.
     """
 
     pipeline: list
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if isinstance(self.dataset, SegmentationDataset) and loads_index_map(
-                self.dataset.pipeline):
-            self.pipeline = adapt_transforms(self.pipeline)
+        for source in _sources(self.dataset):
+            self.pipeline = adapt_pipeline(self.pipeline, source.pipeline)
+
+
+def _sources(dataset: Any) -> Iterator[SegmentationDataset]:
+    """Iterate over the data sets of this library inside of wrappers."""
+    parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for part in parts:
+        if part is not None:
+            yield from _sources(part)
+        elif isinstance(dataset, SegmentationDataset):
+            yield dataset
 
 
 @DATASETS.register_module()

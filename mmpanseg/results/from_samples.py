@@ -32,7 +32,7 @@ def result_from_sample(sample: 'DetDataSample', classes: Sequence[str], num_thin
     size = checks.check_size(sample.ori_shape[:2])
     path = options.pop('path', None) or sample.get('img_path')
     options['image'] = PictureSource(size, options.pop('image', None), path,
-                                     sample.get('img_orientation'))
+                                     sample.get('img_orientation'), sample.get('drawn_channels'))
     if 'pred_panoptic_seg' in sample:
         options['panoptic'] = _panoptic(sample.pred_panoptic_seg)
     if 'masks' in sample.get('pred_instances', ()):

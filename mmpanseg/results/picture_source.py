@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmpanseg.structures.image_file import read_sample_image
+from mmpanseg.structures.sample_image import read_sample_image
 
 
 class PictureSource:
@@ -15,16 +15,18 @@ class PictureSource:
         path: file or URL.
         orientation: EXIF orientation that was applied to the network's input (default: that of the
             file).
+        drawn: channels to draw, as :class:`mmpanseg.datasets.LoadChannels` records them.
 
     Raises:
         ValueError: the array is no image of this size.
     """
 
     def __init__(self, size: tuple[int, int], pixels: np.ndarray | None = None,
-                 path: str | Path | None = None, orientation: int | None = None) -> None:
+                 path: str | Path | None = None, orientation: int | None = None,
+                 drawn: dict | None = None) -> None:
         self.size = size
         self.path = None if path is None else str(path)
-        self.orientation = orientation
+        self.orientation, self.drawn = orientation, drawn
         self._pixels: np.ndarray | None = None
         self.set(pixels)
 
@@ -51,7 +53,8 @@ class PictureSource:
             ValueError: it has another size.
         """
         if self._pixels is None and self.path is not None:
-            sample = dict(img_path=self.path, img_orientation=self.orientation)
+            sample = dict(img_path=self.path, img_orientation=self.orientation,
+                          drawn_channels=self.drawn)
             pixels = read_sample_image(sample)
             self._check_size(pixels, self.path)
             self._pixels = pixels

@@ -1,7 +1,7 @@
 """Reading of image files: headers, upright pixels, RGB images for display."""
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
@@ -22,6 +22,8 @@ from mmpanseg.structures.exif_orientation import (
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff',
                   '.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.avif')
 
+# of arrays of numpy
+ARRAY_SUFFIXES = ('.npy', '.npz')
 LIMIT_VARIABLE = 'MMPANSEG_MAX_IMAGE_PIXELS'
 # the limit of OpenCV
 MAX_PIXELS = 1 << 30
@@ -70,7 +72,7 @@ class DecodedImage(NamedTuple):
 def read_header(data: bytes) -> ImageHeader | None:
     """Parse the header of an encoded image; None where Pillow does not know the format."""
     try:
-        with _any_size(), Image.open(io.BytesIO(data)) as image:
+        with any_size(), Image.open(io.BytesIO(data)) as image:
             tags = getattr(image, 'tag_v2', None)
             if tags is not None:
                 # for TIFF, Pillow reports the upright size
@@ -108,7 +110,7 @@ def decode_image(data: bytes, name: str, color_type: str = 'color',
     """
     header = read_header(data)
     if header is not None:
-        _check_size(header, len(data), name)
+        check_pixel_count(header, len(data), name)
     backend = backend or mmcv.image.io.imread_backend
     upright = color_type in ('color', 'grayscale')
     bits = _unknown_bits(data) if header is None else header.bits
@@ -174,52 +176,8 @@ def to_rgb_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 
-def read_sample_image(sample: Mapping, backend_args: dict | None = None) -> np.ndarray:
-    """Read the image of a sample for display, in the orientation of the network's input.
-
-    Args:
-        sample: with ``img_path``, and ``img_orientation`` if the loading transform recorded it.
-        backend_args: arguments of mmengine's file backend.
-
-    Returns:
-        uint8 RGB [H, W, 3].
-    """
-    path = sample['img_path']
-    data = fileio.get(path, backend_args=backend_args)
-    header = read_header(data)
-    # for 8 bits, palettes, transparency and gray are converted to BGR
-    deep = header is not None and header.bits > 8
-    image = decode_image(data, path, 'unchanged' if deep else 'color_ignore_orientation')
-    orientation = sample.get('img_orientation')
-    if orientation is None:
-        orientation = 1 if image.header is None else image.header.orientation
-    return apply_orientation(to_rgb_uint8(image.pixels), orientation)
-
-
-def match_loaded_image(image: np.ndarray, sample: Mapping) -> np.ndarray:
-    """Replace an image that mmcv read from a sample's file by one that matches the network's input.
-
-    Visualization hooks read files with mmcv's defaults. The orientation then differs from the
-    loading transform's if one of the two ignores EXIF, and images of more than 8 bits are nearly
-    black.
-
-    Args:
-        image: uint8 RGB [H, W, 3]. An image that differs from what mmcv reads stays unchanged.
-        sample: see :func:`read_sample_image`.
-
-    Returns:
-        uint8 RGB [H, W, 3].
-    """
-    header = file_header(sample.get('img_path'))
-    if header is None or (header.orientation == 1 and header.bits <= 8):
-        return image
-    if not np.array_equal(image, mmcv.imread(sample['img_path'], channel_order='rgb')):
-        return image
-    return read_sample_image(sample)
-
-
-def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:
-    """Raise an ImageError if decoding would exhaust the memory."""
+def check_pixel_count(header: ImageHeader, num_bytes: int, name: str) -> None:
+    """Raise an ImageError if decoding a file of this header and size would exhaust the memory."""
     height, width = header.size
     pixels, limit = height * width, os.environ.get(LIMIT_VARIABLE)
     if limit is not None:
@@ -236,6 +194,15 @@ def _check_size(header: ImageHeader, num_bytes: int, name: str) -> None:
             f'{name} has {width}x{height} pixels, {why}: split it into tiles, or set the '
             f'environment variable {LIMIT_VARIABLE} to the largest allowed number of pixels '
             f'(beyond {MAX_PIXELS} also OPENCV_IO_MAX_IMAGE_PIXELS)')
+
+
+def check_finite(pixels: np.ndarray, name: str) -> None:
+    """Raise an ImageError if an image has values that are NaN or infinite."""
+    if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
+        wrong = int((~np.isfinite(pixels)).sum())
+        raise ImageError(
+            f'{name} has {wrong} values that are NaN or infinite: replace them, e.g. '
+            'np.nan_to_num(image), and make their pixels void in the annotation')
 
 
 def _exif_orientation(exif: bytes | None) -> int:
@@ -266,7 +233,7 @@ def _unknown_bits(data: bytes) -> int:
 
 
 @contextmanager
-def _any_size() -> Iterator[None]:
+def any_size() -> Iterator[None]:
     """Disable the size limit of Pillow while it reads a header."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

@@ -13,11 +13,10 @@ from mmpanseg.structures.image_file import (
     ImageError,
     decode_image,
     file_orientation,
-    match_loaded_image,
     read_header,
-    read_sample_image,
     to_rgb_uint8,
 )
+from mmpanseg.structures.sample_image import match_loaded_image, read_sample_image
 
 STORED = np.kron(np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8),
                  np.ones((16, 16, 1), np.uint8))

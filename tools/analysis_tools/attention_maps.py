@@ -55,8 +55,8 @@ def main() -> None:
 
     from mmpanseg.analysis.attention_maps import segment_attention
     from mmpanseg.analysis.trained_model import load_trained
-    from mmpanseg.structures.image_file import read_sample_image
     from mmpanseg.structures.result_file_names import dataset_result_names
+    from mmpanseg.structures.sample_image import read_sample_image
     from mmpanseg.visualization.picture_files import write_picture
 
     model, loader = load_trained(args)

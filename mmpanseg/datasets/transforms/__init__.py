@@ -1,6 +1,8 @@
+from mmpanseg.datasets.transforms.channel_jitter import ChannelJitter
 from mmpanseg.datasets.transforms.copy_paste import PanopticCopyPaste
 from mmpanseg.datasets.transforms.formatting import PackPanopticInputs
 from mmpanseg.datasets.transforms.large_scale_jitter import FilterLabeledPixels, LargeScaleJitter
+from mmpanseg.datasets.transforms.loading_channels import LoadChannels
 from mmpanseg.datasets.transforms.loading_images import (
     LoadAnnotations,
     LoadImageFromFile,
@@ -13,7 +15,8 @@ from mmpanseg.datasets.transforms.photometric import SSDColorJitter
 from mmpanseg.datasets.transforms.resize import Resize
 
 __all__ = [
-    'FilterLabeledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadImageFromFile',
+    'ChannelJitter', 'FilterLabeledPixels', 'LargeScaleJitter', 'LoadAnnotations', 'LoadChannels',
+    'LoadImageFromFile',
     'LoadImageFromNDArray', 'LoadInstanceMasks', 'LoadPanopticAnnotations', 'LoadPanopticMap',
     'LoadSemanticMap', 'PackPanopticInputs', 'PanopticCopyPaste', 'Resize',
     'SSDColorJitter'

@@ -58,6 +58,11 @@ class PanopticCopyPaste(BaseTransform):
             return None
         image, index_map, real = self._canvas(results)
         other_image, other_map, other_real = self._canvas(second)
+        if other_image.shape != image.shape:
+            raise ValueError(
+                f'{second.get("img_path")} has {_channels(other_image)} channels, '
+                f'{results.get("img_path")} {_channels(image)}: all images of a data set must have '
+                'the same; select some with mmpanseg.LoadChannels(channels=(...))')
         labels, other_labels = results['gt_segment_labels'], second['gt_segment_labels']
         things, other_things = _things(results), _things(second)
 
@@ -88,7 +93,7 @@ class PanopticCopyPaste(BaseTransform):
                 f'PanopticCopyPaste {self.size[0]}x{self.size[1]}: crop first '
                 '(mmpanseg.LargeScaleJitter)')
         inside = np.s_[:height, :width]
-        image = np.zeros((*self.size, 3), results['img'].dtype)
+        image = np.zeros((*self.size, *results['img'].shape[2:]), results['img'].dtype)
         index_map = np.full(self.size, VOID, np.int32)
         real = np.zeros(self.size, bool)
         image[inside], index_map[inside], real[inside] = (
@@ -97,6 +102,10 @@ class PanopticCopyPaste(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, transforms={self.transforms})'
+
+
+def _channels(image: np.ndarray) -> int:
+    return image.shape[2] if image.ndim == 3 else 1
 
 
 def _things(results: dict) -> np.ndarray:

@@ -14,13 +14,13 @@ from mmpanseg.structures.encoded_masks import encode_masks, segments_from_rles
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
              'flip_direction', 'seg_map_path', 'segments_info', 'void_ids', 'label2cat',
              'label_coding')
-ORIENTATION_KEYS = ('img_orientation', 'ann_orientation')
+FILE_KEYS = ('img_orientation', 'ann_orientation', 'drawn_channels')
 INSTANCE_KEYS = ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 
 
 @TRANSFORMS.register_module()
 class PackPanopticInputs(PackDetInputs):
-    """Pack the image as a tensor [3, H, W] and the ground truth as ``DetDataSample.gt_segments``.
+    """Pack the image as a tensor [C, H, W] and the ground truth as ``DetDataSample.gt_segments``.
 
     The tensor is uint8 for 8-bit images, otherwise float32.
 
@@ -58,9 +58,9 @@ class PackPanopticInputs(PackDetInputs):
                 segments.drop_empty() if self.drop_empty else segments)
         if 'real_pixels' in results:
             packed['data_samples'].real_pixels = torch.from_numpy(results['real_pixels'])
-        # metrics read them, independently of meta_keys
+        # metrics and pictures read them, independently of meta_keys
         packed['data_samples'].set_metainfo(
-            {key: results[key] for key in ORIENTATION_KEYS if key in results})
+            {key: results[key] for key in FILE_KEYS if key in results})
         return packed
 
     def __repr__(self) -> str:
@@ -108,6 +108,13 @@ def _segments(results: dict) -> SegmentMap | None:
                          'and instance masks; remove LoadPanopticMap, LoadSemanticMap or '
                          'LoadAnnotations from it')
     _check_masks(results)
+    size = results['img'].shape[:2]
+    if (masks.height, masks.width) != size and 'instances' in results and (
+            tuple(results['ori_shape']) != (masks.height, masks.width)):
+        raise ValueError(
+            f'{results.get("img_path")}: after the transforms the image has {size[1]}x{size[0]} '
+            f'pixels and its masks (gt_masks) {masks.width}x{masks.height}: a transform in the '
+            'pipeline changes only one of them')
     counted = np.flatnonzero(~results['gt_ignore_flags'])
     return segments_from_rles(torch.from_numpy(results['gt_bboxes_labels'][counted]),
                             encode_masks(masks[counted]), (masks.height, masks.width))

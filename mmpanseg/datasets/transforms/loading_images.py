@@ -26,7 +26,13 @@ from mmpanseg.structures.exif_orientation import (
     orient_points,
     oriented_size,
 )
-from mmpanseg.structures.image_file import DecodedImage, ImageError, decode_image
+from mmpanseg.structures.image_channels import CHANNELS, as_channels
+from mmpanseg.structures.image_file import (
+    DecodedImage,
+    ImageError,
+    check_finite,
+    decode_image,
+)
 
 ARRAYS = 'uint8 arrays, BGR, [H, W, 3], [H, W, 4] or [H, W]'
 
@@ -72,6 +78,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             if self.ignore_empty:
                 return None
             raise
+        check_finite(image.pixels, results['img_path'])
         self._log_unusual(image, results['img_path'])
         _check_listed_size(image, results)
         self._fill(results, image.pixels)
@@ -85,10 +92,18 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
             data = fileio.FileClient.infer_client(self.file_client_args, path).get(path)
         else:
             data = fileio.get(path, backend_args=self.backend_args)
-        return decode_image(data, path, self.color_type, self.imdecode_backend)
+        return self.decode(data, path)
+
+    def decode(self, data: bytes, name: str) -> DecodedImage:
+        """Decode the content of a file; errors name it."""
+        return decode_image(data, name, self.color_type, self.imdecode_backend)
+
+    def check_array(self, image: np.ndarray) -> np.ndarray:
+        """Check an array, and convert it to the form in which files are read."""
+        return check_array(image, self.color_type)
 
     def _take_array(self, results: dict) -> dict:
-        self._fill(results, check_array(results['img'], self.color_type))
+        self._fill(results, self.check_array(results['img']))
         results.update(img_path=None, img_orientation=1, ann_orientation=1)
         return results
 
@@ -121,7 +136,7 @@ class LoadImageFromFile(mmcv.transforms.LoadImageFromFile):
                 "LoadImageFromFile(color_type='unchanged') and set mean and std of the "
                 'data_preprocessor to the range of the values')
 
-        if image.header is not None and image.header.frames > 1:
+        if image.header is not None and image.header.frames > 1 and self.color_type != CHANNELS:
             self._log_once(
                 'frames', f'{path} has {image.header.frames} frames or pages, of which the first '
                 'one is read: write the others to files of their own')
@@ -207,7 +222,7 @@ def check_array(image: np.ndarray, color_type: str = 'color',
         image: [H, W, 3] or [H, W, 4], BGR and alpha, or gray [H, W] or [H, W, 1]; uint8 unless the
             color type is ``unchanged``.
         color_type: color type of the loader: ``color`` gives [H, W, 3], ``grayscale`` [H, W],
-            ``unchanged`` the array itself.
+            ``unchanged`` the array itself, ``channels`` [H, W, C] of any C and type.
         accepted: description of arrays in error texts.
 
     Raises:
@@ -216,6 +231,8 @@ def check_array(image: np.ndarray, color_type: str = 'color',
     """
     if not isinstance(image, np.ndarray):
         raise TypeError(f'an image of type {type(image).__name__} is not taken; give {accepted}')
+    if color_type == CHANNELS:
+        return as_channels(image, 'the given array')
     if image.dtype != np.uint8 and (color_type != 'unchanged' or image.dtype.kind not in 'uif'):
         raise TypeError(
             f'an image array of {image.dtype} is not taken; give {accepted}: '

@@ -49,6 +49,9 @@ class SSDColorJitter(BaseTransform):
         if image.dtype != np.uint8:
             raise ValueError(f'SSDColorJitter needs an 8-bit image, got {image.dtype}; leave '
                              'to_float32 of LoadImageFromFile off')
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f'SSDColorJitter needs 3 colors, got an image of shape '
+                             f'{list(image.shape)}: use mmpanseg.ChannelJitter')
         contrast_first, (brightness, contrast, saturation, hue) = self._draw()
         if brightness is not None:
             image = _linear(image, 1, brightness)

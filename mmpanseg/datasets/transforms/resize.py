@@ -2,17 +2,37 @@
 import copy
 
 import mmdet.datasets.transforms
+import numpy as np
 from mmcv.image.geometric import rescale_size
 from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
+
+from mmpanseg.datasets.transforms.channel_groups import by_groups
 
 
 @MMDET_TRANSFORMS.register_module(force=True)
 class Resize(mmdet.datasets.transforms.Resize):
     """Replacement of mmdet's class that keeps at least one pixel of both sides.
 
+    Images with one channel keep their third axis, and those with more than four are resized too.
+
     The shorter side of an image of 5000 x 2 pixels would be rounded to 0, which OpenCV refuses.
     Other images are resized as by mmdet's class. Arguments are those of mmdet's class.
     """
+
+    def _resize_img(self, results: dict) -> None:
+        image = results.get('img')
+        if image is None or image.ndim == 2 or image.shape[2] in (2, 3, 4):
+            return super()._resize_img(results)
+        # OpenCV drops the axis of one channel, and has no interpolation 'area' of more than 4
+        sample = dict(results)
+
+        def resized(part: np.ndarray) -> np.ndarray:
+            sample['img'] = part
+            super(Resize, self)._resize_img(sample)
+            return sample['img']
+
+        image = by_groups(resized, image)
+        results.update(sample, img=image)
 
     def transform(self, results: dict) -> dict:
         if results.get('img') is None:

@@ -8,7 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmpanseg.datasets.annotation_file import read_annotation_file, read_categories
+from mmpanseg.datasets.base import SegmentationDataset
 from mmpanseg.datasets.metainfo import common_metainfo
+from mmpanseg.datasets.transforms.foreign_transforms import check_mmdet_pipeline
 from mmpanseg.registry import HOOKS
 from mmpanseg.utils.modules import BATCH_SIZE_ADVICE, single_value_norms, unwrap_model
 
@@ -47,7 +49,8 @@ class ClassConsistencyHook(Hook):
     """Compares the model's numbers of classes with those of each dataset before a run.
 
     Before training the validation dataset is checked as well, so that a mistake does not appear
-    only at the first validation. Datasets of mmdet are also checked for the order of their labels.
+    only at the first validation. Datasets of mmdet are also checked for the order of their labels,
+    and for transforms that move the image without its ground truth.
 
     Raises:
         ValueError: the numbers or the order differ; the text names the config keys and both
@@ -73,6 +76,8 @@ class ClassConsistencyHook(Hook):
         for part in dataset_leaves(dataset):
             if isinstance(part, CocoDataset) and not isinstance(part, LVISV05Dataset):
                 _check_label_order(part)
+            if not isinstance(part, SegmentationDataset) and hasattr(part, 'pipeline'):
+                check_mmdet_pipeline(part.pipeline)
             for keys, wanted, names in _wanted_classes(part.metainfo):
                 found = sum(getattr(model, key) for key in keys)
                 if found == wanted:

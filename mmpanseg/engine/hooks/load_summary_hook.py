@@ -3,6 +3,7 @@ import re
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner, find_latest_checkpoint
+from torch import nn
 
 from mmpanseg.checkpoints.checkpoint_fit import CheckpointFit, compare_tensors, shortened_list
 from mmpanseg.checkpoints.class_names import class_names_of_meta
@@ -35,13 +36,16 @@ class LoadSummaryHook(Hook):
                 map(pretrained_files, model.modules())):
             return
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        weights = checkpoint.get('state_dict', checkpoint)
+        weights = dict(checkpoint.get('state_dict', checkpoint))
+        _adapt_channels(model, weights)
         fit = compare_tensors(weights, model.state_dict())
         _refuse_foreign(fit, runner)  # before anything is downloaded
         skip_pretrained(model, fit)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
+        if _is_training(runner) and not runner._resume:
+            _adapt_channels(unwrap_model(runner.model), weights)
         fit = compare_tensors(weights, unwrap_model(runner.model).state_dict())
         _refuse_foreign(fit, runner)
         if runner._resume or not _is_training(runner):
@@ -58,6 +62,16 @@ class LoadSummaryHook(Hook):
             if entries:
                 lines.append(f'{len(entries)} {what}: {shortened_list(entries)}')
         runner.logger.info('\n  '.join(lines))
+
+
+def _adapt_channels(model: nn.Module, weights: dict) -> None:
+    """Adapt weights to the channels of the images, in place, where the model can."""
+    adapt = getattr(model, 'adapt_channels', None)
+    if adapt is not None:
+        try:
+            adapt(weights)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
 
 def _refuse_foreign(fit: CheckpointFit, runner: Runner) -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmpanseg.registry import HOOKS
 from mmpanseg.structures.result_file_names import dataset_result_names, picture_name
+from mmpanseg.structures.sample_image import read_sample_image
 from mmpanseg.visualization.picture_files import write_picture
 
 
@@ -37,7 +38,7 @@ class PanopticVisualizationHook(DetVisualizationHook):
             return
         for sample in outputs:
             self._test_index += 1
-            image, out_file = self._read(sample.img_path), None
+            image, out_file = self._read(sample), None
             if self.test_out_dir is not None:
                 out_file = self._folder / picture_name(self._names[sample.img_path])
                 picture = self._picture(image, sample)
@@ -51,9 +52,23 @@ class PanopticVisualizationHook(DetVisualizationHook):
                 pred_score_thr=self.score_thr, out_file=out_file and str(out_file),
                 step=self._test_index)
 
-    def _read(self, path: str) -> np.ndarray:
-        """Read an image, uint8 RGB [H, W, 3]."""
-        return mmcv.imfrombytes(get(path, backend_args=self.backend_args), channel_order='rgb')
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
+                       outputs: Sequence[DetDataSample]) -> None:
+        """Draw the first image of a batch every ``interval`` iterations."""
+        step, sample = runner.iter + batch_idx, outputs[0]
+        if not self.draw or step % self.interval:
+            return
+        self._visualizer.add_datasample(
+            Path(sample.img_path).name if self.show else 'val_img', self._read(sample),
+            data_sample=sample, show=self.show, wait_time=self.wait_time,
+            pred_score_thr=self.score_thr, step=step)
+
+    def _read(self, sample: DetDataSample) -> np.ndarray:
+        """Read the image of a sample, uint8 RGB [H, W, 3]."""
+        if sample.get('drawn_channels') is not None:
+            return read_sample_image(sample.metainfo, self.backend_args)
+        return mmcv.imfrombytes(get(sample.img_path, backend_args=self.backend_args),
+                                channel_order='rgb')
 
     def _picture(self, image: np.ndarray, sample: DetDataSample) -> np.ndarray | None:
         """Draw a picture, None if the visualizer only draws in the first process."""

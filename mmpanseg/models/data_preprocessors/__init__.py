@@ -1,3 +1,4 @@
+from mmpanseg.models.data_preprocessors.channels import ChannelDataPreprocessor
 from mmpanseg.models.data_preprocessors.fixed_size import FixedSizeDataPreprocessor
 
-__all__ = ['FixedSizeDataPreprocessor']
+__all__ = ['ChannelDataPreprocessor', 'FixedSizeDataPreprocessor']

@@ -1,13 +1,13 @@
 """Data preprocessor that pads to a fixed size, for networks with a fixed number of positions."""
 
 import torch.nn.functional as F
-from mmdet.models.data_preprocessors import DetDataPreprocessor
 
+from mmpanseg.models.data_preprocessors.channels import ChannelDataPreprocessor
 from mmpanseg.registry import MODELS
 
 
 @MODELS.register_module()
-class FixedSizeDataPreprocessor(DetDataPreprocessor):
+class FixedSizeDataPreprocessor(ChannelDataPreprocessor):
     """Normalize images, and pad every batch at the right and at the bottom with zeros.
 
     Sides that are longer than ``size`` are padded to the next length of ``divisor`` k + 1 pixels.
@@ -18,7 +18,7 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         size: (height, width) in pixels; None pads to the next length of ``divisor`` k + 1 of each
             batch. Published: (1281, 1281) for COCO and ADE20K, (1025, 2049) for Cityscapes.
         divisor: stride of the coarsest feature map in pixels.
-        kwargs: arguments of mmdet's ``DetDataPreprocessor``.
+        kwargs: arguments of :class:`ChannelDataPreprocessor`.
     """
 
     def __init__(self, size: tuple[int, int] | None, divisor: int = 32, **kwargs) -> None:
@@ -29,11 +29,11 @@ class FixedSizeDataPreprocessor(DetDataPreprocessor):
         """Normalize and pad a batch.
 
         Args:
-            data: ``inputs``, images [3, h, w], and ``data_samples``, one sample each or None.
+            data: ``inputs``, images [C, h, w], and ``data_samples``, one sample each or None.
             training: whether to apply mmdet's batch augmentations.
 
         Returns:
-            ``inputs`` as one tensor [B, 3, H, W], and ``data_samples`` with ``batch_input_shape``.
+            ``inputs`` as one tensor [B, C, H, W], and ``data_samples`` with ``batch_input_shape``.
         """
         data = super().forward(data, training)
         inputs, samples = data['inputs'], data['data_samples'] or []

@@ -1,5 +1,6 @@
 """The one segmentor: backbone, panoptic head, panoptic fusion head."""
 from collections.abc import Callable
+from functools import partial
 from logging import FileHandler
 
 import torch
@@ -19,6 +20,12 @@ from mmpanseg.models.segmentors.checked_loading import (
     explained_pretrained_errors,
 )
 from mmpanseg.models.segmentors.feature_map_check import check_feature_maps
+from mmpanseg.models.segmentors.input_channels import (
+    adapt_checkpoint,
+    adapt_pretrained,
+    check_inputs,
+    check_normalization,
+)
 from mmpanseg.registry import MODELS
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.mmdet_samples import segments_from_sample
@@ -53,6 +60,10 @@ class MaskTransformer(CheckedLoadingMixin, BaseDetector):
             :class:`mmpanseg.models.inference.tiled_prediction.Tiling`.
         data_preprocessor: config of the data preprocessor, see mmengine's ``BaseModel``.
         init_cfg: config of the initialization, see mmengine's ``BaseModule``.
+        new_channels: how the first convolution adapts pretrained weights of another number of
+            channels: 'repeat', 'average' or 'zero', see
+            :func:`mmpanseg.models.segmentors.input_channels.adapt_first_convolution`. None: such
+            weights are an error.
         unknown: rejected with a ``TypeError`` that lists the existing arguments.
 
     Raises:
@@ -69,13 +80,16 @@ class MaskTransformer(CheckedLoadingMixin, BaseDetector):
                  panoptic_head: dict,
                  panoptic_fusion_head: dict = dict(type='mmpanseg.PixelwiseFusionHead'),
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None, **unknown) -> None:
+                 init_cfg: dict | None = None, new_channels: str | None = None,
+                 **unknown) -> None:
         text = describe_unknown_keys('model', unknown, init_arguments(MaskTransformer))
         if 'train_cfg' in unknown:
             text += ('; the entries of model.train_cfg in mmdet (points, assigner) are options of '
                      'panoptic_head.criterion here')
         if text:
             raise TypeError(text)
+        channels = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
+        check_normalization(data_preprocessor, channels)
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -83,7 +97,7 @@ class MaskTransformer(CheckedLoadingMixin, BaseDetector):
         check_option_types('model', MaskTransformer, dict(
             num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes,
             backbone=backbone, panoptic_head=panoptic_head, test_cfg=test_cfg,
-            panoptic_fusion_head=panoptic_fusion_head))
+            panoptic_fusion_head=panoptic_fusion_head, new_channels=new_channels))
         if num_things_classes < 0 or num_stuff_classes < 0 or not (
                 num_things_classes + num_stuff_classes):
             raise ValueError(
@@ -104,6 +118,9 @@ class MaskTransformer(CheckedLoadingMixin, BaseDetector):
         self.num_classes = num_things_classes + num_stuff_classes
         self.backbone = MODELS.build(backbone)
         check_feature_maps(self.backbone, backbone, panoptic_head)
+        self.new_channels = new_channels
+        adapt_pretrained(self.backbone, new_channels)
+        self.data_preprocessor.register_forward_pre_hook(partial(check_inputs, channels))
         self.panoptic_head = MODELS.build(panoptic_head, default_args=classes)
         if panoptic_head.get('num_queries', 1) < 1:
             raise ValueError(f'model.panoptic_head.num_queries={panoptic_head["num_queries"]} must '
@@ -119,6 +136,18 @@ class MaskTransformer(CheckedLoadingMixin, BaseDetector):
         """
         with explained_pretrained_errors(self):
             super().init_weights()
+
+    def adapt_channels(self, weights: dict) -> None:
+        """Adapt the weights of a checkpoint to the channels of the images, in place.
+
+        Args:
+            weights: tensors by name.
+
+        Raises:
+            ValueError: it was trained with another number of channels, and ``new_channels`` is
+                None.
+        """
+        adapt_checkpoint(self.backbone, self.new_channels, weights)
 
     def _dump_init_info(self) -> None:
         """Write a line per parameter to log files; without any, mmengine would use the console."""

@@ -100,7 +100,8 @@ def test_transforms_inside_of_others(wrapper):
             wrapped(dict(type='CutOut', n_holes=1, cutout_shape=(4, 4)))[wrapper]))
 
 
-OPTIONS = dict(CutOut=dict(n_holes=1, cutout_shape=(4, 4)), InstaBoost=None, RandomMosaic=None,
+OPTIONS = dict(FixScaleResize=dict(scale=(8, 8)), InstaBoost=None, RandomMosaic=None,
+               CutOut=dict(n_holes=1, cutout_shape=(4, 4)),
                RandomCenterCropPad=dict(crop_size=(8, 8), ratios=(1.0, ), mean=[0, 0, 0],
                                         std=[1, 1, 1], to_rgb=False, border=4,
                                         test_pad_mode=None))
