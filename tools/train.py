@@ -15,6 +15,8 @@ def parse_args() -> argparse.Namespace:
                         'in the work dir')
     parser.add_argument('--detect-anomaly', action='store_true',
                         help='search for the module and the operation that make NaN; slow')
+    parser.add_argument('--no-data-check', action='store_true',
+                        help='start without a check of the classes and of the first images')
     add_run_options(parser)
     return parser.parse_args()
 
@@ -27,7 +29,8 @@ def main() -> None:
 
     runner = build_training(
         read_config(args), args.launcher, resume=args.resume, amp=args.amp,
-        auto_scale_lr=args.auto_scale_lr, detect_anomaly=args.detect_anomaly)
+        auto_scale_lr=args.auto_scale_lr, detect_anomaly=args.detect_anomaly,
+        data_check=not args.no_data_check)
     runner.train()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 # Sections of `mmpanseg --help`, from top to bottom.
-SECTIONS = ('Use models', 'Train and score', 'Files and machine')
+SECTIONS = ('Use models', 'Train and score', 'Data', 'Files and machine')
 
 
 class Verb(click.Command):

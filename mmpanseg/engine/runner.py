@@ -38,6 +38,7 @@ from mmpanseg.engine.hooks import (
     BatchSizeHook,
     CheckpointMetaHook,
     ClassConsistencyHook,
+    DataCheckHook,
     FiniteCheckpointHook,
     InterruptionHook,
     LoadSummaryHook,
@@ -61,7 +62,7 @@ from mmpanseg.registry import RUNNERS
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
            RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook,
-           InterruptionHook, ResumeHook)
+           InterruptionHook, ResumeHook, DataCheckHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')

@@ -9,7 +9,7 @@ from mmpanseg.engine.launch import build_runner, set_resume, use_amp, use_auto_s
 
 def build_training(cfg: Config, launcher: str = 'none', *, resume: str | None = None,
                    amp: bool = False, auto_scale_lr: bool = False,
-                   detect_anomaly: bool = False) -> Runner:
+                   detect_anomaly: bool = False, data_check: bool = True) -> Runner:
     """Build the runner of a training.
 
     Args:
@@ -19,6 +19,8 @@ def build_training(cfg: Config, launcher: str = 'none', *, resume: str | None = 
         amp: train in mixed precision, see :func:`mmpanseg.engine.use_amp`.
         auto_scale_lr: see :func:`mmpanseg.engine.use_auto_scale_lr`.
         detect_anomaly: search for the operation that makes NaN.
+        data_check: check the data before the first step, see
+            :class:`mmpanseg.engine.hooks.DataCheckHook`.
 
     Returns:
         The runner; its ``train`` starts.
@@ -33,5 +35,9 @@ def build_training(cfg: Config, launcher: str = 'none', *, resume: str | None = 
         use_auto_scale_lr(cfg)
     if detect_anomaly:
         use_anomaly_detection(cfg)
+    if not data_check:
+        hooks = dict(cfg.get('default_hooks') or {})
+        hooks['data_check'] = dict(type='mmpanseg.DataCheckHook', enabled=False)
+        cfg.default_hooks = hooks
     with user_mistakes():
         return build_runner(cfg, launcher)

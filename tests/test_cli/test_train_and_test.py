@@ -131,11 +131,11 @@ def test_options_reach_the_run(run, tiny_config, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.delenv('MMPANSEG_TRUST_CHECKPOINT', raising=False)
     done = run('train', tiny_config, '--amp', '--auto-scale-lr', '--resume', '--detect-anomaly',
-               '--strict-meta', '--cfg-options', 'a.b=[1,2]', 'c=x')
+               '--no-data-check', '--strict-meta', '--cfg-options', 'a.b=[1,2]', 'c=x')
     assert done.status == 0
     cfg, args, kwargs = calls.pop()
     assert args == ('none',) and kwargs == dict(
-        resume='auto', amp=True, auto_scale_lr=True, detect_anomaly=True)
+        resume='auto', amp=True, auto_scale_lr=True, detect_anomaly=True, data_check=False)
     assert (cfg.a.b, cfg.c, cfg.strict_meta, cfg.work_dir) == ([1, 2], 'x', True, 'work_dirs/tiny')
     (checkpoint := Path('x.pth')).write_bytes(b'PK\3\4' + bytes(100))
     monkeypatch.setattr('mmpanseg.engine.launch.check_checkpoint', lambda path, config: path)

@@ -22,6 +22,8 @@ from mmpanseg.cli.screen import quiet_start
               help='Scale the learning rate to the number of images per step of this run.')
 @click.option('--detect-anomaly', is_flag=True,
               help='Search for the module and the operation that make NaN; slow.')
+@click.option('--no-data-check', 'data_check', is_flag=True, flag_value=False, default=True,
+              help='Start without a check of the classes and of the first images.')
 def command(config: str, processes: int | None, launcher: str, **values: Any) -> None:
     """Train a model.
 

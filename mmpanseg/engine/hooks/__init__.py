@@ -2,6 +2,7 @@ from mmpanseg.engine.hooks.activation_checkpointing_hook import ActivationCheckp
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mmpanseg.engine.hooks.checkpoint_meta_hook import CheckpointMetaHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
+from mmpanseg.engine.hooks.data_check_hook import DataCheckHook
 from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
 from mmpanseg.engine.hooks.gradient_norm_hook import GradientNormHook
 from mmpanseg.engine.hooks.interruption_hook import InterruptionHook
@@ -14,7 +15,8 @@ from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyH
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
 __all__ = ['ActivationCheckpointingHook', 'BatchSizeHook', 'CheckpointMetaHook',
-           'ClassConsistencyHook', 'CompileHook', 'FiniteCheckpointHook', 'GradientNormHook',
-           'InterruptionHook', 'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
+           'ClassConsistencyHook', 'CompileHook', 'DataCheckHook',
+           'FiniteCheckpointHook', 'GradientNormHook', 'InterruptionHook',
+           'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
            'QueryConsistencyHook', 'ResumeHook', 'RunSummaryHook', 'SafeCheckpointHook',
            'ScheduleConsistencyHook']

@@ -1,0 +1,1 @@
+"""Checks of JSONs, folders and file names, without reading images."""

@@ -1,0 +1,1 @@
+"""Checks of one image with its map or objects."""

@@ -1,0 +1,1 @@
+"""Checks of whole sets and of several splits."""
