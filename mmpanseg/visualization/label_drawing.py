@@ -1,5 +1,6 @@
 """Placement and drawing of text on segments."""
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -112,6 +113,34 @@ class LabelPlacer:
                 self._take(x, y, box)
                 return Label(text, color, (x + 0.5) / self.scale, (y + 0.5) / self.scale,
                              *full, font_size)
+        return None
+
+    def place_beside(self, box: Sequence[float], text: str, color: Color) -> Label | None:
+        """Place a small label above, below or beside a box, where it covers no other label.
+
+        Args:
+            box: (x1, y1, x2, y2) in pixels.
+            text: what to draw.
+            color: RGB color of the segment.
+
+        Returns:
+            the label; None without a free place in the image.
+        """
+        font_size = max(8, round(0.75 * self.font_size))
+        width, height = box_size(text, font_size)
+        x1, y1, x2, y2 = box
+        for x, y in ((x1 + width / 2, y1 - height / 2 - 2), (x1 + width / 2, y2 + height / 2 + 2),
+                     (x2 + width / 2 + 3, (y1 + y2) / 2), (x1 - width / 2 - 3, (y1 + y2) / 2)):
+            corner = ((x - width / 2) * self.scale, (y - height / 2) * self.scale)
+            left, top = (int(np.floor(value)) for value in corner)
+            right, bottom = (int(np.ceil(value + side * self.scale))
+                             for value, side in zip(corner, (width, height)))
+            if left < 0 or top < 0 or right > self.taken.shape[1] or bottom > self.taken.shape[0]:
+                continue
+            place = np.s_[top:bottom, left:right]
+            if not self.taken[place].any():
+                self.taken[place] = 1
+                return Label(text, color, x, y, width, height, font_size)
         return None
 
     def _best_center(self, mask: np.ndarray, depth: np.ndarray, box: tuple[int, int],

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmpanseg.visualization.color import Color, generate_palette, instance_shade
 from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels, text_ink
+from mmpanseg.visualization.markings import Marks, draw_boxes, draw_hidden, hatch
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class DrawnSegment:
         label: its class.
         is_thing: whether the class is a thing.
         score: 0..1, of predictions.
+        is_crowd: a group of things that is no instance; it is drawn with a grid.
     """
     id: int
     label: int
     is_thing: bool
     score: float | None = None
+    is_crowd: bool = False
 
 
 def segment_colors(pan_map: np.ndarray, segments: Sequence[DrawnSegment],
@@ -65,7 +68,8 @@ def draw_panoptic(image: np.ndarray,
                   min_side: int = 800,
                   with_labels: bool = True,
                   with_scores: bool = True,
-                  colors: Mapping[int, Color] | None = None) -> np.ndarray:
+                  colors: Mapping[int, Color] | None = None,
+                  marks: Marks | None = None) -> np.ndarray:
     """Draw a panoptic overlay: colored segments, outlines between them, class names on them.
 
     Args:
@@ -80,6 +84,7 @@ def draw_panoptic(image: np.ndarray,
         with_labels: write class names.
         with_scores: write scores (percent) after the names of things that have one.
         colors: id of a segment -> its RGB color, in place of that of :func:`segment_colors`.
+        marks: void, boxes and outlines to draw, too.
 
     Returns:
         uint8 RGB [H', W', 3]; H' = H and W' = W unless enlarged.
@@ -105,7 +110,8 @@ def draw_panoptic(image: np.ndarray,
     is_thing = np.array([int(i) in by_id and by_id[int(i)].is_thing for i in ids])
     colors = {**segment_colors(pan_map, segments, palette), **(colors or {})}
 
-    factor = max(1.0, min_side / max(image.shape[:2]))
+    height, width = image.shape[:2]
+    factor = max(1.0, min_side / max(height, width))
     if factor > 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
@@ -115,6 +121,16 @@ def draw_panoptic(image: np.ndarray,
     visible = ~void[index]
     canvas = _tint(image, index, table, visible, alpha)
     _outline(canvas, index, visible, is_thing)
+    is_crowd = np.array([int(i) in by_id and by_id[int(i)].is_crowd for i in ids])
+    if is_crowd.any():
+        hatch(canvas, is_crowd[index], crossed=True)
+    boxes = {} if marks is None else marks.boxes
+    if marks is not None:
+        if marks.void:
+            hatch(canvas, ~visible)
+        scale = (canvas.shape[1] / width, canvas.shape[0] / height)
+        draw_hidden(canvas, marks.hidden, colors, scale)
+        draw_boxes(canvas, boxes, colors, scale)
     if not with_labels or classes is None:
         return canvas
 
@@ -127,6 +143,11 @@ def draw_panoptic(image: np.ndarray,
     labels = [placer.place(rank[s.id], _caption(s, classes, with_scores), colors[s.id],
                            min_coverage=0.28 if s.is_thing else 0.6)
               for s in drawn]
+    # the names of small things are beside their boxes
+    factor = canvas.shape[1] / width
+    labels += [placer.place_beside([factor * value for value in boxes[s.id]],
+                                   _caption(s, classes, with_scores), colors[s.id])
+               for s, label in zip(drawn, list(labels)) if label is None and s.id in boxes]
     return draw_labels(canvas, [label for label in labels if label is not None])
 
 
@@ -164,6 +185,8 @@ def _caption(segment: DrawnSegment, classes: Sequence[str], with_scores: bool) -
     name = str(classes[segment.label])
     for suffix in ('-merged', '-other', '-stuff'):
         name = name.removesuffix(suffix)
+    if segment.is_crowd:
+        name = f'{name} (crowd)'
     if with_scores and segment.is_thing and segment.score is not None:
         return f'{name} {100 * segment.score:.0f}%'
     return name

@@ -15,7 +15,7 @@ from pycocotools import mask as rle_tools
 from mmpanseg.datasets.metainfo import CommonMetainfo
 from mmpanseg.registry import VISUALIZERS
 from mmpanseg.structures import SegmentMap
-from mmpanseg.structures.image_file import match_loaded_image
+from mmpanseg.structures.sample_image import match_loaded_image
 from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.visualization.color import Color
 from mmpanseg.visualization.panoptic import DrawnSegment, draw_panoptic, side_by_side
