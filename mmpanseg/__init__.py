@@ -39,8 +39,13 @@ def _policy() -> ModuleType:
     return importlib.import_module('mmpanseg.checkpoints.engine_loading')
 
 
+def _configs() -> Any:
+    return importlib.import_module('mmpanseg.hub.config_files').find_configs()
+
+
 compat.install({
     'mmengine': _create_registries, 'mmdet.datasets': _register_loaders,
+    'mmengine.config.config': lambda module: compat.find_own_bases(module, _configs),
     'mmengine.runner.checkpoint': lambda module: compat.replace_loading(module, _policy),
     'mmengine.infer.infer': lambda module: compat.replace_stored_configs(module, _policy)})
 

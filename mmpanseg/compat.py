@@ -29,6 +29,8 @@ import of                           effect, reason
                                     function falls back to executing the file.
 ``mmengine.infer.infer``            Inferencers without a config parse the one in the checkpoint
                                     instead of executing it.
+``mmengine.config.config``          ``_base_ = 'mmpanseg::mask2former/...'`` is a config of this
+                                    library, of the package or of the checkout.
 ==================================  ================================================================
 
 This module imports nothing but the standard library until one of these modules is imported.
@@ -333,6 +335,30 @@ def replace_stored_configs(infer: Any, policy: Callable[[], Any]) -> None:
         return original(self, cfg, weights, *args, **kwargs)
 
     infer.BaseInferencer._init_model = _init_model
+
+
+def find_own_bases(config: Any, folder: Callable[[], Any]) -> None:
+    """Let ``_base_`` of a config name configs of this library, ``mmpanseg::FOLDER/NAME.py``.
+
+    mmengine knows the packages of OpenMMLab only, and sets the scope of such a base to its package,
+    where the names of mmdet's classes are unknown.
+
+    Args:
+        config: the module mmengine.config.config.
+        folder: returns the path of the folder of configs.
+    """
+    original = config.Config._get_cfg_path
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def _get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        package, _, name = cfg_path.partition('::')
+        if package != 'mmpanseg' or not name:
+            return original(cfg_path, filename)
+        return str(folder() / name), None
+
+    config.Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
 def _write_null_for_nan(handlers: Any) -> None:

@@ -186,6 +186,11 @@ def test_wheel_works_without_a_checkout(wheel_file, tmp_path):
     here = Config.fromfile(
         ROOT / 'configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
     assert Config.fromfile(out).to_dict() == here.to_dict()
+    (tmp_path / 'own.py').write_text(
+        "_base_ = 'mmpanseg::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'")
+    run(sys.executable, '-c', 'import mmpanseg; from mmengine.config import Config; '
+        'Config.fromfile("own.py").dump("complete.py")')
+    assert Config.fromfile(tmp_path / 'complete.py').to_dict() == here.to_dict()
 
 
 def test_imported_packages_are_dependencies():
@@ -204,5 +209,5 @@ def test_imported_packages_are_dependencies():
         'mmpanseg', 'cv2', 'mmengine', 'mmcv', 'mmdet'}
     listed = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2]
     listed = re.findall(r"'([a-z]+)", listed.partition(']')[0])
-    # imported in functions that need them; safetensors is in the extra hf
-    assert needed - {'safetensors', 'pandas', 'supervision', 'IPython'} == {*listed}
+    # imported in functions that need them; safetensors is in the extra hf, tifffile in tiff
+    assert needed - {'safetensors', 'tifffile', 'pandas', 'supervision', 'IPython'} == {*listed}

@@ -72,7 +72,7 @@ def test_mistakes_in_the_command_line(mmpanseg_command, arguments, line):
 
 def test_unknown_verb_without_near_names(mmpanseg_command):
     done = mmpanseg_command('xylophone')
-    assert done.status == 2 and 'there are ' in done.err and 'convert, env' in done.err
+    assert done.status == 2 and 'there are browse, ' in done.err and 'env, ' in done.err
 
 
 @pytest.mark.parametrize(('body', 'status', 'line'), [

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ('README.md', 'docs/*.md', 'configs/*/README.md', 'projects/*/README.md')
+PAGES = ('README.md', 'docs/*.md', 'docs/tutorials/*.md', 'configs/*/README.md',
+         'projects/*/README.md')
 # first words of lines that are commands
 COMMANDS = ('make ', 'python ', 'python3 ', 'pip ', 'mim ', 'wget ', 'gdown ', 'tools/', '.venv/',
             'mmpanseg ')

@@ -76,6 +76,7 @@ def own_data(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [b for b in blocks_of('config') if 'data/mine' in b.text],
                          ids=str)
 def test_own_data_train_as_printed(block, own_data, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw
             'pq_compute', 'read_weights', 'segment.box', "channel_order='bgr'",
             'predictor.stream', 'score_thr=(0.3', 'predictor.logits', 'overlap=16',
             'Result.from_dict', "result.filter('person'", "result['person'][0]",
-            'Count the images')
+            'Count the images', 'BrowseOptions(', 'run_doctor')
 EXTENSIONS = ('ClassThresholdFusionHead', 'ConvPyramid', 'SumPixelDecoder', 'PresenceHead',
               'MeadowDataset', 'Count the segments')
 
@@ -72,6 +72,14 @@ def test_inferencer(space, tmp_path, capsys):
         assert [str(segment[k]) for k in ('id', 'class_name', 'isthing')] in printed
     assert len(list((tmp_path / 'results/vis').iterdir())) == 2
     assert len(list((tmp_path / 'results/preds').rglob('*.png'))) == 2
+
+
+def test_doctor(space, capsys):
+    report = run('run_doctor', space)['report']
+    found = capsys.readouterr().out.splitlines()
+    assert found[-1] == f'{report.counts} 0' and len(found) == len(report.problems) + 1
+    assert {problem.check for problem in report.problems} <= {'PAN404', 'PAN406'}
+    assert report.sources[0]['images'] > 0
 
 
 def test_first_prediction(space, capsys):
@@ -114,6 +122,13 @@ def test_lines_of_the_command(space, tmp_path, capsys):
             file.write(json.dumps(result.to_dict()) + '\n')
     run('Result.from_dict', space)
     assert capsys.readouterr().out.splitlines() == ['a.jpg sky', 'b.jpg sky']
+
+
+def test_browsing(space, tmp_path, capsys):
+    done = run('BrowseOptions(', space)['done']
+    sizes = [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()[-3:]]
+    assert sizes == sorted(sizes) and len(done.cards) == 3
+    assert (tmp_path / 'look/index.html').is_file()
 
 
 def test_drawing(space):

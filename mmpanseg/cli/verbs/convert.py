@@ -9,7 +9,7 @@ from mmpanseg.cli.verb import SECTIONS, Verb
 from mmpanseg.engine.command_line import CLASS_ORDERS, SOURCES, import_mmdet
 
 
-@click.command(cls=Verb, section=SECTIONS[2],
+@click.command(cls=Verb, section=SECTIONS[-1],
                examples=['mmpanseg convert model_final_94dc52.pkl mask2former_r50.pth --config '
                          'mask2former_r50_8xb2-lsj-50e_coco-panoptic'],
                short_help='Convert a published checkpoint.')

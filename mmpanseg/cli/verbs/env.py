@@ -11,7 +11,7 @@ from mmpanseg.cli.verb import SECTIONS, Verb
 from mmpanseg.utils import strict_json
 
 
-@click.command(cls=Verb, section=SECTIONS[2], examples=['mmpanseg env'],
+@click.command(cls=Verb, section=SECTIONS[-1], examples=['mmpanseg env'],
                short_help='Show versions, compiled operators and devices, for bug reports.')
 @click.option('--json', 'as_json', is_flag=True, help='Write JSON.')
 def command(as_json: bool) -> None:

@@ -30,6 +30,7 @@ def test_same_seed_same_scene():
     assert not np.array_equal(first[0], other[0])
 
 
+@pytest.mark.slow
 def test_command_writes_the_same_files_as_another_process(tmp_path):
     write_scenes(tmp_path / 'here', 'train', 2, (64, 80), seed=5)
     write_scenes(tmp_path / 'here', 'val', 1, (64, 80), seed=5)
