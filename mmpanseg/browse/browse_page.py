@@ -2,11 +2,10 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mmpanseg.browse.cards import ImageCard, Panel, statistics_by_class
-from mmpanseg.browse.folder import PICTURES
-from mmpanseg.browse.gallery import Card, Picture, gallery, group_button, swatch
-from mmpanseg.browse.page import Content, Markup, table, tag
+from mmpanseg.browse.cards import PICTURES, ImageCard, Panel, statistics_by_class
 from mmpanseg.browse.sources import Classes
+from mmpanseg.pages.gallery import Card, Picture, gallery, group_button, swatch
+from mmpanseg.pages.page import Content, Markup, table, tag
 
 _ORDERS = {
     'order:up': 'as selected', 'index:up': 'index', 'segments:down': 'most segments',

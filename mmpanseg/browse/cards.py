@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 
 from mmpanseg.browse.display import Tones, choose_tones, shrink, stretch_limits, to_rgb
 from mmpanseg.browse.drawing import draw_view
-from mmpanseg.browse.folder import PICTURES
 from mmpanseg.browse.parameters import describe_steps
 from mmpanseg.browse.recording import Recorder
 from mmpanseg.browse.sources import Classes, Place
@@ -19,14 +17,13 @@ from mmpanseg.browse.statistics import ViewStatistics, measure
 from mmpanseg.browse.views import View, read_annotation, read_image, shown_channels, view_of_sample
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.engine.random_states import PrivateGenerators
+from mmpanseg.pages.picture_files import SMALL_SIDE, write_jpeg
 from mmpanseg.structures.image_file import file_header
-from mmpanseg.utils.atomic_files import result_file
 
+# folder of the pictures
+PICTURES = 'images'
 # first number of the keys of random generators, another one than in training
 _KEY = 2
-# longest side of the pictures on the page and the contact sheet
-SMALL_SIDE = 480
-_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -259,17 +256,10 @@ def _draw_panel(index: int, loaded: LoadedView, classes: Classes, options: CardO
     stem = f'{index:06d}_{loaded.name}'
     files = dict(large=f'{stem}.jpg', small=f'{stem}_small.jpg', plain=f'{stem}_plain.jpg')
     for kind, content in (('large', drawn), ('small', small), ('plain', bare)):
-        _write_jpeg(options.folder / PICTURES / files[kind], content)
+        write_jpeg(options.folder / PICTURES / files[kind], content)
     statistics = measure(view.segments, view.image.shape[:2], view.crowds)
     return Panel(loaded.name, statistics, small_size=(small.shape[1], small.shape[0]),
                  parameters=loaded.parameters, note=loaded.note, **files)
-
-
-def _write_jpeg(path: Path, picture: np.ndarray) -> None:
-    """Write a picture in a quality for screens, in a quarter of the size of :func:`imwrite`'s."""
-    _, data = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    with result_file(path) as part:
-        part.write_bytes(data.tobytes())
 
 
 def statistics_by_class(cards: list[ImageCard]) -> Iterator[tuple[int, dict[str, float]]]:

@@ -8,8 +8,8 @@ import mmcv
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmpanseg.visualization.label_drawing import load_font
 from mmpanseg.visualization.picture_files import write_picture
+from mmpanseg.visualization.text import draw_text, fit_text, wrap_text
 
 PANEL_HEIGHT, _GAP, _TEXT, _STRIP = 240, 10, 15, 26
 # least width of an image
@@ -84,8 +84,10 @@ def draw_sheet(cells: Sequence[Cell]) -> np.ndarray:
             x += picture.shape[1] + _GAP // 2
         if cell.error and not row:
             _draw_error(ink, cell.error, (left, top), width)
-        ink.text((left, top + PANEL_HEIGHT + 4), _fitting(cell.title, width),
-                 _ERROR_INK if cell.error else _INK, load_font(_TEXT))
+        # the end of a file name tells more than its start
+        title = fit_text(cell.title, _TEXT, width, keep_end=True)
+        draw_text(ink, (left, top + PANEL_HEIGHT + _STRIP / 2), title,
+                  _ERROR_INK if cell.error else _INK, _TEXT)
     return np.asarray(sheet)
 
 
@@ -101,27 +103,5 @@ def _small(path: Path) -> np.ndarray:
 def _draw_error(ink: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int) -> None:
     x, y = corner
     ink.rectangle((x, y, x + width - 1, y + PANEL_HEIGHT - 1), outline=_ERROR_INK)
-    for number, line in enumerate(_wrapped(text, width - 20)[:8]):
-        ink.text((x + 10, y + 10 + 21 * number), line, _ERROR_INK, load_font(_TEXT))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text into lines, also within long words."""
-    lines, line = [], ''
-    for letter in text:
-        if load_font(_TEXT).getlength(line + letter) > width:
-            cut = line.rfind(' ') + 1 or len(line)
-            lines.append(line[:cut].rstrip())
-            line = line[cut:]
-        line += letter
-    return [*lines, line]
-
-
-def _fitting(text: str, width: int) -> str:
-    """Shorten a text to a width in pixels; the end of a file name tells more than its start."""
-    font = load_font(_TEXT)
-    if font.getlength(text) <= width:
-        return text
-    while len(text) > 1 and font.getlength(f'…{text}') > width:
-        text = text[1:]
-    return f'…{text}'
+    for number, line in enumerate(wrap_text(text, _TEXT, width - 20)[:8]):
+        draw_text(ink, (x + 10, y + 19 + 21 * number), line, _ERROR_INK, _TEXT)

@@ -1,5 +1,6 @@
 """Browses a data set: selects images, draws them, writes contact sheets and the page."""
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +11,8 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from mmpanseg.browse.browse_page import Heading, page_body
-from mmpanseg.browse.cards import CardOptions, ImageCard, draw_card, load_image
+from mmpanseg.browse.cards import PICTURES, CardOptions, ImageCard, draw_card, load_image
 from mmpanseg.browse.contact_sheet import Cell, write_sheets
-from mmpanseg.browse.folder import PAGE, PICTURES, open_folder, write_record
-from mmpanseg.browse.gallery import gallery_assets
-from mmpanseg.browse.page import write_page
 from mmpanseg.browse.selection import Selection, by_index, labels_of, select
 from mmpanseg.browse.sources import (
     Classes,
@@ -25,6 +23,16 @@ from mmpanseg.browse.sources import (
     locate,
 )
 from mmpanseg.engine.command_line import UsageError
+from mmpanseg.pages.gallery import gallery_assets
+from mmpanseg.pages.own_folder import OwnFiles, open_folder
+from mmpanseg.pages.page import write_page
+from mmpanseg.utils import strict_json
+from mmpanseg.utils.atomic_files import result_file
+
+PAGE, RECORD = 'index.html', 'browse.json'
+_OWN_FILES = OwnFiles(
+    'browse', RECORD, (re.compile(re.escape(PAGE)), re.compile(r'contact_sheet(_\d+)?\.png')),
+    {PICTURES: re.compile(r'\d{6,}_(original|draw\d+)(_plain|_small)?\.jpg')})
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,8 @@ def browse(cfg: Config, options: BrowseOptions, name: str = 'config',
         progress: called with what is done, the number of images that are done, and their total.
 
     Raises:
-        UsageError: an option does not fit the config or its data, or the folder holds files of
-            others.
+        UsageError: an option does not fit the config or its data.
+        ForeignFilesError: the folder holds files of others.
         FileWriteError: the folder cannot be written.
     """
     dataset = build_dataset(cfg, options.split)
@@ -105,7 +113,7 @@ def browse(cfg: Config, options: BrowseOptions, name: str = 'config',
                              options.indices, options.images)
     else:
         selection = select(places, labels, options.worst, options.num, options.seed, progress)
-    open_folder(options.out)
+    open_folder(options.out, _OWN_FILES)
     how = CardOptions(options.out, options.draws, options.seed, options.channels,
                       options.max_side)
     cards = []
@@ -118,7 +126,9 @@ def browse(cfg: Config, options: BrowseOptions, name: str = 'config',
     styles, scripts = gallery_assets()
     write_page(options.out / PAGE, heading.title, page_body(cards, classes, heading), styles,
                scripts)
-    write_record(options.out, _record(name, options, selection, classes, cards))
+    record = _record(name, options, selection, classes, cards)
+    with result_file(options.out / RECORD) as part:
+        part.write_text(strict_json.dumps(record, indent=1) + '\n', encoding='utf-8')
     return Browsed(options.out / PAGE, sheets, cards, selection)
 
 

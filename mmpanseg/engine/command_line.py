@@ -204,6 +204,7 @@ def run_tool(main: Callable[[], None], name: str | None = None) -> None:
 
 
 _MISTAKES = {'mmpanseg.checkpoints.sources': 'CheckpointError',
+             'mmpanseg.pages.own_folder': 'ForeignFilesError',
              'mmpanseg.utils.atomic_files': 'FileWriteError'}
 
 
@@ -214,8 +215,8 @@ def mistake_text(error: Exception) -> str | None:
         error: any error.
 
     Returns:
-        One line for a :class:`UsageError`, a file that is missing or cannot be written, and a
-        checkpoint that does not fit; None for all others, which are bugs.
+        One line for a :class:`UsageError`, a file that is missing or cannot be written, a folder of
+        others, and a checkpoint that does not fit; None for all others, which are bugs.
     """
     if isinstance(error, UsageError):
         return str(error)

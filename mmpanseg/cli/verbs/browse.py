@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmpanseg.cli import options
+from mmpanseg.cli.progress_bars import ProgressBars
 from mmpanseg.cli.runs import config_path
 from mmpanseg.cli.screen import console, quiet_start
 from mmpanseg.cli.verb import Verb
@@ -77,7 +78,7 @@ def command(config: str, cfg_options: dict | None, no_augment: bool, out: Path |
         cfg = load_config(path, cfg_options)
         name, split = Path(path).stem, values['split']
         where = Path('browse') / f'{name}-{split}' if out is None else out
-        with _Bar() as bar:
+        with ProgressBars() as bar:
             done = browse(cfg, BrowseOptions(out=where, draws=0 if no_augment else draws, **values),
                           name, bar.advance)
         _report(done)
@@ -100,32 +101,3 @@ def _report(done: Browsed) -> None:
     console().print(printable(
         f'{len(done.cards)} image{plural}{text} -> {done.page} ({", ".join(done.sheets)})'),
         markup=False)
-
-
-class _Bar:
-    """A bar per kind of work, on a terminal only."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        from mmpanseg.cli.predict_screen import RateColumn
-
-        messages = console(stderr=True)
-        self._bars = Progress(
-            '{task.description}', BarColumn(), MofNCompleteColumn(), RateColumn(),
-            TimeRemainingColumn(compact=True), console=messages, transient=True,
-            redirect_stdout=False, redirect_stderr=False, disable=not messages.is_terminal)
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Bar:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.stop()
-
-    def advance(self, what: str, done: int, total: int) -> None:
-        """Show that `done` of `total` images are done."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done)

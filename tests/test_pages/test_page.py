@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmpanseg.browse.gallery import Card, Picture, gallery, gallery_assets
-from mmpanseg.browse.page import Markup, address, escape, table, tag, write_page
+from mmpanseg.pages.gallery import Card, Picture, gallery, gallery_assets
+from mmpanseg.pages.page import Markup, address, escape, table, tag, write_page
 
 EVIL = '</title><script>alert("1")</script> \' & ключ 図'
 
@@ -107,3 +107,18 @@ def test_gallery(tmp_path):
     assert links == [f'#{a["id"]}' for a in found]
     assert [a.get('value') for n, a in page.elements if n == 'option'] == [
         '', '0', '1', '2', 'order:up', 'void:down']
+
+
+def test_data_is_no_code(tmp_path):
+    """A text that ends an element, or has no character, goes through a page as it is."""
+    import json
+    content = {EVIL: ['<!--', '</script><script>alert(1)</script>', '\udc80']}
+    pieces = json.dumps(content).partition(',')
+    write_page(tmp_path / 'a.html', 'title', [], data={'data-a': pieces}, scripts=['let a;'])
+    text = (tmp_path / 'a.html').read_text(encoding='utf-8')
+    assert text.count('<script') == 2 and text.count('</script>') == 2
+    found = re.search('<script type="application/json" id="data-a">(.*?)</script>', text, re.S)
+    assert json.loads(found[1]) == content
+    with pytest.raises(ValueError, match='is no id'):
+        write_page(tmp_path / 'b.html', 'title', [], data={'a b': ['1']})
+    assert not (tmp_path / 'b.html').exists()

@@ -5,7 +5,7 @@ The style and script of :func:`gallery_assets` belong to it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmpanseg.browse.page import Content, Markup, address, read_asset, tag
+from mmpanseg.pages.page import Content, Markup, address, read_asset, tag
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ def gallery(cards: Sequence[Card], groups: Mapping[int, str],
 
 def gallery_assets() -> tuple[list[str], list[str]]:
     """Return styles and scripts of a page with a gallery."""
-    return [read_asset('gallery.css')], [read_asset('gallery.js')]
+    return [gallery_style()], [read_asset('gallery.js')]
+
+
+def gallery_style() -> str:
+    """Return the CSS of cards, swatches and the viewer."""
+    return read_asset('gallery.css')
 
 
 def swatch(color: Sequence[int]) -> Markup:

@@ -125,7 +125,8 @@ def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], numbers: I
 
 
 def write_page(path: str | Path, title: str, body: Iterable[Content], styles: Sequence[str] = (),
-               scripts: Sequence[str] = ()) -> None:
+               scripts: Sequence[str] = (), data: Mapping[str, Iterable[str]] | None = None
+               ) -> None:
     """Write a page.
 
     Args:
@@ -134,9 +135,12 @@ def write_page(path: str | Path, title: str, body: Iterable[Content], styles: Se
         body: content, as children of :func:`tag`.
         styles: further CSS, after the shared one (colors, text, tables, dark and light).
         scripts: JavaScript of the page.
+        data: id of an element -> pieces of one JSON text, which scripts read with ``JSON.parse``
+            from its ``textContent``. A script from a file beside the page could not do that: under
+            a strict policy, browsers differ in what a page from a disk may load.
 
     Raises:
-        ValueError: a style or script ends its own element.
+        ValueError: a style or script ends its own element; an id is no name.
         FileWriteError: the file cannot be written.
     """
     style, script = '\n'.join((shared_style(), *styles)), '\n'.join(scripts)
@@ -152,9 +156,19 @@ def write_page(path: str | Path, title: str, body: Iterable[Content], styles: Se
         tag('meta', name_='color-scheme', content='light dark'),
         tag('title', title), Markup(f'<style>\n{style}</style>')]
     code = [Markup(f'<script>{script}</script>')] if script else []
-    page = tag('html', '\n', tag('head', head), '\n', tag('body', body, code), lang='en')
-    with result_file(path) as part:
-        part.write_text(f'<!DOCTYPE html>\n{page}\n', encoding='utf-8', newline='\n')
+    content = tag('body', body).removesuffix('</body>')
+    start = f'<!DOCTYPE html>\n<html lang="en">\n{tag("head", head)}\n{content}\n'
+    with (result_file(path) as part, open(part, 'w', encoding='utf-8', newline='\n') as file):
+        file.write(start)
+        for name, pieces in (data or {}).items():
+            if _NO_NAME.search(name):
+                raise ValueError(f'{name!r} is no id of an element')
+            file.write(f'<script type="application/json" id="{name}">')
+            # < can only be in a text of JSON, and as \\u003c it ends no element
+            file.writelines(_FORBIDDEN.sub('\ufffd', piece).replace('<', '\\u003c')
+                            for piece in pieces)
+            file.write('</script>\n')
+        file.write(f'{"".join(code)}</body></html>\n')
 
 
 @cache
@@ -163,9 +177,14 @@ def shared_style() -> str:
     return read_asset('page.css')
 
 
-def read_asset(name: str) -> str:
-    """Read a style or script of this folder."""
-    return (Path(__file__).parent / name).read_text(encoding='utf-8')
+def read_asset(name: str, beside: str = __file__) -> str:
+    """Read a style or script of the package.
+
+    Args:
+        name: of the file.
+        beside: path of a module in the same folder, its ``__file__``.
+    """
+    return (Path(beside).parent / name).read_text(encoding='utf-8')
 
 
 def _fingerprint(script: str) -> str:
