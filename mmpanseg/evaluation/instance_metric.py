@@ -49,6 +49,9 @@ class InstanceMetric(DatasetMetric):
     object has that size. The scored classes are ``thing_classes`` of the dataset's metainfo, or all
     ``classes`` without that entry; only predicted images are scored.
 
+    Attributes:
+        class_ap: label -> AP in 0 .. 1 of the last evaluation; -1 without annotated objects.
+
     Args:
         ann_file: COCO instance annotations. Categories are matched to classes by name, images by
             ``img_id``; categories that are no class of the dataset are ignored. None: the ground
@@ -82,6 +85,7 @@ class InstanceMetric(DatasetMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.classwise = classwise
         self.backend_args = backend_args
+        self.class_ap: dict[int, float] = {}
         self.annotations = None if ann_file is None else InstanceAnnotations(ann_file, backend_args)
 
     @property
@@ -112,6 +116,8 @@ class InstanceMetric(DatasetMetric):
         evaluation = self._evaluate(scored, labels)
         scores = {name: _average(evaluation, *where) for name, where in AVERAGES.items()}
         rows = [['class', *AVERAGES]]
+        self.class_ap = {label: _average(evaluation, None, 0, index)
+                         for index, label in enumerate(labels)}
         if self.classwise:
             for index, label in enumerate(labels):
                 values = [_average(evaluation, *where, index) for where in AVERAGES.values()]

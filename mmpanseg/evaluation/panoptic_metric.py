@@ -15,6 +15,7 @@ from mmpanseg.evaluation.boundary_and_size_pq import (
     nonzero_stats,
     sum_stats,
 )
+from mmpanseg.evaluation.class_scores import ClassScores
 from mmpanseg.evaluation.ground_truth import (
     read_ground_truth,
     to_stored_orientation,
@@ -48,6 +49,10 @@ class PanopticMetric(DatasetMetric):
     ``segments_info`` describes. Per image, only the sums of the classes that occur are stored. The
     scores equal those of the official evaluation: crowd segments, void and images without
     annotation are excluded.
+
+    Attributes:
+        class_scores: those of the last evaluation, on the main process; None before. A hook logs
+            them, see :class:`mmpanseg.engine.hooks.ClassScoresHook`.
 
     Args:
         classwise: print one row per class, in addition to all, things and stuff.
@@ -100,6 +105,7 @@ class PanopticMetric(DatasetMetric):
         self.boundary_width = boundary_width
         self.by_size = by_size
         self.backend_args = backend_args
+        self.class_scores: ClassScores | None = None
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Append (statistics or None, written annotation or None) of each sample to ``results``."""
@@ -135,18 +141,10 @@ class PanopticMetric(DatasetMetric):
         total = sum_stats(
             expand_stats(stats, len(self.metainfo['classes'])) for stats in per_image)
         is_thing = self._is_thing()
-        groups = {'': np.ones(len(is_thing), bool), '_th': is_thing, '_st': ~is_thing}
         logger.info(f'Panoptic quality of {len(per_image)} images\n'
-                    f'{self._table(total, is_thing, groups)}')
-        metrics: dict[str, float] = {}
-        for variant, stat in total.items():
-            keys = ('pq', ) if variant in SIZES else ('pq', 'sq', 'rq')
-            name = {'all': '{}', 'boundary': 'boundary_{}'}.get(variant, f'{{}}_{variant}')
-            for suffix, classes in groups.items():
-                average = stat.average(classes)
-                metrics.update({name.format(key.upper()) + suffix: 100 * average[key]
-                                for key in keys})
-        return metrics
+                    f'{self._table(total, is_thing)}')
+        self.class_scores = self._class_scores(total['all'], is_thing)
+        return average_scores(total, is_thing)
 
     def _is_thing(self) -> np.ndarray:
         """Find the thing classes, bool [C]."""
@@ -209,7 +207,13 @@ class PanopticMetric(DatasetMetric):
                    for annotation in of_image.values()]
         dump(dict(annotations=written), f'{self.outfile_prefix}.json')
 
-    def _table(self, total: dict[str, PQStat], is_thing: np.ndarray, groups: dict) -> str:
+    def _class_scores(self, stat: PQStat, is_thing: np.ndarray) -> ClassScores:
+        *qualities, occurs = stat.per_class()
+        pq, sq, rq = (np.where(occurs, 100 * value, np.nan).tolist() for value in qualities)
+        return ClassScores(self.prefix or '', self.metainfo['classes'], is_thing.tolist(), pq, sq,
+                           rq, stat.tp.tolist(), stat.fp.tolist(), stat.fn.tolist())
+
+    def _table(self, total: dict[str, PQStat], is_thing: np.ndarray) -> str:
         """Format one row per class and group: PQ, SQ, RQ, counts, PQ of the other variants."""
         main = total['all']
         others = {name: stat for name, stat in total.items() if name != 'all'}
@@ -224,7 +228,7 @@ class PanopticMetric(DatasetMetric):
                     *(percent(value[label], occurs[label]) for value in qualities),
                     main.tp[label], main.fp[label], main.fn[label],
                     *(percent(pq[label], present[label]) for pq, _, _, present in others_pq)])
-        for name, classes in zip(('all', 'things', 'stuff'), groups.values()):
+        for name, classes in zip(('all', 'things', 'stuff'), class_groups(is_thing).values()):
             average = main.average(classes)
             parts = [stat.average(classes) for stat in others.values()]
             rows.append([f'{name} (n={average["n"]})', '',
@@ -232,6 +236,28 @@ class PanopticMetric(DatasetMetric):
                          *(count[classes].sum() for count in (main.tp, main.fp, main.fn)),
                          *(percent(part['pq'], part['n'] > 0) for part in parts)])
         return make_table(rows, left=2)
+
+
+def class_groups(is_thing: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the classes of each group of scores: bool [C] by the suffix of their names."""
+    return {'': np.ones(len(is_thing), bool), '_th': is_thing, '_st': ~is_thing}
+
+
+def average_scores(total: dict[str, PQStat], is_thing: np.ndarray) -> dict[str, float]:
+    """Average statistics to the scores of :class:`PanopticMetric`, in percent.
+
+    Args:
+        total: statistics by variant, see :func:`image_pq_variants`.
+        is_thing: bool [C].
+    """
+    scores: dict[str, float] = {}
+    for variant, stat in total.items():
+        keys = ('pq', ) if variant in SIZES else ('pq', 'sq', 'rq')
+        name = {'all': '{}', 'boundary': 'boundary_{}'}.get(variant, f'{{}}_{variant}')
+        for suffix, classes in class_groups(is_thing).items():
+            average = stat.average(classes)
+            scores.update({name.format(key.upper()) + suffix: 100 * average[key] for key in keys})
+    return scores
 
 
 def predicted_segments(sample: dict, num_classes: int) -> PanopticMap:

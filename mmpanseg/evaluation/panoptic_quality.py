@@ -263,7 +263,7 @@ def segment_overlaps(gt: PanopticMap, pred: PanopticMap, image: str,
                      layers: np.ndarray | None = None) -> np.ndarray:
     """Count the pixels that each pair of segments shares.
 
-    Ids are looked up once per horizontal run of equal pairs of ids, not once per pixel.
+    Ids are looked up once per run of equal pairs of ids, not once per pixel.
 
     Args:
         gt: ground truth.
@@ -275,6 +275,28 @@ def segment_overlaps(gt: PanopticMap, pred: PanopticMap, image: str,
     Returns:
         int64 [G + 1, P + 1], row and column 0 are void; [4, G + 1, P + 1] with ``layers``.
     """
+    cells, lengths = pair_runs(gt, pred, image, layers)
+    shape: tuple[int, ...] = (len(gt.ids) + 1, len(pred.ids) + 1)
+    if layers is not None:
+        shape = (4, *shape)
+    counts = np.bincount(cells, lengths, math.prod(shape))
+    return counts.astype(np.int64).reshape(shape)
+
+
+def pair_runs(gt: PanopticMap, pred: PanopticMap, image: str,
+              layers: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Divide the pixels of an image, row after row, into runs of one pair of segments.
+
+    Args:
+        gt: ground truth.
+        pred: prediction.
+        image: name of the image in error texts.
+        layers: uint8 [H, W], values 0 .. 3; if set, runs end where it changes.
+
+    Returns:
+        place of each run in the flat result of :func:`segment_overlaps`, and its pixels; both
+        int64 [runs].
+    """
     check_same_size(gt, pred, image)
     gt_flat, pred_flat = gt.map.ravel(), pred.map.ravel()
     change = gt_flat[1:] != gt_flat[:-1]
@@ -285,13 +307,11 @@ def segment_overlaps(gt: PanopticMap, pred: PanopticMap, image: str,
     edges = _run_edges(change)
     rows = _positions(gt_flat[edges[:-1]], gt, image)
     columns = _positions(pred_flat[edges[:-1]], pred, image)
-    shape: tuple[int, ...] = (len(gt.ids) + 1, len(pred.ids) + 1)
-    cells = rows * shape[1] + columns
+    width = len(pred.ids) + 1
+    cells = rows * width + columns
     if layers is not None:
-        cells += layers[edges[:-1]].astype(np.int64) * (shape[0] * shape[1])
-        shape = (4, *shape)
-    counts = np.bincount(cells, edges[1:] - edges[:-1], math.prod(shape))
-    return counts.astype(np.int64).reshape(shape)
+        cells += layers[edges[:-1]].astype(np.int64) * ((len(gt.ids) + 1) * width)
+    return cells, edges[1:] - edges[:-1]
 
 
 def _run_edges(change: np.ndarray) -> np.ndarray:

@@ -44,6 +44,9 @@ class SemanticMetric(DatasetMetric):
     all segments of a class have its label, and void is ignored. Crowd segments are included,
     because only their instances are unknown.
 
+    Attributes:
+        class_iou: label -> IoU in 0 .. 1 of the last evaluation, of classes in the ground truth.
+
     Args:
         source: ``'semantic'``: ``seg_map_path`` is an image of class labels; ``'panoptic'``: it is
             a panoptic PNG described by ``segments_info``. Images without annotation
@@ -83,6 +86,7 @@ class SemanticMetric(DatasetMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if source not in ('semantic', 'panoptic'):
             raise ValueError(f'source={source!r} must be \'semantic\' or \'panoptic\'')
+        self.class_iou: dict[int, float] = {}
         self.source = source
         self.ignore_index = ignore_index
         self.label_map = label_map
@@ -130,6 +134,7 @@ class SemanticMetric(DatasetMetric):
         scores = dict(mIoU=iou[occurs].mean(), fwIoU=(share * iou).sum(),
                       mAcc=accuracy[occurs].mean(), pAcc=right.sum() / true.sum())
 
+        self.class_iou = dict(zip(np.flatnonzero(occurs).tolist(), iou[occurs].tolist()))
         rows = [['class', 'IoU', 'accuracy', 'share of pixels']]
         if self.classwise:
             for label, name in enumerate(names):

@@ -6,10 +6,12 @@ import io
 import warnings
 import zipfile
 from collections.abc import Sequence
+from typing import cast
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from mmpanseg.structures.exif_orientation import apply_orientation
 from mmpanseg.structures.image_file import (
@@ -248,9 +250,13 @@ def _read_tiff_by_opencv(data: bytes, name: str, header: ImageHeader | None,
 
 def _samples(data: bytes) -> tuple[int, ...]:
     """Numbers of samples of a pixel that occur in the pages of a TIFF."""
+    found = set()
     with Image.open(io.BytesIO(data)) as image:
-        return tuple({int(page.tag_v2.get(_SAMPLES_TAG, 1))
-                      for page in ImageSequence.Iterator(image)})
+        tiff = cast(TiffImageFile, image)
+        for page in range(tiff.n_frames):
+            tiff.seek(page)
+            found.add(int(tiff.tag_v2.get(_SAMPLES_TAG, 1)))
+    return tuple(found)
 
 
 def _concatenated(pages: Sequence[np.ndarray], name: str) -> np.ndarray:

@@ -47,6 +47,22 @@ def find_segments(ids: np.ndarray) -> MapSegments:
     return MapSegments(values.astype(np.int64), np.add.reduceat(stops - starts, first), boxes)
 
 
+def index_segments(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the values of a map, as ``np.unique(ids, return_inverse=True)`` without sorting it.
+
+    Args:
+        ids: integers [H, W].
+
+    Returns:
+        the values in rising order [N]; and for each pixel the position of its value, [H, W] of the
+        smallest unsigned type.
+    """
+    starts, stops = _runs(np.ascontiguousarray(ids))
+    values, index = np.unique(ids.ravel()[starts], return_inverse=True)
+    kind = np.min_scalar_type(max(0, len(values) - 1))
+    return values, np.repeat(index.astype(kind), stops - starts).reshape(ids.shape)
+
+
 def encode_segments(ids: np.ndarray) -> dict[int, dict]:
     """Encode the mask of each value of a map as COCO's compressed run lengths.
 

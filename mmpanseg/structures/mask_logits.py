@@ -50,6 +50,14 @@ class MaskLogits:
         """Convert to single precision at least, see :func:`at_least_float`."""
         raise NotImplementedError
 
+    def of_layer(self, layer: int) -> 'MaskLogits':
+        """Return one prediction of all images, which shares its memory.
+
+        Args:
+            layer: index of the prediction.
+        """
+        raise NotImplementedError
+
     def of_image(self, image: int, device: torch.device | str | None = None) -> 'MaskLogits':
         """Copy the last prediction for one image, as a batch of one.
 
@@ -154,6 +162,9 @@ class ProductMaskLogits(MaskLogits):
         """Convert half precision to float32."""
         return ProductMaskLogits(at_least_float(self.embeds), at_least_float(self.features))
 
+    def of_layer(self, layer: int) -> 'ProductMaskLogits':
+        return ProductMaskLogits(self.embeds[layer][None], self.features)
+
     def of_image(self, image: int, device: torch.device | str | None = None) -> 'ProductMaskLogits':
         return ProductMaskLogits(_copied(self.embeds[-1:, image:image + 1], device),
                                  _copied(self.features[image:image + 1], device))
@@ -203,6 +214,9 @@ class DenseMaskLogits(MaskLogits):
     def float(self) -> 'DenseMaskLogits':
         """Convert half precision to float32."""
         return DenseMaskLogits([at_least_float(x) for x in self.logits])
+
+    def of_layer(self, layer: int) -> 'DenseMaskLogits':
+        return DenseMaskLogits([self.logits[layer]])
 
     def of_image(self, image: int, device: torch.device | str | None = None) -> 'DenseMaskLogits':
         return DenseMaskLogits([_copied(self.logits[-1][image:image + 1], device)])

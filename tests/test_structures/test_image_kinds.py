@@ -30,7 +30,10 @@ def encode(image, kind, **options):
 @pytest.mark.parametrize('kind, mode', [(k, mode) for k, modes in MODES.items() for mode in modes])
 def test_as_pillow_reads_it(kind, mode):
     data = encode(PICTURE.convert(mode), kind)
-    expected = np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))
+    try:
+        expected = np.asarray(Image.open(io.BytesIO(data)).convert('RGB'))
+    except OSError as error:  # YCbCr of Pillow 12.3
+        pytest.skip(f'Pillow cannot read what it wrote: {error}')
     found = decode_image(data, 'a').pixels[..., ::-1]
     assert found.dtype == np.uint8
     # conversions from CMYK and YCbCr round differently
