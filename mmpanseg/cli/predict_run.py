@@ -13,6 +13,8 @@ import cv2
 
 from mmpanseg.apis.dataset_ids import AnnotationFile, DatasetIds
 from mmpanseg.apis.predictor import FailedInput, Predictor, load
+from mmpanseg.apis.truth_maps import TruthMaps
+from mmpanseg.cli.drawing_options import check_colors, check_drawing, find_truth, open_truth
 from mmpanseg.cli.output_folder import OutputFolder, absolute, check_folder, only_run
 from mmpanseg.cli.predict_screen import Screen, failures_text
 from mmpanseg.cli.predict_video import predict_video
@@ -47,11 +49,20 @@ class PredictOptions:
     cfg_options: dict[str, Any] | None
     strict_meta: bool
     overwrite: bool
+    truth: str | None
+    style: str
+    palette: str | None
+    opacity: float
+    line_width: float | None
+    label_size: float
+    font: str | None
 
     @property
     def draw_options(self) -> dict[str, Any]:
         """Options of :meth:`Result.plot`."""
-        return {} if self.score_thr is None else dict(min_score=self.score_thr)
+        chosen = dict(alpha=self.opacity, style=self.style, palette=self.palette,
+                      line_width=self.line_width, label_size=self.label_size, font=self.font)
+        return chosen if self.score_thr is None else dict(chosen, min_score=self.score_thr)
 
     def kinds(self, is_video: bool) -> Sequence[str]:
         """Kinds of files to write."""
@@ -80,6 +91,7 @@ def predict(options: PredictOptions) -> int:
             sources or not failures):
         raise click.UsageError('--save video: none of the sources is a video')
     check_folder(options.out)
+    check_drawing(options.draw_options, any(one.is_video for one in sources), options.truth)
     if options.show:
         _check_display()
     ids = _annotation_ids(options, sources) if options.ann else None
@@ -92,6 +104,8 @@ def predict(options: PredictOptions) -> int:
     ids = ids or DatasetIds(predictor.classes, predictor.model.dataset_meta.get('label2cat'))
     ids.classes = predictor.classes
     _check_categories(ids, options.ann)
+    check_colors(options.palette, predictor.classes)
+    truth = None if options.truth is None else open_truth(options.truth, predictor.classes)
     total = len(sources) + len(failures)
     with only_run(options.out):
         folder = OutputFolder(options.out, settings, ids, options.overwrite)
@@ -100,19 +114,20 @@ def predict(options: PredictOptions) -> int:
                 sum(not source.is_video for source in sources), total) as screen:
             for failure in failures:
                 screen.failed(failure)
-            _predict_all(predictor, sources, folder, options, writers, screen)
+            _predict_all(predictor, sources, folder, options, writers, screen, truth)
     return _report(screen.failures, total)
 
 
 def _predict_all(predictor: Predictor, sources: Sequence[Source], folder: OutputFolder,
-                 options: PredictOptions, writers: dict[str, Writer], screen: Screen) -> None:
+                 options: PredictOptions, writers: dict[str, Writer], screen: Screen,
+                 truth: TruthMaps | None) -> None:
     try:
         for is_video, group in itertools.groupby(sources, lambda source: source.is_video):
             if is_video:
                 for source in group:
                     predict_video(predictor, source, folder, options, writers, screen)
             else:
-                _predict_images(predictor, list(group), folder, options, writers, screen)
+                _predict_images(predictor, list(group), folder, options, writers, screen, truth)
     except KeyboardInterrupt:
         screen.stopped(str(options.out))
         raise
@@ -120,7 +135,8 @@ def _predict_all(predictor: Predictor, sources: Sequence[Source], folder: Output
 
 
 def _predict_images(predictor: Predictor, sources: list[Source], folder: OutputFolder,
-                    options: PredictOptions, writers: dict[str, Writer], screen: Screen) -> None:
+                    options: PredictOptions, writers: dict[str, Writer], screen: Screen,
+                    truth: TruthMaps | None) -> None:
     wanted = [writers[kind] for kind in options.kinds(is_video=False) if kind in writers]
     results = predictor.stream([source.path for source in sources], skip_unreadable=True)
     for source, result in zip(sources, results):
@@ -135,10 +151,17 @@ def _predict_images(predictor: Predictor, sources: list[Source], folder: OutputF
             continue
         result.category_ids = folder.ids.categories
         result.image_id, result.file_name = entry.id, entry.file_name
-        predicted = Predicted(entry, result, **options.draw_options)
+        draw_options = options.draw_options
+        if truth is not None:
+            try:
+                draw_options['truth'] = find_truth(truth, source.path, result.size)
+            except (OSError, ValueError) as error:
+                screen.failed(Failure(source.path, one_line(error)))
+                continue
+        predicted = Predicted(entry, result, **draw_options)
         files = [writer.write(predicted) for writer in wanted]
         if options.show:
-            result.show(**options.draw_options)
+            result.show(**draw_options)
         screen.image_done(_line(source, result, files))
 
 

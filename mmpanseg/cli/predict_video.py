@@ -59,7 +59,7 @@ def _predict_frames(predictor: Predictor, source: Source, frames: VideoFrames,
     assert entry is not None
     kinds = options.kinds(is_video=True)
     wanted = [writers[kind] for kind in kinds if kind in writers and kind != 'json']
-    tracker, categories = SegmentTracker(), None
+    tracker, categories = SegmentTracker(options.palette), None
     start, count = time.monotonic(), 0
     task = screen.video(source.path, len(frames))
     files: list[Path] = []

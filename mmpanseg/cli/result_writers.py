@@ -19,6 +19,7 @@ from mmpanseg.cli.output_folder import (
 )
 from mmpanseg.engine.command_line import UsageError, one_line
 from mmpanseg.results import Result
+from mmpanseg.results.labelme import to_labelme
 from mmpanseg.utils import strict_json
 from mmpanseg.utils.atomic_files import append_line, result_file
 from mmpanseg.video import Track
@@ -32,7 +33,7 @@ class Predicted:
         entry: of the image.
         result: of the image, with ids of exports.
         tracks: id of a segment -> its track, of a frame of a video.
-        draw_options: of :meth:`Result.plot`.
+        draw_options: of :meth:`Result.plot`; with ``truth``, of :meth:`Result.compare`.
     """
 
     def __init__(self, entry: Entry, result: Result, tracks: Mapping[int, Track] | None = None,
@@ -42,7 +43,9 @@ class Predicted:
 
     @cached_property
     def picture(self) -> np.ndarray:
-        """Overlay, uint8 RGB [H, W, 3], drawn once for all writers."""
+        """Picture, uint8 RGB [H, W, 3] or RGBA [H, W, 4], drawn once for all writers."""
+        if 'truth' in self._draw_options:
+            return self.result.compare(**self._draw_options)
         colors = None if self.tracks is None else {
             number: track.color for number, track in self.tracks.items()}
         return self.result.plot(colors=colors, **self._draw_options)
@@ -120,13 +123,8 @@ class PolygonWriter:
         entry, result = predicted.entry, predicted.result
         path = self.folder / f'{entry.name}.json'
         source = entry.source
-        content: dict[str, Any] = dict(
-            version='5.0.0', flags={}, imageData=None,
-            imagePath=source if '://' in source else os.path.relpath(source, path.parent),
-            imageHeight=result.size[0], imageWidth=result.size[1],
-            shapes=[dict(label=segment.name, points=polygon.tolist(), shape_type='polygon',
-                         group_id=segment.id, flags={}, score=segment.score)
-                    for segment in result.segments for polygon in segment.polygons()])
+        content = to_labelme(
+            result, source if '://' in source else os.path.relpath(source, path.parent))
         with result_file(path) as part:
             part.write_text(dump(content, source), encoding='utf-8')
         return path

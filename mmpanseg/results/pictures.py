@@ -14,9 +14,11 @@ from mmpanseg.structures.result_file_names import PICTURE_ENDINGS
 from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.utils.atomic_files import result_file
 from mmpanseg.visualization.color import Color
+from mmpanseg.visualization.palettes import PaletteLike
 from mmpanseg.visualization.panoptic import DrawnSegment, draw_panoptic
 from mmpanseg.visualization.panoptic_visualizer import require_display
 from mmpanseg.visualization.picture_files import write_picture
+from mmpanseg.visualization.styles import MASK, TRANSPARENT
 
 if TYPE_CHECKING:
     from mmpanseg.results.result import Result
@@ -27,7 +29,8 @@ _CONTENTS = ('picture', 'json', 'panoptic', 'semantic')
 
 
 def draw(result: 'Result', min_score: float = 0.3, max_side: int | None = None,
-         colors: Mapping[int, Color] | None = None, **options: Any) -> np.ndarray:
+         colors: Mapping[int, Color] | None = None, palette: PaletteLike | None = None,
+         **options: Any) -> np.ndarray:
     """Draw a result.
 
     Args:
@@ -35,15 +38,18 @@ def draw(result: 'Result', min_score: float = 0.3, max_side: int | None = None,
         min_score: things with a lower score are left out.
         max_side: pictures with a longer side of more pixels are drawn smaller.
         colors: id of a segment -> its RGB color.
+        palette: in place of the result's.
         options: of :func:`draw_panoptic`.
 
     Returns:
-        uint8 RGB [H', W', 3].
+        uint8 RGB [H', W', 3], or RGBA for a transparent picture.
 
     Raises:
-        ValueError: there is no image, or one of another size.
+        ValueError: there is no image, or one of another size; or an option is invalid.
     """
-    image = result._picture.need()
+    # colors without an image need none
+    image = (np.zeros((*result.size, 3), np.uint8)
+             if options.get('style') in (MASK, TRANSPARENT) else result._picture.need())
     ids, segments = flatten(result, min_score)
     if max_side is not None and max_side < max(result.size):
         height, width = (max(1, round(side * max_side / max(result.size))) for side in result.size)
@@ -60,15 +66,15 @@ def draw(result: 'Result', min_score: float = 0.3, max_side: int | None = None,
              if not segment.is_thing or segment.score is None or segment.score >= min_score]
     chosen = {code: colors[segment.id] for code, segment in zip(codes, segments)
               if segment.id in colors} if colors else None
-    return draw_panoptic(image, ids, drawn, result.classes, result.palette, colors=chosen,
-                         **options)
+    return draw_panoptic(image, ids, drawn, result.classes, palette, colors=chosen,
+                         base_palette=result.palette, **options)
 
 
 def show(result: 'Result', **options: Any) -> None:
     """Show a picture in a window, see :meth:`Result.show`."""
     require_display()
     from matplotlib import pyplot
-    picture = result.plot(**options)
+    picture = _plot(result, options)
     figure = pyplot.figure(result.file_name or result.path or 'result')
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(picture)
@@ -91,7 +97,7 @@ def save(result: 'Result', path: Path, content: str | None, **options: Any) -> N
         raise ValueError(f'{", ".join(options)}: options of drawings have no effect on content '
                          f'{content!r}; leave them out')
     if content == 'picture':
-        write_picture(path, result.plot(**options))
+        write_picture(path, _plot(result, options))
     elif content == 'json':
         text = result.to_json()
         with result_file(path) as part:
@@ -107,6 +113,11 @@ def save(result: 'Result', path: Path, content: str | None, **options: Any) -> N
         values = np.where(labels < 0, np.iinfo(kind).max, labels).astype(kind)
         with result_file(path) as part:
             Image.fromarray(values).save(part)
+
+
+def _plot(result: 'Result', options: dict[str, Any]) -> np.ndarray:
+    """Draw a result, with ``truth`` among the options beside its ground truth."""
+    return result.compare(**options) if 'truth' in options else result.plot(**options)
 
 
 def thumbnail(result: 'Result') -> bytes | None:

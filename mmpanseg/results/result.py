@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from supervision import Detections
 
+    from mmpanseg.evaluation.panoptic_quality import PanopticMap
+    from mmpanseg.visualization.palettes import PaletteLike
+
 
 class Result:
     """What a model predicts for one image: a sequence of segments, with everything around it.
@@ -219,7 +222,10 @@ class Result:
 
     def plot(self, *, alpha: float = 0.55, min_side: int = 800, with_labels: bool = True,
              with_scores: bool = True, min_score: float = 0.3,
-             colors: Mapping[int, tuple[int, int, int]] | None = None) -> np.ndarray:
+             colors: Mapping[int, tuple[int, int, int]] | None = None,
+             palette: 'PaletteLike | None' = None, style: str = 'overlay',
+             line_width: float | None = None, label_size: float = 1.0,
+             font: str | Path | None = None) -> np.ndarray:
         """Draw the segments on the image, as :class:`PanopticInferencer` does.
 
         Args:
@@ -230,22 +236,53 @@ class Result:
             min_score: things with a lower score are left out.
             colors: id of a segment -> its RGB color (default: that of its class in the palette,
                 varied by instance).
+            palette: ``'colorblind'``, ``'generated'``, the name of a data set, a list, a dict by
+                class name, or a file, see :func:`mmpanseg.visualization.find_palette` (default:
+                that of the result).
+            style: ``overlay``, ``mask`` (colors on black), ``outlines`` (colored lines on the
+                image) or ``transparent`` (only the segments). The second and the last need no
+                image.
+            line_width: of the outlines in pixels, 0 for none (default: grows with the picture).
+            label_size: size of the names, relative to the one that suits the picture; 0 for none.
+            font: font file to prefer for the names (default: one that has the characters).
 
         Returns:
-            uint8 RGB [H', W', 3]; H' = H and W' = W unless enlarged.
+            uint8 RGB [H', W', 3], or RGBA for ``transparent``; H' = H and W' = W unless enlarged.
 
         Raises:
-            ValueError: the result has no image, or one of another size.
+            ValueError: the result has no image, or one of another size; or an option is invalid.
         """
         from mmpanseg.results.pictures import draw
         return draw(self, min_score, alpha=alpha, min_side=min_side, with_labels=with_labels,
-                    with_scores=with_scores, colors=colors)
+                    with_scores=with_scores, colors=colors, palette=palette, style=style,
+                    line_width=line_width, label_size=label_size, font=font)
+
+    def compare(self, truth: 'PanopticMap | Result', **options: Any) -> np.ndarray:
+        """Draw image, result, ground truth and error map side by side.
+
+        Matched segments have the color of their partner, and below is what the colors of the error
+        map mean.
+
+        Args:
+            truth: the ground truth, with the labels of the result.
+            options: of :meth:`plot`, except ``colors``; ``min_score`` is 0 by default, because the
+                errors of all segments are shown.
+
+        Returns:
+            uint8 RGB [H', W', 3].
+
+        Raises:
+            ValueError: as :meth:`plot`; or the ground truth has another size or other classes, or
+                the style is ``transparent``.
+        """
+        from mmpanseg.results.comparison import compare
+        return compare(self, truth, **options)
 
     def show(self, **options: Any) -> None:
         """Show the picture of :meth:`plot` in a window, until it is closed, or in a notebook.
 
         Args:
-            options: of :meth:`plot`.
+            options: of :meth:`plot`; with ``truth``, of :meth:`compare`.
 
         Raises:
             NoDisplayError: no window can be opened.
@@ -262,7 +299,8 @@ class Result:
                 of the ids in COCO's color coding) or ``semantic`` (PNG of the labels; void is 255,
                 or 65535 in 16 bits for more than 255 classes). By default ``json`` for the ending
                 .json, else ``picture``.
-            options: of :meth:`plot`, for pictures.
+            options: of :meth:`plot`, for pictures; and ``truth`` for a picture of
+                :meth:`compare`.
 
         Raises:
             ValueError: the ending or the content is unknown, or the result lacks the content.

@@ -6,7 +6,8 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from mmpanseg.results import Result, Segment
-from mmpanseg.visualization.color import Color, generate_palette, instance_shade
+from mmpanseg.visualization.color import Color, instance_shade
+from mmpanseg.visualization.palettes import COLORBLIND, PaletteLike, find_palette
 
 
 class Track(NamedTuple):
@@ -32,15 +33,19 @@ class SegmentTracker:
     used.
 
     Args:
-        palette: RGB color of each label (default: that of the first result, else generated).
+        palette: a list, a name, a file or a dict, see
+            :func:`mmpanseg.visualization.find_palette` (default: that of the first result, else
+            generated).
         min_iou: least intersection over union of a thing in two frames, above 0, up to 1.
     """
 
-    def __init__(self, palette: Sequence[Color] | None = None, min_iou: float = 0.3) -> None:
+    def __init__(self, palette: PaletteLike | None = None, min_iou: float = 0.3) -> None:
         if not 0 < min_iou <= 1:
             raise ValueError(f'min_iou must be above 0 and at most 1, got {min_iou}')
         self.min_iou = min_iou
         self._palette = palette
+        self._keep_hue = isinstance(palette, str) and palette == COLORBLIND
+        self._colors: list[Color] = []
         self._stuff: dict[int, Track] = {}
         # things of the last frame
         self._tracks: list[Track] = []
@@ -63,8 +68,9 @@ class SegmentTracker:
             id of each segment -> its track.
         """
         segments = list(result.segments)
-        if self._palette is None:
-            self._palette = result.palette or generate_palette(len(result.classes))
+        if not self._colors:
+            self._colors = find_palette(self._palette, result.classes, len(result.classes),
+                                        result.palette)
         tracks: dict[int, Track] = {}
         things = [segment for segment in segments if segment.is_thing]
         masks = _Masks(result, things)
@@ -99,8 +105,7 @@ class SegmentTracker:
     def _new(self, segment: Segment) -> Track:
         number = self._counts.get(segment.label, 0)
         self._counts[segment.label] = number + 1
-        assert self._palette is not None
-        color = instance_shade(self._palette[segment.label], number)
+        color = instance_shade(self._colors[segment.label], number, self._keep_hue)
         return Track(self.count, segment.label, color)
 
 

@@ -30,7 +30,7 @@ def draw_attention(image: np.ndarray, inside: np.ndarray, color: Color, heads: n
     panels = [(title, draw_panoptic(
         small, pan_map.astype(int), [DrawnSegment(1, 0, False)], palette=[color], min_side=1,
         with_labels=False))]
-    panels += [(f'head {number}', heat_map(_stretch(values), size))
+    panels += [(f'head {number}', heat_map(stretch(values), size))
                for number, values in enumerate(heads, 1)]
     panels.append(('mask', heat_map(mask, size)))
     return side_by_side(panels)
@@ -50,7 +50,7 @@ def heat_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _ramp()[(255 * values.clip(0, 1)).round().astype(int)]
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
+def stretch(values: np.ndarray) -> np.ndarray:
     """Scale values so that their 1st and 99th percentile become 0 and 1."""
     low, high = np.percentile(values, (1, 99))
     return (values - low) / max(high - low, 1e-12)

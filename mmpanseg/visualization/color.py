@@ -81,18 +81,37 @@ def generate_palette(num_classes: int) -> list[Color]:
     return [colors[k] for k in chosen[:num_classes]]
 
 
-def instance_shade(color: Sequence[int], index: int) -> Color:
+def _halving(index: int) -> float:
+    """Divide 0..1 evenly, however many there are: 0, 1/2, 1/4, 3/4, 1/8, 5/8, ..."""
+    place, part = 0.0, 0.5
+    while index:
+        place += part * (index & 1)
+        index, part = index >> 1, part / 2
+    return place
+
+
+def instance_shade(color: Sequence[int], index: int, keep_hue: bool = False) -> Color:
     """Color of an instance: the class color for the first one, similar colors for the next ones.
 
-    Hue and lightness differ by at most 20 degrees and 0.15, so the class remains recognizable.
+    Hue and lightness differ by at most 20 degrees and 0.15, so the class remains recognizable. With
+    ``keep_hue`` lightness, which everybody sees, differs by up to 0.5 and hue not at all. Any two
+    of the first four instances then differ by an eighth or more in lightness, whatever the color.
 
     Args:
         color: RGB color of the class.
         index: number of the instance in its class, from 0.
+        keep_hue: vary the lightness only.
     """
     if index == 0:
         return int(color[0]), int(color[1]), int(color[2])
     lightness, chroma, hue = rgb_to_oklch(color)
+    if keep_hue:
+        # a range around the class color, moved to where colors are visible: limits applied to each
+        # lightness would make instances of dark and of light classes equal
+        span = 0.5
+        low = min(max(lightness - span / 2, 0.30), 0.95 - span)
+        start = min(max((lightness - low) / span, 0), 1)
+        return oklch_to_rgb(low + span * ((start + _halving(index)) % 1), chroma, hue)
     step = (index * GOLDEN) % 1
     lightness += 0.30 * (step - 0.5)
     hue += 0.11 * ((index * GOLDEN * GOLDEN + 0.5) % 1 - 0.5)

@@ -1,16 +1,15 @@
 """Placement and drawing of text on segments."""
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from mmpanseg.structures.segment_grids import resize_nearest
+from mmpanseg.visualization.blending import lay
 from mmpanseg.visualization.color import Color, oklch_to_rgb, rgb_to_oklch
+from mmpanseg.visualization.text import text_ink, text_width
 
 # labels are placed on a map of at most this many pixels on the longer side
 _PLACING_SIDE = 800
@@ -38,27 +37,9 @@ class Label:
     font_size: int
 
 
-@lru_cache(maxsize=32)
-def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans Bold, which matplotlib includes on every system, at `size` pixels."""
-    return ImageFont.truetype(str(_data_folder() / 'fonts' / 'ttf' / 'DejaVuSans-Bold.ttf'), size)
-
-
-def _data_folder() -> Path:
-    """Folder of matplotlib's files; most installations need no import of matplotlib for it."""
-    spec = importlib.util.find_spec('matplotlib')
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).with_name('mpl-data')
-        if folder.is_dir():
-            return folder
-    import matplotlib
-
-    return Path(matplotlib.get_data_path())
-
-
-def box_size(text: str, font_size: int) -> tuple[int, int]:
+def box_size(text: str, font_size: int, font: str | Path | None = None) -> tuple[int, int]:
     """Width and height in pixels of the box around `text` at `font_size` pixels."""
-    width = load_font(font_size).getlength(text)
+    width = text_width(text, font_size, font)
     return round(width + 0.8 * font_size), round(1.4 * font_size)
 
 
@@ -73,18 +54,20 @@ class LabelPlacer:
     Args:
         pan_map: integers [H, W], segment ids.
         font_size: in pixels.
+        font: font file to prefer, see :func:`mmpanseg.visualization.text.find_runs`.
     """
 
     # tried one after the other, relative to the full font size
     sizes = (1.0, 0.82)
 
-    def __init__(self, pan_map: np.ndarray, font_size: int) -> None:
+    def __init__(self, pan_map: np.ndarray, font_size: int,
+                 font: str | Path | None = None) -> None:
         height, width = pan_map.shape
         self.scale = min(1.0, _PLACING_SIDE / max(height, width))
         self.map = resize_nearest(pan_map, (max(1, round(height * self.scale)),
                                             max(1, round(width * self.scale))))
         self.taken = np.zeros(self.map.shape, dtype=np.float32)
-        self.font_size = font_size
+        self.font_size, self.font = font_size, font
 
     def place(self, segment_id: int, text: str, color: Color,
               min_coverage: float) -> Label | None:
@@ -102,10 +85,14 @@ class LabelPlacer:
         mask = (self.map == segment_id).astype(np.uint8)
         if not mask.any():
             return None
-        depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        left, top, width, height = cv2.boundingRect(mask)
+        part = np.s_[top:top + height, left:left + width]
+        # distances of pixels outside of the segment are not needed
+        depth = np.zeros(mask.shape, dtype=np.float32)
+        depth[part] = cv2.distanceTransform(np.pad(mask[part], 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
         for share in self.sizes:
             font_size = max(8, round(share * self.font_size))
-            full = box_size(text, font_size)
+            full = box_size(text, font_size, self.font)
             box = (int(np.ceil(full[0] * self.scale)) + 2, int(np.ceil(full[1] * self.scale)) + 2)
             center = self._best_center(mask, depth, box, min_coverage)
             if center is not None:
@@ -127,7 +114,7 @@ class LabelPlacer:
             the label; None without a free place in the image.
         """
         font_size = max(8, round(0.75 * self.font_size))
-        width, height = box_size(text, font_size)
+        width, height = box_size(text, font_size, self.font)
         x1, y1, x2, y2 = box
         for x, y in ((x1 + width / 2, y1 - height / 2 - 2), (x1 + width / 2, y2 + height / 2 + 2),
                      (x2 + width / 2 + 3, (y1 + y2) / 2), (x1 - width / 2 - 3, (y1 + y2) / 2)):
@@ -147,16 +134,24 @@ class LabelPlacer:
                      min_coverage: float) -> tuple[int, int] | None:
         """Best free center (x, y) of a box (width, height) in a mask; None without any."""
         (height, width), (half_w, half_h) = mask.shape, (box[0] // 2 + 1, box[1] // 2 + 1)
+        # the part of the map that boxes with a center in the segment can cover
+        x, y, w, h = cv2.boundingRect(mask)
+        left, top = max(0, x - half_w), max(0, y - half_h)
+        part = np.s_[top:min(height, y + h + half_h), left:min(width, x + w + half_w)]
+        mask, depth = mask[part], depth[part]
         inside = np.zeros(mask.shape, dtype=bool)
-        inside[half_h:height - half_h, half_w:width - half_w] = True
+        inside[max(0, half_h - top):max(0, height - half_h - top),
+               max(0, half_w - left):max(0, width - half_w - left)] = True
         window = (2 * half_w + 1, 2 * half_h + 1)
-        allowed = inside & (mask > 0) & (_mean(self.taken, window) < 1e-6)
+        allowed = inside & (mask > 0) & (_mean(self.taken[part], window) < 1e-6)
         if not allowed.any():
             return None
         coverage = _mean(mask.astype(np.float32), window)
         score = np.where(allowed, coverage + 0.2 * depth / depth.max(), -1)
-        y, x = np.unravel_index(int(score.argmax()), score.shape)
-        return (int(x), int(y)) if coverage[y, x] >= min_coverage else None
+        row, column = np.unravel_index(int(score.argmax()), score.shape)
+        if coverage[row, column] < min_coverage:
+            return None
+        return int(column) + left, int(row) + top
 
     def _take(self, x: int, y: int, box: tuple[int, int]) -> None:
         """Mark a box (width, height) with center (x, y) as occupied."""
@@ -169,12 +164,14 @@ def _mean(values: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     return cv2.boxFilter(values, cv2.CV_32F, window, borderType=cv2.BORDER_CONSTANT)
 
 
-def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
+def draw_labels(image: np.ndarray, labels: list[Label],
+                font: str | Path | None = None) -> np.ndarray:
     """Draw labels: light text on dark boxes with the hue of the segment.
 
     Args:
-        image: uint8 RGB [H, W, 3].
+        image: uint8 RGB [H, W, 3] or RGBA [H, W, 4].
         labels: placed labels.
+        font: that of the :class:`LabelPlacer`.
 
     Returns:
         a copy of the image with the labels.
@@ -188,32 +185,15 @@ def draw_labels(image: np.ndarray, labels: list[Label]) -> np.ndarray:
         place = np.s_[top:top + label.height, left:left + label.width]
         patch = canvas[place].astype(np.float32)
         h, w = patch.shape[:2]
-        lightness, chroma, hue = rgb_to_oklch(label.color)
+        _, chroma, hue = rgb_to_oklch(label.color)
         fill = oklch_to_rgb(0.30, min(chroma, 0.10), hue)
-        box = 0.82 * _rounded_box(label.width, label.height, 0.32 * label.height)[:h, :w, None]
-        patch += box * (np.array(fill, dtype=np.float32) - patch)
-        ink = text_ink(label.text, label.font_size, label.width, label.height)[:h, :w, None]
-        patch += ink * (255 - patch)
+        box = 0.82 * _rounded_box(label.width, label.height, 0.32 * label.height)[:h, :w]
+        ink = text_ink(label.text, label.font_size, label.width, label.height, font)[:h, :w]
+        pixels = patch.reshape(-1, patch.shape[2])
+        lay(pixels, box.ravel(), np.array(fill, dtype=np.float32))
+        lay(pixels, ink.ravel(), 255.0)
         canvas[place] = patch.round().clip(0, 255)
     return canvas
-
-
-def text_ink(text: str, font_size: int, width: int, height: int) -> np.ndarray:
-    """Render a text in the center of a box.
-
-    Args:
-        text: what to render.
-        font_size: in pixels.
-        width: of the box in pixels.
-        height: of the box in pixels.
-
-    Returns:
-        coverage 0..1, float [height, width].
-    """
-    plate = Image.new('L', (width, height))
-    ImageDraw.Draw(plate).text((width / 2, height / 2), text, fill=255, font=load_font(font_size),
-                               anchor='mm')
-    return np.asarray(plate, dtype=np.float32) / 255
 
 
 def _rounded_box(width: int, height: int, radius: float) -> np.ndarray:

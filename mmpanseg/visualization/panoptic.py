@@ -1,13 +1,19 @@
 """Drawing of panoptic maps, with pure functions on arrays."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mmpanseg.visualization.color import Color, generate_palette, instance_shade
-from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels, text_ink
+from mmpanseg.structures.map_segments import index_segments
+from mmpanseg.visualization.blending import bands
+from mmpanseg.visualization.color import Color, instance_shade
+from mmpanseg.visualization.label_drawing import LabelPlacer, draw_labels
 from mmpanseg.visualization.markings import Marks, draw_boxes, draw_hidden, hatch
+from mmpanseg.visualization.palettes import COLORBLIND, PaletteLike, find_palette
+from mmpanseg.visualization.styles import TRANSPARENT, paint
+from mmpanseg.visualization.text import report_missing, text_ink
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class DrawnSegment:
 
 
 def segment_colors(pan_map: np.ndarray, segments: Sequence[DrawnSegment],
-                   palette: Sequence[Color]) -> dict[int, Color]:
+                   palette: Sequence[Color], keep_hue: bool = False) -> dict[int, Color]:
     """Compute the color of each segment: the class color, varied by instance for things.
 
     Instances of a class are numbered from left to right, so that a prediction and a ground truth
@@ -39,45 +45,68 @@ def segment_colors(pan_map: np.ndarray, segments: Sequence[DrawnSegment],
         pan_map: integers [H, W].
         segments: segments of the map.
         palette: RGB color of each label.
+        keep_hue: instances of a class differ in lightness only.
 
     Returns:
         id -> color.
     """
+    return _colors(*index_segments(pan_map), segments, palette, keep_hue)
+
+
+def _colors(ids: np.ndarray, index: np.ndarray, segments: Sequence[DrawnSegment],
+            palette: Sequence[Color], keep_hue: bool) -> dict[int, Color]:
+    """Compute :func:`segment_colors` from the values of a map and the position of each pixel's."""
     colors: dict[int, Color] = {}
     by_class: dict[int, list[tuple[float, int]]] = {}
+    centers = _centers(ids, index) if any(segment.is_thing for segment in segments) else {}
     for segment in segments:
         if segment.is_thing:
-            columns = np.flatnonzero((pan_map == segment.id).any(axis=0))
-            center = float(columns.mean()) if len(columns) else 0.0
-            by_class.setdefault(segment.label, []).append((center, segment.id))
+            by_class.setdefault(segment.label, []).append(
+                (centers.get(segment.id, 0.0), segment.id))
         else:
             red, green, blue = palette[segment.label]
             colors[segment.id] = int(red), int(green), int(blue)
     for label, instances in by_class.items():
-        for index, (_, segment_id) in enumerate(sorted(instances)):
-            colors[segment_id] = instance_shade(palette[label], index)
+        for number, (_, segment_id) in enumerate(sorted(instances)):
+            colors[segment_id] = instance_shade(palette[label], number, keep_hue)
     return colors
+
+
+def _centers(ids: np.ndarray, index: np.ndarray) -> dict[int, float]:
+    """Mean of the columns that each value of a map occurs in."""
+    present = np.zeros((len(ids), index.shape[1]), bool)
+    # a value that a column has is at its top or below another one
+    present[index[0], np.arange(index.shape[1])] = True
+    rows, columns = np.nonzero(index[1:] != index[:-1])
+    present[index[rows + 1, columns], columns] = True
+    return {int(value): float(np.flatnonzero(row).mean()) for value, row in zip(ids, present)}
 
 
 def draw_panoptic(image: np.ndarray,
                   pan_map: np.ndarray,
                   segments: Sequence[DrawnSegment],
                   classes: Sequence[str] | None = None,
-                  palette: Sequence[Color] | None = None,
+                  palette: PaletteLike | None = None,
                   alpha: float = 0.55,
                   min_side: int = 800,
                   with_labels: bool = True,
                   with_scores: bool = True,
                   colors: Mapping[int, Color] | None = None,
-                  marks: Marks | None = None) -> np.ndarray:
-    """Draw a panoptic overlay: colored segments, outlines between them, class names on them.
+                  marks: Marks | None = None,
+                  style: str = 'overlay',
+                  line_width: float | None = None,
+                  label_size: float = 1.0,
+                  font: str | Path | None = None,
+                  base_palette: Sequence[Color] | None = None) -> np.ndarray:
+    """Draw a panoptic map: colored segments, outlines between them, class names on them.
 
     Args:
         image: uint8 RGB [H, W, 3].
         pan_map: integers [H, W]; values without a segment are void and not drawn.
         segments: segments to draw.
         classes: name of each label (default: no names are written).
-        palette: RGB color of each label (default: generated).
+        palette: color of each label, or a name, a file or a dict, see :func:`find_palette`
+            (default: generated). With 'colorblind', instances of a class differ in lightness only.
         alpha: opacity of the colors, 0..1.
         min_side: images with a longer side of fewer pixels are enlarged to it, so that text and
             lines fit.
@@ -85,30 +114,43 @@ def draw_panoptic(image: np.ndarray,
         with_scores: write scores (percent) after the names of things that have one.
         colors: id of a segment -> its RGB color, in place of that of :func:`segment_colors`.
         marks: void, boxes and outlines to draw, too.
+        style: ``overlay``, ``mask`` (colors on black, without the image), ``outlines`` (colored
+            lines on the image) or ``transparent`` (only the segments, with an alpha channel).
+        line_width: of the outlines in pixels, 0 for none (default: grows with the picture).
+        label_size: size of the names, relative to the one that suits the picture; 0 for none.
+        font: font file to prefer for the names, see
+            :func:`mmpanseg.visualization.text.find_runs`.
+        base_palette: RGB color of each label, see :func:`find_palette`.
 
     Returns:
-        uint8 RGB [H', W', 3]; H' = H and W' = W unless enlarged.
+        uint8 RGB [H', W', 3], or RGBA [H', W', 4] for ``transparent``; H' = H and W' = W unless
+        enlarged.
 
     Raises:
-        ValueError: the sizes of image and map differ, or a label has no class name or color.
+        ValueError: the sizes of image and map differ, a label has no class name or color, the
+            style is unknown, or a number is out of its range.
+        PaletteError: the palette is not usable (a ValueError).
+        FontError: the font file is not usable (a ValueError).
     """
     if image.shape[:2] != pan_map.shape:
         raise ValueError(f'the image has {image.shape[:2]} pixels (height, width), '
                          f'the panoptic map {pan_map.shape}: resize one of them')
     num_labels = max((segment.label for segment in segments), default=-1) + 1
-    if palette is None:
-        palette = generate_palette(max(num_labels, len(classes or ())))
-    for what, values in (('classes', classes), ('palette', palette)):
-        if values is not None and len(values) < num_labels:
-            raise ValueError(f'{what} has {len(values)} entries, but a segment has the label '
-                             f'{num_labels - 1}: give an entry for each label')
+    if classes is not None and len(classes) < num_labels:
+        raise ValueError(f'classes has {len(classes)} entries, but a segment has the label '
+                         f'{num_labels - 1}: give an entry for each label')
+    if label_size and not 0.1 <= label_size <= 10:
+        raise ValueError(f'label_size is a factor from 0.1 to 10, or 0, not {label_size}')
+    if marks is not None and style == TRANSPARENT:
+        raise ValueError('marks are drawn on a ground, which the style transparent has not')
+    known = find_palette(palette, classes, num_labels, base_palette)
+    keep_hue = isinstance(palette, str) and palette == COLORBLIND
 
-    ids, index = np.unique(pan_map, return_inverse=True)
-    index = index.reshape(pan_map.shape).astype(np.int32)
+    ids, index = index_segments(pan_map)
     by_id = {segment.id: segment for segment in segments}
     void = np.array([int(i) not in by_id for i in ids])
     is_thing = np.array([int(i) in by_id and by_id[int(i)].is_thing for i in ids])
-    colors = {**segment_colors(pan_map, segments, palette), **(colors or {})}
+    colors = {**_colors(ids, index, segments, known, keep_hue), **(colors or {})}
 
     height, width = image.shape[:2]
     factor = max(1.0, min_side / max(height, width))
@@ -118,37 +160,40 @@ def draw_panoptic(image: np.ndarray,
         index = _enlarge_index(index, len(ids), size)
 
     table = np.array([colors.get(int(i), (0, 0, 0)) for i in ids], dtype=np.float32)
-    visible = ~void[index]
-    canvas = _tint(image, index, table, visible, alpha)
-    _outline(canvas, index, visible, is_thing)
+    canvas = paint(style, image, index, table, void, is_thing, alpha, line_width)
     is_crowd = np.array([int(i) in by_id and by_id[int(i)].is_crowd for i in ids])
     if is_crowd.any():
         hatch(canvas, is_crowd[index], crossed=True)
     boxes = {} if marks is None else marks.boxes
     if marks is not None:
         if marks.void:
-            hatch(canvas, ~visible)
+            hatch(canvas, void[index])
         scale = (canvas.shape[1] / width, canvas.shape[0] / height)
         draw_hidden(canvas, marks.hidden, colors, scale)
         draw_boxes(canvas, boxes, colors, scale)
-    if not with_labels or classes is None:
+    if not with_labels or not label_size or classes is None:
         return canvas
 
-    placer = LabelPlacer(index, font_size_for(canvas.shape[:2]))
+    captions = {s.id: _caption(s, classes, with_scores) for s in segments}
+    report_missing(list(captions.values()), font)
+    font_size = max(6, round(label_size * font_size_for(index.shape)))
+    placer = LabelPlacer(index, font_size, font)
     rank = {int(i): k for k, i in enumerate(ids)}
-    areas = np.bincount(index.ravel(), minlength=len(ids))
+    areas = np.zeros(len(ids), np.int64)
+    for rows in bands(index.shape):
+        areas += np.bincount(index[rows].ravel(), minlength=len(ids))
     drawn = [segment for segment in segments if segment.id in rank]
     # large segments first; things before stuff of up to four times their size
     drawn.sort(key=lambda s: -areas[rank[s.id]] * (4 if s.is_thing else 1))
-    labels = [placer.place(rank[s.id], _caption(s, classes, with_scores), colors[s.id],
+    labels = [placer.place(rank[s.id], captions[s.id], colors[s.id],
                            min_coverage=0.28 if s.is_thing else 0.6)
               for s in drawn]
     # the names of small things are beside their boxes
     factor = canvas.shape[1] / width
     labels += [placer.place_beside([factor * value for value in boxes[s.id]],
-                                   _caption(s, classes, with_scores), colors[s.id])
+                                   captions[s.id], colors[s.id])
                for s, label in zip(drawn, list(labels)) if label is None and s.id in boxes]
-    return draw_labels(canvas, [label for label in labels if label is not None])
+    return draw_labels(canvas, [label for label in labels if label is not None], font)
 
 
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
@@ -198,68 +243,9 @@ def _enlarge_index(index: np.ndarray, num_ids: int, size: tuple[int, int]) -> np
     Each pixel gets the number whose cubically interpolated mask is largest there.
     """
     best = np.full(size[::-1], -1, dtype=np.float32)
-    enlarged = np.zeros(size[::-1], dtype=np.int32)
+    enlarged = np.zeros(size[::-1], dtype=index.dtype)
     for k in range(num_ids):
         strength = cv2.resize((index == k).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
         wins = strength > best
         best[wins], enlarged[wins] = strength[wins], k
     return enlarged
-
-
-def _bands(height: int) -> list[slice]:
-    """Row ranges to blend one at a time, which limits the memory for large pictures."""
-    return [slice(top, top + 256) for top in range(0, height, 256)]
-
-
-def _tint(image: np.ndarray, index: np.ndarray, table: np.ndarray, visible: np.ndarray,
-          alpha: float) -> np.ndarray:
-    """Blend colors (rows of `table`) with a picture.
-
-    The picture is desaturated, so that hues are those of the classes.
-    """
-    result = image.copy()
-    for rows in _bands(len(image)):
-        part = image[rows]
-        gray = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-        blended = (1 - alpha) * (0.35 * part + 0.65 * gray) + alpha * table[index[rows]]
-        shown = visible[rows]
-        result[rows][shown] = blended[shown].round().clip(0, 255)
-    return result
-
-
-def _outline(canvas: np.ndarray, index: np.ndarray, visible: np.ndarray,
-             is_thing: np.ndarray) -> None:
-    """Draw, in place, a thin light line with dark edges on the borders between segments.
-
-    Light next to dark is visible on any background. Borders between stuff are fainter, because
-    they are long and rough and would distract from the things.
-    """
-    width = max(1.0, 0.0019 * (index.shape[0] * index.shape[1]) ** 0.5)
-    thing = is_thing[index]
-    thing_edge = _edges(np.where(thing, index, -1))
-    any_edge = _edges(index)
-    for edge, share, dark, light in ((any_edge & ~thing_edge, 0.75, 0.35, 0.5),
-                                     (thing_edge, 1.0, 0.6, 0.95)):
-        if not edge.any():
-            continue
-        reach = share * width
-        # distance to the border between the pixels; the blur anti-aliases its steps
-        distance = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) + 0.5
-        distance = cv2.GaussianBlur(np.minimum(distance, 2 * reach + 3), (0, 0), 0.7)
-        for rows in _bands(len(canvas)):
-            near = np.where(visible[rows], distance[rows], np.inf)[..., None]
-            blended = canvas[rows].astype(np.float32)
-            for half, tone, strength in ((1.4 * reach, 10.0, dark), (0.5 * reach, 255.0, light)):
-                blended += strength * np.clip(half + 1 - near, 0, 1) * (tone - blended)
-            canvas[rows] = blended.round()
-
-
-def _edges(index: np.ndarray) -> np.ndarray:
-    """Pixels on both sides of each border between two values, bool [H, W]."""
-    edge = np.zeros(index.shape, dtype=bool)
-    across, down = index[:, 1:] != index[:, :-1], index[1:] != index[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= down
-    edge[:-1] |= down
-    return edge

@@ -18,8 +18,11 @@ from mmpanseg.structures import SegmentMap
 from mmpanseg.structures.sample_image import match_loaded_image
 from mmpanseg.structures.segment_grids import resize_nearest
 from mmpanseg.visualization.color import Color
+from mmpanseg.visualization.error_map import draw_comparison
+from mmpanseg.visualization.palettes import PaletteLike
 from mmpanseg.visualization.panoptic import DrawnSegment, draw_panoptic, side_by_side
 from mmpanseg.visualization.picture_files import write_picture
+from mmpanseg.visualization.styles import STYLES, TRANSPARENT
 
 
 class NoDisplayError(RuntimeError):
@@ -75,14 +78,25 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         min_side: pictures with a longer side of fewer pixels are enlarged to it.
         with_labels: write class names on the segments.
         with_scores: write scores, in percent, after the names of predicted things.
+        style: overlay, mask or outlines, see :func:`draw_panoptic`.
+        palette: see :func:`draw_panoptic` (default: that of the data set).
+        line_width: see :func:`draw_panoptic`.
+        label_size: see :func:`draw_panoptic`.
+        font: see :func:`draw_panoptic`.
         **kwargs: further arguments of mmdet's DetLocalVisualizer (vis_backends, save_dir, ...).
     """
 
     def __init__(self, name: str = 'visualizer', *args, alpha: float = 0.55, min_side: int = 800,
-                 with_labels: bool = True, with_scores: bool = True, **kwargs) -> None:
+                 with_labels: bool = True, with_scores: bool = True, style: str = 'overlay',
+                 palette: PaletteLike | None = None, line_width: float | None = None,
+                 label_size: float = 1.0, font: str | None = None, **kwargs) -> None:
         super().__init__(name, *args, alpha=alpha, **kwargs)
+        if style not in STYLES or style == TRANSPARENT:
+            raise ValueError(f'style is one of {", ".join(STYLES[:-1])}, not {style!r}: backends '
+                             'store pictures without transparency')
         self.draw_options: dict[str, Any] = dict(
-            alpha=alpha, min_side=min_side, with_labels=with_labels, with_scores=with_scores)
+            alpha=alpha, min_side=min_side, with_labels=with_labels, with_scores=with_scores,
+            style=style, palette=palette, line_width=line_width, label_size=label_size, font=font)
 
     @master_only
     def add_datasample(self,
@@ -95,7 +109,8 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
                        wait_time: float = 0,
                        out_file: str | None = None,
                        pred_score_thr: float = 0.3,
-                       step: int = 0) -> None:
+                       step: int = 0,
+                       errors: np.ndarray | None = None) -> None:
         """Draw a sample, then show it, write it to `out_file` or pass it to the backends.
 
         Args:
@@ -110,8 +125,9 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             out_file: path of the picture; its suffix determines the format.
             pred_score_thr: predicted things with a lower score are left out.
             step: step under which backends store the picture.
+            errors: see :meth:`picture`.
         """
-        picture = self.picture(image, data_sample, draw_gt, draw_pred, pred_score_thr)
+        picture = self.picture(image, data_sample, draw_gt, draw_pred, pred_score_thr, errors)
         if picture is None:
             super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time,
                                    out_file, pred_score_thr, step)
@@ -126,7 +142,8 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             self.add_image(name, picture, step)
 
     def picture(self, image: np.ndarray, data_sample: DetDataSample | None, draw_gt: bool = True,
-                draw_pred: bool = True, pred_score_thr: float = 0.3) -> np.ndarray | None:
+                draw_pred: bool = True, pred_score_thr: float = 0.3,
+                errors: np.ndarray | None = None) -> np.ndarray | None:
         """Create the picture of :meth:`add_datasample`, on any rank.
 
         Args:
@@ -135,6 +152,10 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
             draw_gt: draw the ground truth.
             draw_pred: draw the prediction.
             pred_score_thr: predicted things with a lower score are left out.
+            errors: error map of the sample, uint8 [H, W], see
+                :func:`mmpanseg.evaluation.segment_errors.error_map`; it is drawn beside prediction
+                and ground truth if both are. It is about all segments, so all are drawn, whatever
+                their scores.
 
         Returns:
             uint8 RGB [H', W', 3]; None if only mmdet's visualizer can draw the sample.
@@ -146,17 +167,24 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
         if not has_pred and not has_gt:
             return None
         image = match_loaded_image(image.clip(0, 255).astype(np.uint8), data_sample.metainfo)
+        if not (has_pred and has_gt):
+            errors = None
         panels = []
         if has_pred:
-            pan_map, segments = self._prediction(data_sample, pred_score_thr)
+            pan_map, segments = self._prediction(
+                data_sample, pred_score_thr if errors is None else -np.inf)
             panels.append(('prediction', self._draw(image, pan_map, segments)))
-        if has_gt:
-            pan_map, segments = self._ground_truth(data_sample.gt_segments)
-            panels.append(('ground truth', self._draw(image, pan_map, segments)))
-        if has_gt:
-            panels.insert(0, ('image', self._draw(image, np.full(image.shape[:2], _VOID), [])))
-            return side_by_side(panels)
-        return panels[0][1]
+        if not has_gt:
+            return panels[0][1]
+        pan_map, segments = self._ground_truth(data_sample.gt_segments)
+        panels.append(('ground truth', self._draw(image, pan_map, segments)))
+        if errors is not None:
+            size = image.shape[:2]
+            return draw_comparison(
+                image, panels[0][1], panels[1][1], resize_nearest(errors, size),
+                resize_nearest(pan_map, size), self.draw_options['min_side'])
+        panels.insert(0, ('image', self._draw(image, np.full(image.shape[:2], _VOID), [])))
+        return side_by_side(panels)
 
     def show(self, *args, **kwargs) -> None:
         """Show a picture in a window, see :meth:`mmengine.visualization.Visualizer.show`.
@@ -172,7 +200,7 @@ class PanopticVisualizer(CommonMetainfo, DetLocalVisualizer):
               segments: list[DrawnSegment]) -> np.ndarray:
         num_labels = max((segment.label for segment in segments), default=-1) + 1
         return draw_panoptic(image, resize_nearest(pan_map, image.shape[:2]), segments,
-                             self._classes(num_labels), self._palette(num_labels),
+                             self._classes(num_labels), base_palette=self._palette(num_labels),
                              **self.draw_options)
 
     def _classes(self, num_labels: int) -> list[str]:

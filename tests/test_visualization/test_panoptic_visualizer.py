@@ -149,3 +149,20 @@ def test_backends_get_the_picture(image, tmp_path):
     assert len(stored) == 1
     assert np.array_equal(cv2.imread(str(stored[0]))[..., ::-1],
                           saved(visualizer, tmp_path, image, sample()))
+
+
+@pytest.mark.parametrize('options', [
+    dict(style='mask', line_width=0), dict(style='outlines', label_size=2),
+    dict(palette='colorblind'), dict(palette={'sky': 'red'})])
+def test_styles_and_colors(image, tmp_path, options):
+    visualizer = PanopticVisualizer(min_side=0, **options)
+    visualizer.dataset_meta = META
+    expected = draw_panoptic(image, pan_map()[0].numpy(), SEGMENTS, META['classes'], min_side=0,
+                             base_palette=META['palette'], **options)
+    np.testing.assert_array_equal(
+        saved(visualizer, tmp_path, image, sample(with_gt=False)), expected)
+
+
+def test_backends_have_no_transparency():
+    with pytest.raises(ValueError, match='style is one of overlay, mask, outlines, not .transp'):
+        PanopticVisualizer(style='transparent')

@@ -35,7 +35,8 @@ def _kinds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     cls=Verb, section='Use models', examples=(
         'mmpanseg predict photo.jpg --model mask2former-r50-coco-panoptic',
         'mmpanseg predict photos/ clip.mp4 --model my_config.py --weights my.pth --save png,json',
-        'mmpanseg predict val2017/ --model my.pth --ann panoptic_val2017.json --save coco'))
+        'mmpanseg predict val2017/ --model my.pth --ann panoptic_val2017.json --save coco',
+        'mmpanseg predict photo.jpg --model my.pth --style outlines --palette colorblind'))
 @click.argument('sources', nargs=-1, required=True, metavar='SOURCE...')
 @click.option('--model', required=True, metavar='NAME',
               help='Name of a published model or of a config, a config file, a checkpoint with its '
@@ -63,6 +64,24 @@ def _kinds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
               help='Predict every Nth frame of a video.')
 @click.option('--ann', metavar='FILE',
               help='Annotation file whose image and category ids the results get.')
+@click.option('--truth', metavar='FILE',
+              help='Ground truth, a JSON in the panoptic format with its PNGs in the folder of '
+              'that name: pictures get it and an error map beside the prediction.')
+@click.option('--style', type=click.Choice(('overlay', 'mask', 'outlines', 'transparent')),
+              default='overlay', show_default=True,
+              help='Pictures: colors on the image, colors alone, colored lines on the image, or '
+              'only the segments with an alpha channel.')
+@click.option('--palette', metavar='NAME',
+              help='Colors: colorblind, generated, coco, cityscapes, ade20k, mapillary, camvid, or '
+              'a .json or .txt file.  [default: those of the model]')
+@click.option('--opacity', type=click.FloatRange(0, 1), default=0.55, show_default=True,
+              metavar='SHARE', help='Opacity of the colors.')
+@click.option('--line-width', type=click.FloatRange(min=0, max=1000), metavar='PIXELS',
+              help='Width of the outlines, 0 for none.  [default: grows with the picture]')
+@click.option('--label-size', type=float, default=1, show_default=True, metavar='FACTOR',
+              help='Size of the names, 0 for none.')
+@click.option('--font', metavar='FILE', help='Font of the names.  [default: one that has the '
+              'characters]')
 @click.option('--show', is_flag=True, help='Also show each picture in a window.')
 @click.option('--overwrite', is_flag=True,
               help='Remove the results that earlier runs wrote to the folder.')
