@@ -18,6 +18,7 @@ from mmpanseg.models.fusion_heads.dropped_queries import (
     without_broken,
 )
 from mmpanseg.models.fusion_heads.instances import predict_instances
+from mmpanseg.models.fusion_heads.query_fates import Fate, FateLog, QueryLog
 from mmpanseg.models.fusion_heads.semantic import fuse_semantic
 from mmpanseg.models.inference.augmented_views import View, merge_views
 from mmpanseg.models.inference.full_size_masks import (
@@ -30,6 +31,7 @@ from mmpanseg.models.inference.test_cfg import OutputOptions
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.result_coding import check_class_count
 from mmpanseg.utils.config_checks import resolve_option
+from mmpanseg.utils.device import to_host
 
 # options of most fusion heads on the form of the model's outputs
 READING = ('score_activation', 'mask_activation', 'resize_once')
@@ -50,6 +52,7 @@ class FusionHead(BaseModule):
 
     Attributes:
         dropped: counts of queries that are left out, as their logits are NaN or infinite.
+        log: takes the decisions of :meth:`panoptic`; only :meth:`fates` reads them.
         threshold: name of the option that is the score threshold of segments.
 
     Raises:
@@ -69,6 +72,7 @@ class FusionHead(BaseModule):
         self.mask_activation = resolve_option('mask_activation', mask_activation, MASK_ACTIVATIONS)
         self.resize_once = resize_once
         self.dropped = DroppedQueries()
+        self.log = QueryLog()
         # independent scores are comparable among things only
         self.rank_things_only = score_activation == 'sigmoid'
 
@@ -188,6 +192,28 @@ class FusionHead(BaseModule):
         if outputs.semantic_on:
             results['pred_sem_seg'] = fuse_semantic(views, outputs.resize_scores)
         return results
+
+    def fates(self, views: Sequence[View]) -> list[Fate]:
+        """Find out what :meth:`panoptic` does with each query of an image.
+
+        Args:
+            views: as for :meth:`fuse`; with several, queries are those of the first view.
+
+        Returns:
+            one entry per query, in order. Queries that a rule of another package drops without
+            telling :attr:`log` have the fate 'unknown'.
+        """
+        probs, masks = merge_views(views)
+        scores, labels = self.best_classes(probs)
+        told = copy.copy(self)
+        told.log = log = FateLog(len(probs))
+        if masks.broken is not None:
+            log.check('not_finite', ~masks.broken)
+        result = told.panoptic(scores, labels, masks)
+        leaders = {info['id']: info['query'] for info in result.segments_info}
+        best = probs[:, :-1].max(-1)
+        labels, scores, no_object = to_host(best.indices, best.values, probs[:, -1])
+        return log.fates(labels.tolist(), scores.tolist(), no_object.tolist(), leaders)
 
     def best_classes(self, probs: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and labels [Q] for :meth:`panoptic` from class probabilities [Q, K + 1]."""

@@ -46,57 +46,87 @@ class HeuristicFusionHead(FusionHead):
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
         is_thing = labels < self.num_things_classes
-        things = (is_thing & (scores >= self.score_thr)).nonzero()[:, 0]
+        is_object = labels != self.num_classes
+        confident = torch.where(is_thing, scores >= self.score_thr, scores > 0)
+        self.log.check('no_object', is_object)
+        self.log.check('score', confident | ~is_thing, scores, self.score_thr, 'score_thr')
+        self.log.check('score', confident, scores, 0)
+        things = (is_thing & confident).nonzero()[:, 0]
         things = things[scores[things].argsort(descending=True, stable=True)]
-        owner, areas = assign_in_order(
+        found = assign_in_order(
             masks, things, torch.full_like(scores[things], 1 - self.mask_overlap))
         values, segments = segment_table(
-            things, labels[things], scores[things], areas, self.num_things_classes)
+            things, labels[things], scores[things], found.areas, self.num_things_classes)
+        self.log.assigned(things, found, self.mask_overlap, 'mask_overlap', covered=True)
+        self.log.painted(things, found.areas, values)
 
-        stuff = (~is_thing & (labels != self.num_classes) & (scores > 0)).nonzero()[:, 0]
-        if len(stuff):
-            # owners are numbered on after the things, by stuff class
-            winner = assign_by_argmax(scores[stuff], stuff, masks)[0]
-            classes = labels[stuff] - self.num_things_classes + len(things) + 1
-            for rows, wins in zip(*(plane.split(chunk_rows(owner.device, owner.shape[1]))
-                                    for plane in (owner, winner))):
-                rows.copy_(torch.where(rows == 0, classes[wins.long()], rows))
+        stuff = (~is_thing & is_object & confident).nonzero()[:, 0]
+        wins = self.paint_stuff(found.owner, len(things), stuff, scores[stuff], labels[stuff],
+                                masks)
         stuff_values, stuff_segments = self.accept_stuff(
-            owner, len(things), stuff, scores[stuff], labels[stuff])
-        return paint(owner, [self.num_classes, *values, *stuff_values],
+            stuff, scores[stuff], labels[stuff], wins)
+        return paint(found.owner, [self.num_classes, *values, *stuff_values],
                      segments + stuff_segments)
 
-    def accept_stuff(self, owner: Tensor, offset: int, queries: Tensor, scores: Tensor,
-                     labels: Tensor) -> tuple[list[int], list[dict]]:
+    def paint_stuff(self, owner: Tensor, offset: int, queries: Tensor, scores: Tensor,
+                    labels: Tensor, masks: OutputMasks) -> Tensor:
+        """Assign the pixels that no thing has to stuff.
+
+        Args:
+            owner: int32 [H, W], 0 for free pixels; they become ``offset + 1 + c`` for the c-th
+                stuff class.
+            offset: number of things.
+            queries: int64 [n], numbers of the stuff queries.
+            scores: [n], their class scores.
+            labels: int64 [n], their classes.
+            masks: masks of all queries.
+
+        Returns:
+            int64 [n], pixels of each query.
+        """
+        wins = queries.new_zeros(len(queries) + 1)
+        if len(queries):
+            winner = assign_by_argmax(scores, queries, masks)[0]
+            classes = labels - self.num_things_classes + offset + 1
+            step = chunk_rows(owner.device, owner.shape[1])
+            for rows, best in zip(owner.split(step), winner.split(step)):
+                free, best = rows == 0, best.long()
+                rows.copy_(torch.where(free, classes[best], rows))
+                wins += bincount((best + 1) * free, len(wins))
+        return wins[1:]
+
+    def accept_stuff(self, queries: Tensor, scores: Tensor, labels: Tensor,
+                     wins: Tensor) -> tuple[list[int], list[dict]]:
         """Decide which stuff classes become segments.
 
         Args:
-            owner: int [H, W], ``offset + 1 + c`` for pixels of the c-th stuff class.
-            offset: number of things.
             queries: int64 [n], numbers of the stuff queries.
             scores: [n], their class scores; the best query of a class is the segment's.
             labels: int64 [n], their classes.
+            wins: int64 [n], pixels of each.
 
         Returns:
             the map value of each stuff class (K = void if it is too small), and
             ``segments_info``.
         """
-        num_stuff = self.num_classes - self.num_things_classes
-        pixels = torch.zeros(offset + 1 + num_stuff, dtype=torch.long, device=owner.device)
-        for rows in owner.split(chunk_rows(owner.device, owner.shape[1])):
-            pixels += bincount(rows.long(), len(pixels))
+        classes = range(self.num_things_classes, self.num_classes)
+        areas = dict.fromkeys(classes, 0)
         best: dict[int, tuple[float, int]] = {}
         # one copy for all of them
-        areas, *table = (column.tolist() for column in to_host(
-            pixels[offset + 1:], queries, labels, scores))
-        for query, label, score in zip(*table):
+        table = [*zip(*(column.tolist() for column in to_host(queries, labels, scores, wins)))]
+        for query, label, score, won in table:
+            areas[label] += won
             best[label] = max(best.get(label, (0.0, -1)), (score, -query))
-        values, segments = [], []
-        for label, area in enumerate(areas, self.num_things_classes):
-            accepted = area > 0 and area >= self.stuff_area_limit
-            values.append(label if accepted else self.num_classes)
-            if accepted:
-                score, query = best[label]
-                segments.append(dict(
-                    id=label, label=label, isthing=False, score=score, query=-query))
-        return values, segments
+        accepted = {label for label, area in areas.items()
+                    if area > 0 and area >= self.stuff_area_limit}
+        for query, label, _, won in table:
+            if not won:
+                self.log.drop('no_pixels', query)
+            elif label in accepted:
+                self.log.keep(query, label)
+            else:
+                self.log.drop(
+                    'area', query, areas[label], self.stuff_area_limit, 'stuff_area_limit')
+        segments = [dict(id=label, label=label, isthing=False, score=best[label][0],
+                         query=-best[label][1]) for label in classes if label in accepted]
+        return [label if label in accepted else self.num_classes for label in classes], segments

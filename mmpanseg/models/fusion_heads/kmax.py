@@ -91,36 +91,39 @@ class KMaXFusionHead(FusionHead):
         return probs[:, :-1].max(-1)
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
-        queries = (scores > self.per_kind(self.score_thr, labels)).nonzero()[:, 0]
+        limits = self.per_kind(self.score_thr, labels)
+        confident = scores > limits
+        self.log.check('score', confident, scores, limits, 'score_thr')
+        queries = confident.nonzero()[:, 0]
         means = mask_scores(masks, queries)
         confidence = scores[queries] ** self.class_power * means ** self.mask_power
         confidence, order = confidence.sort(descending=True, stable=True)
         queries = queries[order]
         labels = labels[queries]
 
-        owner, areas = assign_in_order(
+        found = assign_in_order(
             masks, queries, torch.full_like(confidence, self.overlap_thr), strictly=True)
-        large = self.large_enough(labels, areas)
+        self.log.assigned(queries, found, self.overlap_thr, 'overlap_thr')
+        limits, areas = self.per_kind(self.area_limit, labels), self.segment_areas(
+            labels, found.areas)
+        large = areas >= limits
+        self.log.check('area', large, areas, limits, 'area_limit', queries)
         values, segments = segment_table(
-            queries, labels, confidence, areas * large, self.num_things_classes)
+            queries, labels, confidence, found.areas * large, self.num_things_classes)
         values = [value if keep else self.num_classes
                   for value, keep in zip(values, to_host(large)[0].tolist())]
-        return paint(owner, [self.num_classes, *values], segments)
+        self.log.painted(queries, found.areas * large, values)
+        return paint(found.owner, [self.num_classes, *values], segments)
 
-    def large_enough(self, labels: Tensor, areas: Tensor) -> Tensor:
-        """Compare areas with ``area_limit``; areas of a stuff class are summed up.
+    def segment_areas(self, labels: Tensor, areas: Tensor) -> Tensor:
+        """Areas int64 [n] of the segments that queries belong to; stuff is summed by class.
 
         Args:
             labels: int64 [n].
             areas: int64 [n], pixels assigned to each query.
-
-        Returns:
-            bool [n], whether a query's segment has as many pixels as the limit or more.
         """
-        is_thing = labels < self.num_things_classes
         class_areas = areas.new_zeros(self.num_classes).index_add_(0, labels, areas)
-        areas = torch.where(is_thing, areas, class_areas[labels])
-        return areas >= self.per_kind(self.area_limit, labels)
+        return torch.where(labels < self.num_things_classes, areas, class_areas[labels])
 
 
 def image_shape(metainfo: dict) -> Sequence[int]:

@@ -69,23 +69,36 @@ class MaskWiseFusionHead(FusionHead):
         candidates = self.candidates(scores, labels, masks)
         means = mask_scores(masks, candidates, self.extra_pixels)
         confidence = self.confidence(scores[candidates], means)
-        confident = (confidence >= self.per_kind(self.t_cnf, labels[candidates])).nonzero()[:, 0]
+        limits = self.per_kind(self.t_cnf, labels[candidates])
+        enough = confidence >= limits
+        self.log.check('empty', means > 0, queries=candidates)
+        self.log.check('confidence', enough, confidence, limits, 't_cnf', candidates)
+        confident = enough.nonzero()[:, 0]
         confidence, order = confidence[confident].sort(descending=True, stable=True)
         queries = candidates[confident[order]]
         labels = labels[queries]
 
-        owner, areas = assign_in_order(masks, queries, self.per_kind(self.t_keep, labels))
+        limits = self.per_kind(self.t_keep, labels)
+        found = assign_in_order(masks, queries, limits)
+        self.log.assigned(queries, found, limits, 't_keep')
         values, segments = segment_table(
-            queries, labels, confidence, areas, self.num_things_classes)
-        return paint(owner, [self.num_classes, *values], segments)
+            queries, labels, confidence, found.areas, self.num_things_classes)
+        self.log.painted(queries, found.areas, values)
+        return paint(found.owner, [self.num_classes, *values], segments)
 
     def candidates(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> Tensor:
         """Queries, int64 [n], whose confidence can reach ``t_cnf``.
 
         The bound is the confidence with the largest mask probability in place of the mean.
         """
-        queries = (labels != self.num_classes).nonzero()[:, 0]
+        is_object = labels != self.num_classes
+        self.log.check('no_object', is_object)
+        queries = is_object.nonzero()[:, 0]
         # the factor allows for the rounding of resized masks
         max_probs = masks.max_probs(queries) * 1.001
         bound = self.confidence(scores[queries], max_probs)
-        return queries[bound >= self.per_kind(self.t_cnf, labels[queries])]
+        limits = self.per_kind(self.t_cnf, labels[queries])
+        enough = bound >= limits
+        self.log.check('empty', max_probs >= 0.5, queries=queries)
+        self.log.check('confidence', enough, bound, limits, 't_cnf', queries)
+        return queries[enough]

@@ -53,7 +53,10 @@ class PixelwiseFusionHead(FusionHead):
         self.filter_low_score = filter_low_score
 
     def panoptic(self, scores: Tensor, labels: Tensor, masks: OutputMasks) -> PixelData:
-        kept = ((labels != self.num_classes) & (scores > self.object_mask_thr)).nonzero()[:, 0]
+        is_object, confident = labels != self.num_classes, scores > self.object_mask_thr
+        self.log.check('no_object', is_object)
+        self.log.check('score', confident, scores, self.object_mask_thr, 'object_mask_thr')
+        kept = (is_object & confident).nonzero()[:, 0]
         weights = scores[kept] if self.weighted else torch.ones_like(scores[kept])
         winner, inside, own_area = assign_by_argmax(weights, kept, masks)
         if not self.filter_low_score:
@@ -87,17 +90,30 @@ class PixelwiseFusionHead(FusionHead):
         stuff, instances = set(), 0
         for won, own, painted, label, query, score in zip(
                 won_areas, own_areas, painted_areas, labels, queries, scores):
-            if not (won and own and painted) or won / own < self.iou_thr:
+            if not self.has_segment(query, won, own, painted):
                 values.append(self.num_classes)
                 continue
             is_thing = label < self.num_things_classes
             instances += is_thing
             values.append(segment_value(label, is_thing * instances))
+            self.log.keep(query, values[-1])
             if is_thing or label not in stuff:
                 segments.append(dict(
                     id=values[-1], label=label, isthing=is_thing, score=score, query=query))
                 stuff.add(label)
         return values, segments
+
+    def has_segment(self, query: int, won: int, own: int, painted: int) -> bool:
+        """Decide whether a query becomes a segment; arguments as in :meth:`accept`."""
+        if not own:
+            self.log.drop('empty', query)
+        elif won / own < self.iou_thr:
+            self.log.drop('overlap', query, won / own, self.iou_thr, 'iou_thr')
+        elif not painted:
+            self.log.drop('no_pixels', query)
+        else:
+            return True
+        return False
 
 
 def count_winners(winner: Tensor, inside: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ from mmdet.structures import SampleList
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmpanseg.structures.attention_masks import QueryMasks
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.structures.segment_map import SegmentBatch
 
@@ -103,35 +102,6 @@ class PanopticHead(BaseModule):
         cls_logits, mask_logits = self.predict(features, metainfos)
         index = torch.arange(cls_logits.shape[1], device=cls_logits.device)
         return cls_logits, mask_logits, index.expand(len(cls_logits), -1)
-
-    def attention_maps(
-            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
-    ) -> tuple[Tensor, MaskLogits, list[QueryMasks]]:
-        """Predict as :meth:`predict`, with the attention maps that the masks are computed from.
-
-        Returns:
-            class logits and mask logits, and the final attention of each mask decoder; their
-            queries one after the other are the rows of the logits.
-
-        Raises:
-            ValueError: the masks of this head are not computed from attention maps.
-        """
-        raise self._refusal('attention maps', 'mmpanseg.PanopticSegFormerHead and its subclasses '
-                            'compute masks from them')
-
-    def cluster_assignments(self, features: Sequence[Tensor],
-                            metainfos: Sequence[dict] | None = None) -> list[Tensor]:
-        """Assign each pixel to the query with the largest mask logit, in every prediction.
-
-        Returns:
-            index of the query int64 [B, h, w] for each prediction, each at its own resolution; the
-            last is that of the result.
-
-        Raises:
-            ValueError: the queries of this head are not cluster centers.
-        """
-        raise self._refusal('cluster assignments', 'the queries of mmpanseg.KMaXDeepLabHead are '
-                            'cluster centers')
 
     def layer_predictions(self, features: Sequence[Tensor], segments: SegmentBatch,
                           part: str = 'matching') -> LayerPredictions:

@@ -117,10 +117,6 @@ class KMaXDeepLabHead(PanopticHead):
         last = self.decode(features)[-1]
         return at_least_float(last.cls_logits), DenseMaskLogits([last.mask_logits]).float()
 
-    def cluster_assignments(self, features: Sequence[Tensor],
-                            metainfos: Sequence[dict] | None = None) -> list[Tensor]:
-        return [prediction.mask_logits.argmax(1) for prediction in self.decode(features)]
-
     def decode(self, features: Sequence[Tensor]) -> list[KMaXPrediction]:
         """Compute the predictions of the decoder layers that predict, and the last one."""
         clustering = self.transformer_decoder.start_clustering(self.queries(len(features[0])))

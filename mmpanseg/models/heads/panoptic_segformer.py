@@ -206,28 +206,6 @@ class PanopticSegFormerHead(PanopticHead):
             metainfos: ``img_shape`` and ``batch_input_shape`` of every image; None if no image is
                 padded.
         """
-        return self._decode_candidates(features, metainfos)[0]
-
-    def predict(self, features: Sequence[Tensor],
-                metainfos: Sequence[dict] | None = None) -> tuple[Tensor, DenseMaskLogits]:
-        return self.predict_with_queries(features, metainfos)[:2]
-
-    def predict_with_queries(
-            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
-    ) -> tuple[Tensor, DenseMaskLogits, Tensor]:
-        candidates = self(features, metainfos)
-        return at_least_float(candidates.cls_logits), candidates.masks.float(), candidates.queries
-
-    def attention_maps(
-            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
-    ) -> tuple[Tensor, DenseMaskLogits, list[QueryMasks]]:
-        candidates, attention = self._decode_candidates(features, metainfos)
-        return at_least_float(candidates.cls_logits), candidates.masks.float(), attention
-
-    def _decode_candidates(
-            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None
-    ) -> tuple[CandidateSegments, list[QueryMasks]]:
-        """Candidate segments, and the attention of each mask decoder that their masks are from."""
         tokens, outputs = self.locate(features, metainfos)
         tokens = tokens.first_levels(self.mask_levels)
         queries, locations, cls_logits = self.select(outputs)
@@ -239,8 +217,17 @@ class PanopticSegFormerHead(PanopticHead):
             torch.stack([part.masks(image) for image in range(len(queries))])
             for part in attention], 1)
         return CandidateSegments(
-            torch.cat(logits, 1), DenseMaskLogits([masks]), torch.cat(index, 1),
-            locations), list(attention)
+            torch.cat(logits, 1), DenseMaskLogits([masks]), torch.cat(index, 1), locations)
+
+    def predict(self, features: Sequence[Tensor],
+                metainfos: Sequence[dict] | None = None) -> tuple[Tensor, DenseMaskLogits]:
+        return self.predict_with_queries(features, metainfos)[:2]
+
+    def predict_with_queries(
+            self, features: Sequence[Tensor], metainfos: Sequence[dict] | None = None
+    ) -> tuple[Tensor, DenseMaskLogits, Tensor]:
+        candidates = self(features, metainfos)
+        return at_least_float(candidates.cls_logits), candidates.masks.float(), candidates.queries
 
     def _decode_selected(self, outputs: LocationOutputs, queries: Tensor,
                          cls_logits: Tensor | None,

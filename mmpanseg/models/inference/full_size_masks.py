@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmpanseg.models.inference.kept_planes import KeptPlanes
 from mmpanseg.models.layers.bilinear_resize import resize_planes, resize_rows, source_rows
 from mmpanseg.structures.mask_logits import MaskLogits
 from mmpanseg.utils.device import chunk_rows
@@ -89,9 +90,11 @@ class FullSizeMasks:
     Attributes:
         broken: bool [Q], queries whose masks are empty, because their logits are not finite; None
             for none.
+        kept: masks that are resized once, for several fusions; None to resize them each time.
     """
 
     broken: Tensor | None = None
+    kept: KeptPlanes | None = None
 
     def __init__(self, mask_logits: MaskLogits, image: int, metainfo: dict,
                  rescale: bool = True, unflip: bool = False,
@@ -120,11 +123,20 @@ class FullSizeMasks:
     def at_size(self, size: tuple[int, int]) -> 'FullSizeMasks':
         """Copy for a result of another size (H, W)."""
         other = copy.copy(self)
-        other.size = size
+        other.size, other.kept = size, None
         return other
+
+    @property
+    def resizing(self) -> tuple:
+        """What the full-size logits depend on, beside the predictions."""
+        return (type(self), self.size, self.image_size, self.padded_size, self.align_corners,
+                self.flipped_dims, self.activation.empty)
 
     def chunks(self, queries: Tensor) -> Iterator[Tensor]:
         """Yield logits [m, H, W] of the queries in order, m of them at a time."""
+        if self.kept is not None:
+            yield from self.kept.chunks(queries, self.full_size)
+            return
         for part in queries.split(chunk_rows(queries.device, self.largest_plane)):
             yield self.full_size(part)
 
@@ -224,7 +236,7 @@ class CompetingMasks(FullSizeMasks):
 
     def at_size(self, size: tuple[int, int]) -> 'CompetingMasks':
         other = copy.copy(self)
-        other.size, other._log_total = size, None
+        other.size, other.kept, other._log_total = size, None, None
         return other
 
     def full_size(self, queries: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ Shapes: B images, Q queries, K keys, C channels, S positions of a memory.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -31,18 +32,36 @@ class SharedMaskAttention(nn.MultiheadAttention):
         The base class returns a pair and copies a mask of three dimensions for every head; here
         only the attended values are computed.
         """
-        weights = self.in_proj_weight.chunk(3)
-        biases = self.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for x, w, b in zip((query, key, value), weights, biases))
-        if mask is not None and mask.ndim == 3:
-            mask = mask[:, None]
-        if mask is not None and mask.is_floating_point():
-            mask = mask.to(q.dtype)
+        q, k, v = self._project(query, key, value)
         out = F.scaled_dot_product_attention(
-            q, k, v, mask, dropout_p=self.dropout if self.training else 0.0)
+            q, k, v, _of_heads(mask, q), dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def weights(self, query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute the attention weights of :meth:`forward` without dropout, [B, heads, Q, K].
+
+        Arguments as in :class:`Attention`. The sum over the keys is 1.
+        """
+        q, k = self._project(query, key)
+        logits = q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)
+        mask = _of_heads(mask, q)
+        if mask is not None:
+            logits = logits + mask if mask.is_floating_point() else logits.masked_fill(
+                ~mask, -torch.inf)
+        return logits.softmax(-1)
+
+    def _project(self, *inputs: Tensor) -> list[Tensor]:
+        """Project query, key and value, or the first of them, to [B, heads, n, C / heads]."""
+        return [F.linear(x, w, b).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+                for x, w, b in zip(inputs, self.in_proj_weight.chunk(3),
+                                   self.in_proj_bias.chunk(3))]
+
+
+def _of_heads(mask: Tensor | None, query: Tensor) -> Tensor | None:
+    """Convert an attention mask to one that fits [B, heads, Q, K]."""
+    if mask is not None and mask.ndim == 3:
+        mask = mask[:, None]
+    return mask.to(query.dtype) if mask is not None and mask.is_floating_point() else mask
 
 
 class Attention(BaseModule):
@@ -130,6 +149,26 @@ class PlainCrossAttention(BaseModule):
         """
         mask = self.attn_mask(query, query_pos, memory, make_mask)
         return self.dropout(self.attn(query + query_pos, memory.key, memory.value, mask))
+
+    def weights(self, query: Tensor, query_pos: Tensor, memory: Memory,
+                make_mask: MakeMask | None, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute where some queries look in :meth:`forward`, without dropout.
+
+        Args:
+            query: as in :meth:`forward`.
+            query_pos: as in :meth:`forward`.
+            memory: as in :meth:`forward`.
+            make_mask: as in :meth:`forward`.
+            index: int64 [M], the queries.
+
+        Returns:
+            attention weights [B, heads, M, S], whose sum over the positions is 1; and the mask
+            that restricts or weights them, [B, M, S] or [B, heads, M, S], None without one.
+        """
+        mask = self.attn_mask(query, query_pos, memory, make_mask)
+        if mask is not None:
+            mask = mask[..., index, :]
+        return self.attn.weights((query + query_pos)[:, index], memory.key, mask), mask
 
     def attn_mask(self, query: Tensor, query_pos: Tensor, memory: Memory,
                   make_mask: MakeMask | None) -> Tensor | None:

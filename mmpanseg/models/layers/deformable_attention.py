@@ -56,15 +56,11 @@ class MSDeformAttention(MultiScaleDeformableAttention):
         shapes = tuple((int(h), int(w)) for h, w in spatial_shapes)
         if query_pos is not None:
             query = query + query_pos
+        x, y, weights = self.sampled_points(query, reference_points, shapes)
         value = self.value_proj(value)
         if key_padding_mask is not None:
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))
-        grid = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
-        weights = weights.softmax(-1).unflatten(-1, grid[1:])
-        x, y = self._pixels(offsets, reference_points, shapes)
         if value.is_cuda and operators_compiled('cuda'):
             # in single precision: half precision cannot resolve neighboring pixels
             sizes = level_sizes(shapes, value.device)[:, None]
@@ -77,6 +73,26 @@ class MSDeformAttention(MultiScaleDeformableAttention):
             sampled = sample_at_pixels(
                 value, shapes, x.flatten(2), y.flatten(2), weights.flatten(2))
         return self.dropout(self.output_proj(sampled))
+
+    def sampled_points(self, query: Tensor, reference_points: Tensor,
+                       shapes: Shapes) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the points that queries attend to, and their weights.
+
+        Args:
+            query: queries with position encoding [B, Q, C].
+            reference_points: as in :meth:`forward`.
+            shapes: (h, w) of each level.
+
+        Returns:
+            x and y in pixels of the points' level, where integers are pixel centers, and weights,
+            whose sum over the levels and points of a head is 1: [B, Q, heads, L, points] each.
+        """
+        grid = (self.num_heads, self.num_levels, self.num_points)
+        offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
+        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
+        weights = weights.softmax(-1).unflatten(-1, grid[1:])
+        x, y = self._pixels(offsets, reference_points, shapes)
+        return x, y, weights
 
     def _pixels(self, offsets: Tensor, reference_points: Tensor,
                 shapes: Shapes) -> list[Tensor]:

@@ -111,6 +111,16 @@ class MaskPooling(BaseModule):
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory,
                 make_mask: MakeMask) -> Tensor:
         """Pool the memory; arguments as in :class:`PlainCrossAttention`."""
-        inside = make_mask().to(memory.value.dtype)
-        mean = inside / inside.sum(-1, keepdim=True) @ memory.value
+        mean = self._shares(make_mask(), memory) @ memory.value
         return self.dropout(self.proj(mean))
+
+    def weights(self, query: Tensor, query_pos: Tensor, memory: Memory, make_mask: MakeMask,
+                index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights of the mean as those of one head, see :class:`PlainCrossAttention`."""
+        inside = make_mask()[:, index]
+        return self._shares(inside, memory)[:, None], inside
+
+    @staticmethod
+    def _shares(inside: Tensor, memory: Memory) -> Tensor:
+        shares = inside.to(memory.value.dtype)
+        return shares / shares.sum(-1, keepdim=True)

@@ -143,10 +143,18 @@ class NormedAttention(BaseModule):
         Returns:
             attended values [B, C', n], activated.
         """
-        query, key, value = (x.unflatten(1, (self.num_heads, -1)) for x in (query, key, value))
-        similarity = self.norm_similarity(query.transpose(2, 3) @ key)
-        weight = at_least_float(similarity).softmax(-1).to(value.dtype)
+        weight = self.weights(query, key).to(value.dtype)
+        value = value.unflatten(1, (self.num_heads, -1))
         return F.gelu(self.norm_value((value @ weight.transpose(2, 3)).flatten(1, 2)))
+
+    def weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """Compute the attention weights [B, heads, n, m] of :meth:`forward`, in float32 or wider.
+
+        The sum over the keys is 1.
+        """
+        query, key = (x.unflatten(1, (self.num_heads, -1)) for x in (query, key))
+        similarity = self.norm_similarity(query.transpose(2, 3) @ key)
+        return at_least_float(similarity).softmax(-1)
 
 
 class KMeansLayer(BaseModule):

@@ -8,12 +8,7 @@ from mmpanseg.structures.segment_map import SegmentBatch
 from ..systems import SYSTEMS, batch, build
 
 SIZES = (64, 96), (48, 80)
-ATTENTION, CLUSTERS, LAYERS = 'attention_maps', 'cluster_assignments', 'layer_predictions'
-SHOWS = dict(mask2former=[LAYERS], mp_former=[LAYERS], panoptic_segformer=[ATTENTION],
-             kmax_deeplab=[CLUSTERS])
-REFUSALS = {ATTENTION: 'has no attention maps: .*mmpanseg.PanopticSegFormerHead',
-            CLUSTERS: 'has no cluster assignments: .*mmpanseg.KMaXDeepLabHead',
-            LAYERS: 'has no predictions of every decoder layer: .*mmpanseg.Mask2FormerHead'}
+REFUSAL = 'has no predictions of every decoder layer: .*mmpanseg.Mask2FormerHead'
 
 
 @pytest.fixture(params=SYSTEMS)
@@ -65,41 +60,10 @@ def test_only_panoptic_segformer_reads_the_padding(case):
 
 @torch.no_grad()
 def test_what_a_head_cannot_show_is_refused(case):
-    name, head, features, metainfos, segments = case
-    for method, text in REFUSALS.items():
-        if method not in SHOWS[name]:
-            with pytest.raises(ValueError, match=f'{type(head).__name__} {text}'):
-                getattr(head, method)(features, segments if method == LAYERS else metainfos)
-
-
-@torch.no_grad()
-def test_attention_maps_are_those_of_the_masks():
-    model = build('panoptic_segformer').eval()
-    data = model.data_preprocessor(batch(*SIZES), False)
-    features = model.extract_feat(data['inputs'])
-    metainfos = [sample.metainfo for sample in data['data_samples']]
-    cls_logits, masks, attention = model.panoptic_head.attention_maps(features, metainfos)
-    expected_logits, expected = model.panoptic_head.predict(features, metainfos)
-    assert torch.equal(cls_logits, expected_logits)
-    count = cls_logits.shape[1]
-    assert [part.query.shape[2] for part in attention] == [8, 2]  # location and stuff queries
-    assert count == 10
-    for image in range(2):
-        computed = torch.cat([part.masks(image) for part in attention])
-        assert torch.equal(computed, expected.dense(-1, image, torch.arange(count)))
-        assert torch.equal(computed, masks.dense(-1, image, torch.arange(count)))
-
-
-@torch.no_grad()
-def test_cluster_assignments_are_the_largest_logits():
-    model = build('kmax_deeplab').eval()
-    features = model.extract_feat(model.data_preprocessor(batch(*SIZES), False)['inputs'])
-    found = model.panoptic_head.cluster_assignments(features)
-    _, masks = model.panoptic_head(features)
-    assert len(found) == len(masks.logits) == 4
-    for owner, logits in zip(found, masks.logits, strict=True):
-        best = torch.take_along_dim(logits, owner[:, None], 1)[:, 0]
-        assert torch.equal(best, logits.amax(1))
+    name, head, features, _, segments = case
+    if name in ('panoptic_segformer', 'kmax_deeplab'):
+        with pytest.raises(ValueError, match=f'{type(head).__name__} {REFUSAL}'):
+            head.layer_predictions(features, segments)
 
 
 @pytest.mark.parametrize('name', ['mask2former', 'mp_former'])
