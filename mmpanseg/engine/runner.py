@@ -38,6 +38,7 @@ from mmpanseg.engine.hooks import (
     BatchSizeHook,
     CheckpointMetaHook,
     ClassConsistencyHook,
+    ClassScoresHook,
     DataCheckHook,
     FiniteCheckpointHook,
     InterruptionHook,
@@ -52,6 +53,7 @@ from mmpanseg.engine.hooks.activation_checkpointing_hook import use_activation_c
 from mmpanseg.engine.hooks.checkpoint_hook import as_safe_hook
 from mmpanseg.engine.launch import check_checkpoint
 from mmpanseg.engine.loaders import with_sized_sampler, without_worker_options
+from mmpanseg.engine.log_backends import use_log_backends
 from mmpanseg.engine.parameter_names import check_paramwise
 from mmpanseg.engine.stop_signals import WorkerInit
 from mmpanseg.engine.tolerant_logging import tolerate_curve_errors, tolerate_log_errors
@@ -62,7 +64,7 @@ from mmpanseg.registry import RUNNERS
 # Registered in every run, independent of the config's lists of hooks.
 _ALWAYS = (BatchSizeHook, ClassConsistencyHook, LoadSummaryHook, ScheduleConsistencyHook,
            RunSummaryHook, CheckpointMetaHook, NonFiniteHook, FiniteCheckpointHook,
-           InterruptionHook, ResumeHook, DataCheckHook)
+           InterruptionHook, ResumeHook, DataCheckHook, ClassScoresHook)
 _LOGGERS = ('LoggerHook', 'mmengine.LoggerHook', LoggerHook)
 # Parts of the names of scores: panoptic, instance and semantic segmentation, queries.
 _GREATER_IS_BETTER = ('PQ', 'SQ', 'RQ', 'AP', 'IoU', 'Util')
@@ -114,8 +116,9 @@ class PanopticRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> Runner:
-        """Build a runner from a config, with this library's ``activation_checkpointing``."""
+        """Build a runner from a config, with ``activation_checkpointing`` and ``log_to``."""
         use_activation_checkpointing(cfg)
+        use_log_backends(cfg)
         return super().from_cfg(cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', *args: Any, **kwargs: Any) -> MMLogger:

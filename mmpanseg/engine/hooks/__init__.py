@@ -1,6 +1,7 @@
 from mmpanseg.engine.hooks.activation_checkpointing_hook import ActivationCheckpointingHook
 from mmpanseg.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mmpanseg.engine.hooks.checkpoint_meta_hook import CheckpointMetaHook
+from mmpanseg.engine.hooks.class_scores_hook import ClassScoresHook
 from mmpanseg.engine.hooks.compile_hook import CompileHook
 from mmpanseg.engine.hooks.data_check_hook import DataCheckHook
 from mmpanseg.engine.hooks.data_consistency_hooks import BatchSizeHook, ClassConsistencyHook
@@ -15,7 +16,7 @@ from mmpanseg.engine.hooks.schedule_consistency_hook import ScheduleConsistencyH
 from mmpanseg.engine.hooks.visualization_hook import PanopticVisualizationHook
 
 __all__ = ['ActivationCheckpointingHook', 'BatchSizeHook', 'CheckpointMetaHook',
-           'ClassConsistencyHook', 'CompileHook', 'DataCheckHook',
+           'ClassConsistencyHook', 'ClassScoresHook', 'CompileHook', 'DataCheckHook',
            'FiniteCheckpointHook', 'GradientNormHook', 'InterruptionHook',
            'LoadSummaryHook', 'NonFiniteHook', 'PanopticVisualizationHook',
            'QueryConsistencyHook', 'ResumeHook', 'RunSummaryHook', 'SafeCheckpointHook',
