@@ -17,7 +17,7 @@ from mmpanseg.engine import UsageError, add_model_options, import_mmdet, positiv
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmpanseg.analysis.attention_maps import SegmentAttention
+    from mmpanseg.explain.attention_maps import SegmentAttention
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,8 +53,8 @@ def main() -> None:
     import_mmdet()
     from mmengine.utils import track_iter_progress
 
-    from mmpanseg.analysis.attention_maps import segment_attention
     from mmpanseg.analysis.trained_model import load_trained
+    from mmpanseg.explain.attention_maps import segment_attention
     from mmpanseg.structures.result_file_names import dataset_result_names
     from mmpanseg.structures.sample_image import read_sample_image
     from mmpanseg.visualization.picture_files import write_picture

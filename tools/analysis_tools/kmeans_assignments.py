@@ -31,8 +31,8 @@ def main() -> None:
     import_mmdet()
     from mmengine.utils import track_iter_progress
 
-    from mmpanseg.analysis.cluster_maps import cluster_maps, draw_clusters
     from mmpanseg.analysis.trained_model import load_trained
+    from mmpanseg.explain.cluster_maps import cluster_maps, draw_clusters
     from mmpanseg.structures.result_file_names import dataset_result_names
     from mmpanseg.structures.sample_image import read_sample_image
     from mmpanseg.visualization.picture_files import write_picture
