@@ -1,0 +1,1 @@
+"""Where a model fails and why: all figures of a data set, image by image."""
