@@ -20,6 +20,9 @@ FUSION_HEADS = dict(
     heuristic='mmpanseg.HeuristicFusionHead', kmax='mmpanseg.KMaXFusionHead')
 TASKS = ('panoptic', 'instance', 'semantic', 'all')
 
+# built heads of earlier calls, for calls in turn
+_HEADS_KEPT = 32
+
 Threshold = float | Sequence[float]
 Fusion = str | Mapping[str, Any]
 
@@ -54,6 +57,8 @@ class FusionChoice:
             config = self._resolve(fusion)
             key = repr(sorted(config.items(), key=str))
             if key not in self._built:
+                while len(self._built) >= _HEADS_KEPT:
+                    self._built.pop(next(iter(self._built)))
                 self._built[key] = self._build(config, fusion)
             head = self._built[key]
         if score_thr is None:

@@ -203,7 +203,7 @@ class Predictor:
         """
         call = self._call(score_thr, fusion, task, classes)
         results = list(self._results(source, call, batch_size, False))
-        return results[0] if self._reader.is_single(source) else results
+        return results[0] if self.is_single(source) else results
 
     def stream(self, source: object, *, skip_unreadable: bool = False,
                score_thr: Threshold | None = None, fusion: Fusion | None = None,
@@ -257,7 +257,7 @@ class Predictor:
             ``Logits.cpu`` copies them to the host.
         """
         kept = list(self._run(source, self._network.logits, self._size(batch_size), False))
-        return kept[0] if self._reader.is_single(source) else kept
+        return kept[0] if self.is_single(source) else kept
 
     def fuse(self, logits: Logits, *, score_thr: Threshold | None = None,
              fusion: Fusion | None = None, task: str | None = None,
@@ -273,6 +273,23 @@ class Predictor:
         """
         with explained_memory_errors(logits.name, 1, self.device):
             return self._fused(logits, self._call(score_thr, fusion, task, classes))
+
+    def is_single(self, source: object) -> bool:
+        """Whether a source is one image, for which a call returns one result and no list."""
+        return self._reader.is_single(source)
+
+    def fusion_head(self, *, score_thr: Threshold | None = None,
+                    fusion: Fusion | None = None) -> FusionHead:
+        """Return the fusion head of a call, with its threshold.
+
+        Args:
+            score_thr: as for a call.
+            fusion: as for a call.
+
+        Raises:
+            PredictorError: the name or an option is unknown, or the head does not fit the model.
+        """
+        return self._call(score_thr, fusion, None, None).head
 
     def _call(self, score_thr: Threshold | None, fusion: Fusion | None, task: str | None,
               classes: Sequence[str] | None) -> _Call:

@@ -91,7 +91,9 @@ def test_an_image_has_the_same_result_in_a_batch(name, system, pictures):
     model, cfg = system(name)
     predictor = Predictor(model, cfg)
     pictures = pictures[:5]
-    for kind, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+    # batches of other sizes use other kernels, whose rounding depends on the CPU; double precision
+    # shows that nothing else differs
+    for kind, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-12)):
         model.to(kind)
         alone = [predictor.logits(picture) for picture in pictures]
         assert len({one.metainfo['batch_input_shape'] for one in alone}) >= 3
