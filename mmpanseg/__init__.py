@@ -13,8 +13,8 @@ from typing import Any
 from mmpanseg import compat
 from mmpanseg.version import __version__
 
-_SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'hub',
-                'models', 'registry', 'results', 'structures', 'utils', 'video',
+_SUBPACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'explain',
+                'hub', 'models', 'registry', 'results', 'structures', 'utils', 'video',
                 'visualization')
 # attributes of the package -> module that defines them
 _LAZY = {

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 
 import mmpanseg  # noqa: F401  before any mmdet.models: it makes them importable
 
+from .chromium import BROWSER, Chromium
 from .repeated_work import do_once
 
 do_once()
@@ -185,3 +186,13 @@ def tiny_config(tmp_path_factory) -> Path:
     path = data / 'tiny.py'
     path.write_text(CONFIG.format(root=ROOT.as_posix(), data=data.as_posix()))
     return path
+
+
+@pytest.fixture(scope='session')
+def chromium(tmp_path_factory):
+    """A headless browser, see tests/chromium.py; skips where there is none."""
+    if BROWSER is None:
+        pytest.skip('no chromium on this machine')
+    browser = Chromium(tmp_path_factory.mktemp('chromium'))
+    yield browser
+    browser.close()

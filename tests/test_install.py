@@ -209,5 +209,7 @@ def test_imported_packages_are_dependencies():
         'mmpanseg', 'cv2', 'mmengine', 'mmcv', 'mmdet'}
     listed = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2]
     listed = re.findall(r"'([a-z]+)", listed.partition(']')[0])
-    # imported in functions that need them; safetensors is in the extra hf, tifffile in tiff
-    assert needed - {'safetensors', 'tifffile', 'pandas', 'supervision', 'IPython'} == {*listed}
+    # imported in functions that need them; safetensors is in the extra hf, tifffile in tiff,
+    # gradio and what it brings in ui
+    assert needed - {'safetensors', 'tifffile', 'pandas', 'supervision', 'IPython', 'gradio',
+                     'fastapi', 'starlette', 'uvicorn'} == {*listed}

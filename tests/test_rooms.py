@@ -10,11 +10,12 @@ PACKAGE = ROOT / 'mmpanseg'
 # from the bottom to the top: a room imports only rooms before it, and itself
 ROOMS = (
     'utils', 'structures', 'compat', 'registry', 'datasets', 'doctor', 'importers', 'checkpoints',
-    'visualization',
+    'visualization', 'pages',
     'models.layers', 'models.task_modules', 'models.losses', 'models.data_preprocessors',
     'models.backbones', 'models.pixel_decoders', 'models.transformer_decoders', 'models.heads',
     'models.inference', 'models.fusion_heads', 'models.segmentors', 'models', 'evaluation',
-    'engine', 'analysis', 'browse', 'results', 'hub', 'apis', 'video', 'cli')
+    'engine', 'analysis', 'curves', 'browse', 'results', 'hub', 'apis', 'video', 'explain',
+    'report', 'ui', 'cli')
 # first words of the files that belong to one system; MP-Former is a Mask2Former
 SYSTEMS = {
     'Mask2Former': ('mask2former', 'mp_former', 'mask_piloting', 'masked_attention',

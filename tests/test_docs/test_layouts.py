@@ -83,7 +83,7 @@ def test_all_other_blocks_are_known():
     """A block of no kind would be checked by nothing."""
     rest = [b for b in all_blocks() if b.kind == 'flow' and b.page != 'docs/design.md']
     assert [(b.page, b.text.split()[0]) for b in rest] == [
-        ('docs/doctor.md', 'train'), ('docs/import.md', 'road'), ('docs/import.md', 'DST/'),
-        ('docs/install.md', 'PIP_EXTRA_INDEX_URL=<that'),
+        ('docs/doctor.md', 'train'), ('docs/explain.md', 'segment'), ('docs/import.md', 'road'),
+        ('docs/import.md', 'DST/'), ('docs/install.md', 'PIP_EXTRA_INDEX_URL=<that'),
         ('docs/train.md', 'mask2former_r18_1xb4-scratch-demo_scenes-panoptic'),
         ('docs/train.md', 'step')]

@@ -1,5 +1,6 @@
 """The Python examples of the documentation run, with a small model and made-up files."""
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
+from mmpanseg.cli.app import main
 from mmpanseg.models.inference.full_size_masks import MASK_ACTIVATIONS
 from mmpanseg.registry import MODELS
 from mmpanseg.results import Result
@@ -50,7 +52,9 @@ EXAMPLES = ('inferencer.stream', 'print(len(result', 'inference_detector', 'draw
             'pq_compute', 'read_weights', 'segment.box', "channel_order='bgr'",
             'predictor.stream', 'score_thr=(0.3', 'predictor.logits', 'overlap=16',
             'Result.from_dict', "result.filter('person'", "result['person'][0]",
-            'Count the images', 'BrowseOptions(', 'run_doctor')
+            'Count the images', 'BrowseOptions(', 'run_doctor', 'read_run(', "style='mask'",
+            'least_difference', 'result.compare', 'read_records',
+            'write_explanation', 'recording(')
 EXTENSIONS = ('ClassThresholdFusionHead', 'ConvPyramid', 'SumPixelDecoder', 'PresenceHead',
               'MeadowDataset', 'Count the segments')
 
@@ -74,12 +78,39 @@ def test_inferencer(space, tmp_path, capsys):
     assert len(list((tmp_path / 'results/preds').rglob('*.png'))) == 2
 
 
+def test_styles_of_pictures(space, tmp_path):
+    found = run("style='mask'", space)
+    assert found['mask'].shape == (64, 96, 3) and found['layer'].shape[2] == 4
+    assert cv2.imread(str(tmp_path / 'layer.png'), cv2.IMREAD_UNCHANGED).shape[2] == 4
+
+
+def test_differences_of_colors(space):
+    found = run('least_difference', space)
+    assert len(found['found']) == 4 and min(found['found'].values()) > 10
+    assert found['seen'].shape == (64, 96, 3)
+
+
+def test_pictures_beside_the_truth(space, tmp_path):
+    picture = run('result.compare', space)['picture']
+    assert picture.shape[1] > 2 * 800 and (tmp_path / 'compared.png').is_file()
+
+
 def test_doctor(space, capsys):
     report = run('run_doctor', space)['report']
     found = capsys.readouterr().out.splitlines()
     assert found[-1] == f'{report.counts} 0' and len(found) == len(report.problems) + 1
     assert {problem.check for problem in report.problems} <= {'PAN404', 'PAN406'}
     assert report.sources[0]['images'] > 0
+
+
+def test_curves(space, capsys):
+    folder = Path('work_dirs/mask2former_r50_8xb2-lsj-50e_coco-panoptic/20260101_000000/vis_data')
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text(
+        '{"loss": 2.5, "time": 1.0, "iter": 50, "step": 50}\n'
+        '{"panoptic/PQ": 12.5, "time": 1.0, "step": 50}\n')
+    found = run('read_run(', space)
+    assert found['losses'].tolist() == [2.5] and capsys.readouterr().out == '12.5 50\n'
 
 
 def test_first_prediction(space, capsys):
@@ -266,3 +297,20 @@ def test_verb(space, tmp_path):
     (tmp_path / 'scenes.json').write_text(json.dumps(dict(images=[{}, {}])))
     done = CliRunner().invoke(command, ['scenes.json'], env=dict(MMPANSEG_CACHE='cache'))
     assert (done.exit_code, done.output) == (0, '2\n')
+
+
+def test_explain(space, tmp_path):
+    found = run('write_explanation', space)
+    assert len(found['found'].explained) and (tmp_path / 'explained/index.html').is_file()
+    layers = run('recording(', found)['layers']
+    decoder = space['model'].panoptic_head.transformer_decoder
+    assert len(layers) == len(decoder.layers) + 1
+
+
+def test_report_files(space, tmp_path, tiny_config):
+    """The segments without a match are those that the report counts."""
+    done = CliRunner().invoke(main, ['report', space['CONFIG'], space['CKPT'], '--pictures', '0',
+                                     '--out', 'report/my_config'], env=dict(MMPANSEG_CACHE='cache'))
+    assert done.exit_code == 0, done.stderr
+    found = run('read_records', space)
+    assert len(found['missed']) == found['record'].fn

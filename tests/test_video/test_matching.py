@@ -131,3 +131,16 @@ def test_semantic_maps_have_one_track_for_each_class():
 def test_threshold_is_checked(min_iou):
     with pytest.raises(ValueError, match=f'min_iou must be above 0 and at most 1, got {min_iou}'):
         SegmentTracker(min_iou=min_iou)
+
+
+def test_the_palette_of_tracks():
+    from mmpanseg.visualization import find_palette, instance_shade
+    ids = np.zeros((96, 128), int)
+    ids[10:40, 10:40], ids[10:40, 60:90] = 1, 2
+    result = Result(ids.shape, CLASSES, NUM_THINGS, palette=PALETTE, panoptic=(
+        ids, [dict(id=1, label=0, score=1.0), dict(id=2, label=0, score=1.0)]))
+    for palette in ('colorblind', {CLASSES[0]: 'teal'}, None):
+        color = find_palette(palette, CLASSES, len(CLASSES), PALETTE)[0]
+        tracks = SegmentTracker(palette).update(result)
+        assert tracks[1].color == tuple(color)
+        assert tracks[2].color == instance_shade(color, 1, palette == 'colorblind')
