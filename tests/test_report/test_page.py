@@ -64,7 +64,7 @@ def test_figures(page):
 
 def test_first_chart_counts_the_kinds_of_errors(page):
     texts = [element['text'] for element in page.find('div', class_='side')]
-    truth, predicted = texts[0], texts[1]
+    truth, pixels, predicted, queries = texts[:4]
     assert truth.startswith('Segments of the ground truth3 of 5 are found (60.0 %).')
     assert 'missed1 20.0 %' in truth and 'wrong class1 20.0 %' in truth
     assert predicted.startswith('Predicted segments3 of 5 are right (60.0 %).')
@@ -75,9 +75,9 @@ def test_first_chart_counts_the_kinds_of_errors(page):
                        'reason:never_proposed', 'reason:other_class'}
     advice = [KIND_WORDS[kind].advice for kind in ('missed', 'wrong_class')]
     assert all(text in truth for text in advice)
-    assert 'Of the 2 segments of the ground truth without a match' in texts[2]
+    assert 'Of the 2 segments of the ground truth without a match' in queries
     # three images with 3600 right and 1200 missed pixels
-    assert 'right 75.0 %' in texts[3] and 'missed 25.0 %' in texts[3]
+    assert 'right 75.0 %' in pixels and 'missed 25.0 %' in pixels
 
 
 def test_classes_are_in_the_order_of_pq_with_their_kinds(page):
